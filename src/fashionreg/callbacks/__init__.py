@@ -1,0 +1,1 @@
+"""What watches training: console, record, reports. A callback costs nothing when it is not there."""

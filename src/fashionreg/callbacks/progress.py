@@ -1,0 +1,86 @@
+"""The console during a fit: what is trained, one line an epoch, a progress bar within long epochs, what came out."""
+
+import sys
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from tqdm import tqdm
+
+from fashionreg.models.classifier import Classifier
+
+
+def in_percent(values: Tensor) -> str:
+    """Shares `(S,)`, 0 to 1, as text: `81.25%`, or mean and sample standard deviation, `81.25 ± 0.31%`."""
+    values = values * 100
+    spread = f" ± {values.std():.2f}" if len(values) > 1 else ""
+    return f"{values.mean():.2f}{spread}%"
+
+
+class EpochSummary(Callback):
+    """Prints one line after every epoch, and a progress bar within epochs that take longer than a second."""
+
+    def __init__(self) -> None:
+        self._started = 0.0
+        self._bar: tqdm[Any] | None = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock and the bar."""
+        self._started = time.perf_counter()
+        if trainer.is_global_zero and sys.stderr.isatty():
+            label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            self._bar = tqdm(total=int(trainer.num_training_batches), desc=label, unit="step", leave=False, delay=1)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Advance the bar."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the epoch's line."""
+        self._close()
+        if not trainer.is_global_zero or not isinstance(pl_module, Classifier):
+            return
+        width = len(str(trainer.max_epochs))
+        cells = [f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}"]
+        for split, metrics in pl_module.results().items():
+            cells.append(f"{split} loss {metrics['loss'].mean():.4f} acc {in_percent(metrics['acc'])}")
+        cells.append(f"{time.perf_counter() - self._started:.1f} s")
+        print("   ".join(cells), flush=True)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take the bar away."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str) -> str:
+    """The lines that say what is about to be trained, on what and where.
+
+    Args:
+        trainer: The trainer.
+        model: The model.
+        data: What `ImageDataModule.describe` says.
+        name: Name of the run.
+    """
+    sizes = ", ".join(f"{split} {count:,}" for split, count in data["sizes"].items())
+    replicas = len(model.seeds)
+    parameters = sum(parameter.numel() for parameter in model.parameters()) // replicas
+    seeds = f"{replicas} seeds side by side, {model.seeds}" if replicas > 1 else f"{model.seeds[0]}"
+    device = trainer.strategy.root_device
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else f", {torch.cuda.get_device_name()}"
+    return "\n".join(
+        (
+            f"run     {name}",
+            f"model   {type(model).__name__} {model.network.describe()} ({parameters:,} parameters)",
+            f"data    {data['source']} ({sizes})",
+            f"seed    {seeds}",
+            f"device  {device}{threads}",
+        )
+    )

@@ -1,0 +1,146 @@
+"""What a fit leaves behind besides TensorBoard's events: its configuration, its numbers, its hyperparameters."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from fashionreg.errors import UserError
+from fashionreg.files import whole_file
+from fashionreg.models.classifier import Classifier
+from fashionreg.study.records import History, surroundings, write_record
+
+#: Key under which a checkpoint carries the configuration of its run, as YAML text.
+CONFIG_KEY = "fashionreg_config"
+
+
+class RunRecord(Callback):
+    """Writes `config.yaml`, `record.csv` and `record.json`, and fills TensorBoard's text and HParams tabs.
+
+    The numbers so far and the configuration travel in every checkpoint, so that a resumed run's record and curves
+    are whole and a checkpoint can be used without its configuration file.
+
+    Args:
+        folder: The run's folder.
+        name: The run's name.
+        config: The resolved configuration, as YAML.
+        data: What `ImageDataModule.describe` says.
+    """
+
+    def __init__(self, folder: Path, name: str, config: str, data: dict[str, Any]) -> None:
+        self._folder = folder
+        self._config = config
+        self._about = {"name": name, "data": data, "config": config}
+        self._history: History | None = None
+        self._started = 0.0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the configuration; after a resume, draw the curves from the beginning."""
+        assert isinstance(pl_module, Classifier)
+        if self._history is None:
+            self._history = History(pl_module.seeds)
+        if not trainer.is_global_zero:
+            return
+        with whole_file(self._folder / "config.yaml") as file:
+            file.write(self._config.encode())
+        for epoch, results in enumerate(self._history.epochs, start=1):
+            for logger in trainer.loggers:
+                logger.log_metrics(_means(results), step=epoch)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                about = {key: value for key, value in self._about["data"].items() if key != "fingerprints"}
+                logger.experiment.add_text("run", f"**{self._about['name']}**: trained on {about}")
+                logger.experiment.add_text("config", f"```yaml\n{self._config}\n```")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the epoch's numbers."""
+        assert isinstance(pl_module, Classifier)
+        assert self._history is not None
+        results = {
+            split: {metric: values.tolist() for metric, values in metrics.items()}
+            for split, metrics in pl_module.results().items()
+        }
+        self._history.add(results, time.perf_counter() - self._started)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the record; log every hyperparameter with the final metrics."""
+        self._write(trainer, "finished")
+        if self._history is None or not self._history.epochs:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                _log_hyperparameters(logger, trainer, pl_module, _means(self._history.epochs[-1]))
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Write the record of what was done so far."""
+        self._write(trainer, "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed")
+
+    def _write(self, trainer: Trainer, status: str) -> None:
+        if trainer.is_global_zero and self._history is not None and self._history.epochs:
+            about = self._about | {"status": status, "device": str(trainer.strategy.root_device)} | surroundings()
+            write_record(self._folder, self._history, about)
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Put the configuration into the checkpoint."""
+        checkpoint[CONFIG_KEY] = self._config
+
+    def state_dict(self) -> dict[str, Any]:
+        """The numbers so far."""
+        return vars(self._history) if self._history is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the numbers of a checkpoint."""
+        self._history = History(**state_dict)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with other seeds.
+
+        Raises:
+            UserError: If the checkpoint is of other seeds.
+        """
+        assert isinstance(pl_module, Classifier)
+        saved = checkpoint["hyper_parameters"].get("seeds")
+        if saved is not None and list(saved) != pl_module.seeds:
+            raise UserError(f"seeds: the checkpoint is of seeds {list(saved)}, this run of {pl_module.seeds}")
+
+
+def _means(results: dict[str, dict[str, list[float]]]) -> dict[str, float]:
+    return {
+        f"{split}/{metric}": sum(values) / len(values)
+        for split, metrics in results.items()
+        for metric, values in metrics.items()
+    }
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Nested hyperparameters as `optimizer/weight_decay: 0.0001`, in the types that TensorBoard takes."""
+    if isinstance(value, dict):
+        # the two levels of `class_path` and `init_args` say nothing that the name and its arguments do not
+        inner = value.get("init_args") or {} if "class_path" in value else value
+        named = {prefix: value["class_path"].rpartition(".")[2]} if "class_path" in value else {}
+        return named | {
+            key: flat for name, item in inner.items() for key, flat in _flat(item, f"{prefix}/{name}".strip("/")).items()
+        }
+    return {prefix: value if isinstance(value, bool | int | float | str) else str(value)}
+
+
+def _log_hyperparameters(
+    logger: TensorBoardLogger, trainer: Trainer, pl_module: LightningModule, metrics: dict[str, float]
+) -> None:
+    from torch.utils.tensorboard.summary import hparams
+
+    own = {key: value for key, value in pl_module.hparams.items() if not key.startswith("_")}
+    data = {} if trainer.datamodule is None else dict(trainer.datamodule.hparams)  # type: ignore[attr-defined]
+    data = {key: value for key, value in data.items() if not key.startswith("_")}
+    parameters = {"model": type(pl_module).__name__} | _flat(own) | _flat(data) | {"max_epochs": trainer.max_epochs}
+    # logger.log_hyperparams would log each metric a second time; the tab finds the curves by their names
+    for summary in hparams(parameters, metrics):
+        logger.experiment.file_writer.add_summary(summary)

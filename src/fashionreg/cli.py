@@ -1,0 +1,79 @@
+"""`fashionreg`: finds out which command is meant, and imports only what that command needs.
+
+`fashionreg --help` must answer at once, and `import lightning` takes seconds: fit, validate, test and predict are
+handed to `fashionreg.training`, which is imported then and not before.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from fashionreg import __version__
+from fashionreg.data import commands
+from fashionreg.errors import UserError
+
+TRAINING_COMMANDS = {
+    "fit": "train a network, one replica for each seed, and test it after every epoch",
+    "validate": "evaluate a checkpoint on the val and test splits",
+    "test": "report a checkpoint: test and train accuracy, per class, with a confusion matrix",
+    "predict": "classify images, or the rows of a CSV file, with a checkpoint",
+}
+
+EXAMPLES = """\
+examples:
+  fashionreg fit --config configs/bn.yaml
+  fashionreg fit --config configs/bn.yaml --seeds 10 --trainer.max_epochs 10
+  fashionreg test --ckpt_path logs/bn/version_0/checkpoints/last.ckpt
+  fashionreg predict --ckpt_path logs/bn/version_0/checkpoints/last.ckpt --images shoe.png --out shoe.csv
+  fashionreg data subset --size 6000 --seed 0 --out data/fmnist_small.csv
+  tensorboard --logdir logs
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the commands that do not train; those that do are listed for `--help` only."""
+    parser = argparse.ArgumentParser(
+        prog="fashionreg",
+        description="Which regularizer helps, with evidence: small networks on Fashion-MNIST.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"fashionreg {__version__}")
+    subparsers = parser.add_subparsers(metavar="command", required=True)
+    for name, text in TRAINING_COMMANDS.items():
+        subparsers.add_parser(name, help=text, add_help=False)
+    commands.add_parser(subparsers)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: The words after `fashionreg`; those of the process by default.
+
+    Returns:
+        The exit code: 0, 1 for what went wrong while running, 2 for words that cannot be understood.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        if words and words[0] in TRAINING_COMMANDS:
+            from fashionreg.training import run
+
+            return run(words)
+        arguments = build_parser().parse_args(words)
+        code: int = arguments.run(arguments)
+        return code
+    except UserError as error:
+        print(f"fashionreg: error: {error}", file=sys.stderr)
+        return 1
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        print("fashionreg: interrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # the reader of our output (`| head`) has gone; nothing more can be said to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1

@@ -1,0 +1,89 @@
+"""Configuration files that build on one another, and command lines that carry them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fashionreg.errors import UserError
+
+
+def read_config(path: Path, within: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
+    """A configuration file and those it builds on, as mappings to be merged in order.
+
+    `base: other.yaml` (or a list of files), relative to the file that says it, names what comes before it.
+
+    Args:
+        path: A YAML file.
+        within: The files that led here.
+
+    Raises:
+        UserError: If a file is missing, is not YAML, does not hold a mapping, or builds on itself.
+    """
+    if path.resolve() in within:
+        raise UserError(f"{path}: base: builds on itself")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such configuration file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        raise UserError(f"{path}:{line} is not valid YAML: {getattr(error, 'problem', error)}") from error
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must hold a mapping (key: value), found a {type(content).__name__}")
+    bases = content.pop("base", None) or []
+    if isinstance(bases, str):
+        bases = [bases]
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(f"{path}: base: must be a file name or a list of them, got {bases!r}")
+    merged: list[dict[str, Any]] = []
+    for base in bases:
+        merged += read_config(path.parent / base, (*within, path.resolve()))
+    return [*merged, content]
+
+
+def expand_configs(words: Sequence[str]) -> list[str]:
+    """The same command line with each `--config FILE` replaced by the contents of the file and of its bases.
+
+    Raises:
+        UserError: As `read_config`.
+    """
+    expanded: list[str] = []
+    for option, value, said in _options(words):
+        if option not in ("--config", "-c"):
+            expanded += said
+        elif value is None:
+            raise UserError("--config: needs the name of a file")
+        else:
+            for content in read_config(Path(value)):
+                expanded += ["--config", yaml.safe_dump(content, sort_keys=False)]
+    return expanded
+
+
+def option_value(words: Sequence[str], option: str) -> str | None:
+    """The last value given to `option` on a command line, as `--option value` or `--option=value`."""
+    values = [value for name, value, _ in _options(words) if name == option]
+    return values[-1] if values else None
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str | None, list[str]]]:
+    """Each option with its value and the words that say so; each other word alone, with no value."""
+    position = 0
+    while position < len(words):
+        word = words[position]
+        following = words[position + 1 : position + 2]
+        option, equals, value = word.partition("=")
+        if not word.startswith("-") or (not equals and (not following or following[0].startswith("-"))):
+            yield word, None, [word]
+        elif equals:
+            yield option, value, [word]
+        else:
+            yield word, following[0], [word, following[0]]
+            position += 1
+        position += 1

@@ -1,0 +1,93 @@
+"""Batches by index: the images stay where the network is, and only numbers of images travel."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fashionreg.data.images import LabelledImages
+from fashionreg.randomness import generator
+
+#: Mean and standard deviation of all pixels of Fashion-MNIST's 60,000 training images, on the scale 0 to 1.
+PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
+
+
+def to_network_input(pixels: Tensor, *, normalize: bool) -> Tensor:
+    """What a network sees of an image: uint8 of any shape to float32 of that shape.
+
+    Args:
+        pixels: 0 to 255.
+        normalize: Whether to shift and scale to mean 0 and standard deviation 1 over Fashion-MNIST (`PIXEL_MEAN`,
+            `PIXEL_STD`); otherwise pixels / 255, in 0 to 1.
+    """
+    scaled = pixels.float().div_(255)
+    return scaled.sub_(PIXEL_MEAN).div_(PIXEL_STD) if normalize else scaled
+
+
+class ResidentImages(Dataset[tuple[Tensor, Tensor]]):
+    """All images of a split on one device, as uint8 `(N, 784)`: an index tensor of any shape fetches a batch."""
+
+    def __init__(self, data: LabelledImages, device: torch.device, *, normalize: bool) -> None:
+        self._pixels = data.images.flatten(1).to(device)
+        self._labels = data.labels.to(device)
+        self._normalize = normalize
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Images float32 `(*index.shape, 784)` and labels int64 `index.shape`."""
+        # index_select copies whole rows; indexing with a matrix of indices is ten times slower on a CPU
+        flat = index.reshape(-1)
+        pixels = self._pixels.index_select(0, flat).view(*index.shape, -1)
+        labels = self._labels.index_select(0, flat).view(index.shape)
+        return to_network_input(pixels, normalize=self._normalize), labels
+
+
+class ReplicaSampler(Sampler[Tensor]):
+    """Each epoch every replica sees all images once, in its own order: yields int64 `(S, B)`, B smaller at the end.
+
+    The order of a replica depends on its seed and on the epoch (`set_epoch`, called by Lightning) and on nothing else.
+    """
+
+    def __init__(self, size: int, batch_size: int, seeds: Sequence[int], device: torch.device) -> None:
+        self._size = size
+        self._batch_size = batch_size
+        self._seeds = seeds
+        self._device = device
+        self._epoch = 0
+
+    @property
+    def smallest_batch(self) -> int:
+        """Images in the last batch of an epoch."""
+        return self._size % self._batch_size or self._batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of this epoch (from 0) from now on."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self._size // self._batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        orders = [torch.randperm(self._size, generator=generator(seed, "order", self._epoch)) for seed in self._seeds]
+        yield from torch.stack(orders).to(self._device).split(self._batch_size, dim=1)
+
+
+class ChunkSampler(Sampler[Tensor]):
+    """All images once, in their own order, in chunks: yields int64 `(B,)`."""
+
+    def __init__(self, size: int, chunk_size: int, device: torch.device) -> None:
+        self._chunks = torch.arange(size, device=device).split(chunk_size)
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from self._chunks
+
+
+def indexed_loader(dataset: ResidentImages, sampler: Sampler[Tensor]) -> DataLoader[tuple[Tensor, Tensor]]:
+    """An ordinary DataLoader whose sampler yields whole batches of indices."""
+    return DataLoader(dataset, batch_size=None, sampler=sampler)

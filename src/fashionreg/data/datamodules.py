@@ -1,0 +1,285 @@
+"""LightningDataModules: a source, its split into train, val and test, and loaders that fetch batches by index."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from fashionreg.data.batches import ChunkSampler, ReplicaSampler, ResidentImages, indexed_loader
+from fashionreg.data.garments import draw_garments
+from fashionreg.data.images import LabelledImages
+from fashionreg.data.location import data_root
+from fashionreg.data.sources import fetch_fashion_mnist, read_csv, read_fashion_mnist, stratified_subset
+from fashionreg.errors import UserError
+
+Loader = DataLoader[tuple[Tensor, Tensor]]
+
+#: Images in one evaluation step: large enough to be all arithmetic, small enough to stay in a CPU's cache.
+EVALUATION_CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The data of a run; `val` is None where nothing was set aside. `test` never trains and never selects."""
+
+    train: LabelledImages
+    val: LabelledImages | None
+    test: LabelledImages
+
+
+class ImageDataModule(LightningDataModule, ABC):
+    """What the datamodules share: validation split, batches, normalization. Sources implement `load`.
+
+    Args:
+        batch_size: Images in one training step of each replica.
+        val_size: Training images set aside for validation, stratified by class: a number, or a share between 0 and 1.
+        split_seed: Fixes which images are set aside; the same for every replica.
+        normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
+        seeds: One replica is trained for each seed.
+    """
+
+    def __init__(
+        self, batch_size: int, val_size: int | float, split_seed: int, normalize: bool, seeds: Sequence[int]
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise UserError(f"batch_size: must be at least 1, got {batch_size}")
+        if val_size < 0:
+            raise UserError(f"val_size: must not be negative, got {val_size}")
+        self.save_hyperparameters(ignore=["seeds"])
+        self.batch_size = batch_size
+        self.val_size = val_size
+        self.split_seed = split_seed
+        self.normalize = normalize
+        self.seeds = list(seeds)
+        self._splits: Splits | None = None
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Where the images come from, in a few words, for the console, TensorBoard and the record."""
+
+    @abstractmethod
+    def load(self) -> tuple[LabelledImages, LabelledImages]:
+        """The images to train on (validation still among them) and those to test on."""
+
+    @property
+    def splits(self) -> Splits:
+        """The data, loaded at the first use."""
+        if self._splits is None:
+            train, test = self.load()
+            val = None
+            if self.val_size:
+                train, val = split_off(train, self.val_size, self.split_seed, "val_size")
+            self._splits = Splits(train, val, test)
+        return self._splits
+
+    def describe(self) -> dict[str, Any]:
+        """Source, number of images of each split and fingerprints, as plain data for the record."""
+        parts = {name: data for name, data in vars(self.splits).items() if data is not None}
+        return {
+            "source": self.source,
+            "sizes": {name: len(data) for name, data in parts.items()},
+            "fingerprints": {name: data.fingerprint() for name, data in parts.items()},
+        }
+
+    def setup(self, stage: str) -> None:
+        """Load and split; nothing to do for `predict`, which brings its own images."""
+        if stage != "predict":
+            self.splits  # noqa: B018 (loads)
+
+    def train_dataloader(self) -> Loader:
+        """Batches `(S, B)` in each replica's own order."""
+        dataset = self._resident(self.splits.train)
+        return indexed_loader(dataset, ReplicaSampler(len(dataset), self.batch_size, self.seeds, self._device))
+
+    def val_dataloader(self) -> dict[str, Loader]:
+        """What is evaluated after every epoch: `val`, where there is one, and `test`, to be seen, not selected by."""
+        return self._evaluation_loaders("val", "test")
+
+    def test_dataloader(self) -> dict[str, Loader]:
+        """What `fashionreg test` reports: `test`, and `train` for the generalization gap."""
+        return self._evaluation_loaders("test", "train")
+
+    def _evaluation_loaders(self, *names: str) -> dict[str, Loader]:
+        loaders = {}
+        for name in names:
+            data = getattr(self.splits, name)
+            if data is not None:
+                sampler = ChunkSampler(len(data), EVALUATION_CHUNK, self._device)
+                loaders[name] = indexed_loader(self._resident(data), sampler)
+        return loaders
+
+    def _resident(self, data: LabelledImages) -> ResidentImages:
+        return ResidentImages(data, self._device, normalize=self.normalize)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+
+class FashionMNISTDataModule(ImageDataModule):
+    """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 60,000 images to train on, 10,000 to test on.
+
+    Args:
+        root: Folder that holds `FashionMNIST/raw/`; if not given, the environment variable `FASHIONREG_DATA`, else
+            `data`.
+        mirror: Address to download from instead of torchvision's mirrors.
+        train_size: Number of training images to use, or a share between 0 and 1, stratified by class; all by default.
+        val_size: Training images set aside for validation: a number, or a share between 0 and 1.
+        batch_size: Images in one training step of each replica.
+        normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
+        split_seed: Fixes which images are used and set aside; the same for every replica.
+        seeds: One replica is trained for each seed.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        mirror: str | None = None,
+        train_size: int | float | None = None,
+        val_size: int | float = 0,
+        batch_size: int = 64,
+        normalize: bool = False,
+        split_seed: int = 0,
+        seeds: Sequence[int] = (0,),
+    ) -> None:
+        super().__init__(batch_size, val_size, split_seed, normalize, seeds)
+        self.root = data_root(root)
+        self.mirror = mirror
+        self.train_size = train_size
+
+    @property
+    def source(self) -> str:
+        """Where the images come from."""
+        return "Fashion-MNIST"
+
+    def prepare_data(self) -> None:
+        """Download, verify and unpack what is not there yet."""
+        fetch_fashion_mnist(self.root, self.mirror)
+
+    def load(self) -> tuple[LabelledImages, LabelledImages]:
+        """The official training and test images."""
+        train = read_fashion_mnist(self.root, train=True)
+        if self.train_size is not None:
+            _, train = split_off(train, self.train_size, self.split_seed, "train_size")
+        return train, read_fashion_mnist(self.root, train=False)
+
+
+class CSVDataModule(ImageDataModule):
+    """Images from one CSV file in the Kaggle form, `label,pixel1,...,pixel784`, split into train and test.
+
+    Args:
+        path: The file; `.gz` is read too.
+        test_size: Images to test on, stratified by class: a number, or a share between 0 and 1.
+        val_size: Of the other images, those set aside for validation: a number, or a share between 0 and 1.
+        batch_size: Images in one training step of each replica.
+        normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
+        split_seed: Fixes which images are tested on; the same for every replica.
+        seeds: One replica is trained for each seed.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        test_size: int | float = 0.2,
+        val_size: int | float = 0,
+        batch_size: int = 32,
+        normalize: bool = False,
+        split_seed: int = 0,
+        seeds: Sequence[int] = (0,),
+    ) -> None:
+        super().__init__(batch_size, val_size, split_seed, normalize, seeds)
+        self.path = Path(path)
+        self.test_size = test_size
+
+    @property
+    def source(self) -> str:
+        """Where the images come from."""
+        return f"CSV {self.path.name}"
+
+    def load(self) -> tuple[LabelledImages, LabelledImages]:
+        """The two parts of the file."""
+        return split_off(read_csv(self.path), self.test_size, self.split_seed, "test_size", self.path)
+
+
+class SyntheticDataModule(ImageDataModule):
+    """Drawn garments: ten classes under Fashion-MNIST's names, for tests and for work without the real data.
+
+    Args:
+        train_size: Number of images to train on (validation among them).
+        test_size: Number of images to test on.
+        data_seed: Fixes the drawings.
+        val_size: Training images set aside for validation: a number, or a share between 0 and 1.
+        batch_size: Images in one training step of each replica.
+        normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
+        split_seed: Fixes which images are set aside; the same for every replica.
+        seeds: One replica is trained for each seed.
+    """
+
+    def __init__(
+        self,
+        train_size: int = 10_000,
+        test_size: int = 2_000,
+        data_seed: int = 0,
+        val_size: int | float = 0,
+        batch_size: int = 64,
+        normalize: bool = False,
+        split_seed: int = 0,
+        seeds: Sequence[int] = (0,),
+    ) -> None:
+        super().__init__(batch_size, val_size, split_seed, normalize, seeds)
+        if train_size < 1 or test_size < 1:
+            raise UserError(f"train_size, test_size: must be at least 1, got {train_size} and {test_size}")
+        self.train_size = train_size
+        self.test_size = test_size
+        self.data_seed = data_seed
+
+    @property
+    def source(self) -> str:
+        """Where the images come from."""
+        return "synthetic garments"
+
+    def load(self) -> tuple[LabelledImages, LabelledImages]:
+        """Drawn in one go, so that no drawing is in both parts."""
+        images = draw_garments(self.train_size + self.test_size, self.data_seed)
+        return images[: self.train_size], images[self.train_size :]
+
+
+def split_off(
+    data: LabelledImages, size: int | float, seed: int, field: str, file: Path | None = None
+) -> tuple[LabelledImages, LabelledImages]:
+    """Split images in two, both with the same shares of classes.
+
+    Args:
+        data: N images.
+        size: Of the second part: a number from 1 to N, or a share between 0 and 1.
+        seed: Fixes which images go where.
+        field: Name of the option that `size` came from, for the error.
+        file: File that the images came from, for the error.
+
+    Returns:
+        The rest, in the order of `data`, and the chosen part, in random order.
+
+    Raises:
+        UserError: If `size` is out of range, or if a class is too rare to be in both parts.
+    """
+    where = f"{file}: " if file else ""
+    count = round(size * len(data)) if isinstance(size, float) else size
+    if (isinstance(size, float) and not 0 < size < 1) or not 0 < count < len(data):
+        raise UserError(
+            f"{where}{field}: must be a number of images from 1 to {len(data) - 1} or a share between 0 and 1, got {size}"
+        )
+    try:
+        chosen = stratified_subset(data.labels, count, seed)
+    except UserError as error:
+        raise UserError(f"{where}{field}: {error}") from error
+    rest = torch.ones(len(data), dtype=torch.bool)
+    rest[chosen] = False
+    return data[rest], data[chosen]

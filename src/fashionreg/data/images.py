@@ -1,0 +1,47 @@
+"""The form in which every source hands over its data."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: The ten classes of Fashion-MNIST, by label (https://github.com/zalandoresearch/fashion-mnist#labels).
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with their labels, on the CPU.
+
+    Attributes:
+        images: uint8 `(N, 28, 28)`, 0 (background) to 255 (brightest), row by row from the top left.
+        labels: int64 `(N,)`, 0 to 9, indices into `CLASS_NAMES`.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> "LabelledImages":
+        """The images that `index` (int64 `(M,)` or a slice) names, in that order."""
+        return LabelledImages(self.images[index], self.labels[index])
+
+    def fingerprint(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of all pixels and labels: equal data, equal fingerprint."""
+        digest = hashlib.sha256(self.images.contiguous().numpy())
+        digest.update(self.labels.to(torch.int64).contiguous().numpy())
+        return digest.hexdigest()[:16]

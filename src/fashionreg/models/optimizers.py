@@ -1,0 +1,45 @@
+"""What a replica axis asks of an optimizer: that it acts on each replica alone."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from fashionreg.errors import UserError
+
+
+def check_replica_wise(optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]) -> None:
+    """Try the optimizer on a small problem: two replicas together must move as each of them moves alone.
+
+    Optimizers that act element by element (SGD, Adam, AdamW, ...) pass. Those that look at a whole tensor, at its
+    rows and columns, or at the loss (LBFGS, Muon, Adafactor, ...) would mix replicas and are refused.
+
+    Args:
+        optimizer: Makes the optimizer from parameters, as `Classifier` receives it.
+
+    Raises:
+        UserError: If the optimizer mixes replicas or cannot be used without a closure.
+    """
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 3, 4, generator=generator)
+    gradients = [torch.randn(2, 3, 4, generator=generator) * scale for scale in (1.0, 10.0, 0.1)]
+    together = nn.Parameter(start.clone())
+    alone = [nn.Parameter(start[[k]].clone()) for k in range(2)]
+    try:
+        for parameters in ([together], alone[:1], alone[1:]):
+            stepper = optimizer(parameters)
+            for gradient in gradients:
+                for parameter in parameters:
+                    rows = gradient if parameter is together else gradient[[0 if parameter is alone[0] else 1]]
+                    parameter.grad = rows.clone()
+                stepper.step()
+        independent = torch.allclose(together, torch.cat(alone), rtol=1e-4, atol=1e-6)
+        name = type(stepper).__name__
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"optimizer: cannot train several seeds side by side ({error}); use one seed, or SGD") from error
+    if not independent:
+        raise UserError(
+            f"optimizer: {name} mixes the seeds that are trained side by side (it does not act element by element); "
+            "use one seed, or an optimizer such as SGD, Adam or AdamW"
+        )

@@ -1,0 +1,309 @@
+"""`fashionreg fit|validate|test|predict`: Lightning's command line, with replicas, run folders and checkpoints."""
+
+import logging
+import pickle
+import re
+import sys
+import warnings
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from fashionreg.callbacks.progress import EpochSummary, heading, in_percent
+from fashionreg.callbacks.run_record import CONFIG_KEY, RunRecord
+from fashionreg.configs import expand_configs, option_value
+from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule
+from fashionreg.data.sources import MissingDataError
+from fashionreg.errors import UserError
+from fashionreg.models.classifier import Classifier
+from fashionreg.randomness import MAX_SEED
+
+#: What Lightning warns about although it is so by design, and why.
+BY_DESIGN = (
+    "does not have many workers",  # batches come by index from resident tensors: a worker could only copy them
+    "is smaller than the logging interval",  # nothing is logged within an epoch
+    "Checkpoint directory .* exists and is not empty",  # the folder is this run's own
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
+)
+
+
+def expand_seeds(seeds: int | list[int]) -> list[int]:
+    """The seeds that `--seeds` means: a count (`10` is 0 to 9) or a list.
+
+    Raises:
+        UserError: If the count is not positive, or the list is empty, repeats a seed or leaves 0 to `MAX_SEED`.
+    """
+    if isinstance(seeds, int):
+        if seeds < 1:
+            raise UserError(f"seeds: a count must be at least 1, got {seeds}; a list names seeds: [0, 3, 5]")
+        return list(range(seeds))
+    if not seeds:
+        raise UserError("seeds: the list is empty; give a count, or a list such as [0, 3, 5]")
+    for seed in seeds:
+        if not 0 <= seed <= MAX_SEED:
+            raise UserError(f"seeds: must be from 0 to {MAX_SEED}, got {seed}")
+        if seeds.count(seed) > 1:
+            raise UserError(f"seeds: {seed} is named twice")
+    return list(seeds)
+
+
+def claim_folder(parent: Path, prefix: str) -> Path:
+    """Make and return `parent/<prefix><n>` with the first n that nobody has: never one that exists.
+
+    Raises:
+        UserError: If the folder cannot be made.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        taken = [int(path.name.removeprefix(prefix)) for path in _numbered(parent, prefix)]
+        number = max(taken, default=-1) + 1
+        while True:
+            try:
+                (folder := parent / f"{prefix}{number}").mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return folder
+    except OSError as error:
+        raise UserError(f"{parent}: cannot make a folder for this run: {error.strerror}") from error
+
+
+def _numbered(parent: Path, prefix: str) -> list[Path]:
+    return [path for path in parent.glob(f"{prefix}*") if path.name.removeprefix(prefix).isdecimal()]
+
+
+def newest_checkpoint(parent: Path) -> Path:
+    """The last checkpoint of the newest run in `parent` that has one.
+
+    Raises:
+        UserError: If there is none.
+    """
+    versions = sorted(_numbered(parent, "version_"), key=lambda path: int(path.name.removeprefix("version_")))
+    for version in reversed(versions):
+        if (path := version / "checkpoints" / "last.ckpt").is_file():
+            return path
+    raise UserError(f"ckpt_path: there is no {parent}/version_*/checkpoints/last.ckpt to go on from")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint that holds tensors and plain data; one that holds code is refused, not run.
+
+    Raises:
+        UserError: If the file is missing, is no checkpoint, or holds anything else.
+    """
+    if not path.is_file():
+        raise UserError(f"ckpt_path: {path}: no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = re.search(r"(?:GLOBAL|global) (\S+)", str(error))
+        what = f"it asks to run {reason[1]}" if reason else "it holds more than tensors and plain data"
+        raise UserError(f"ckpt_path: {path}: refused: {what}; only checkpoints of weights and plain data load") from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint: it has no state_dict")
+    return content
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI in subclass mode with `--seeds` as the only source of randomness and a folder for every run."""
+
+    model: Classifier
+    datamodule: ImageDataModule
+    trainer: Trainer
+
+    def __init__(self, args: ArgsType) -> None:
+        super().__init__(
+            Classifier,
+            ImageDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            args=args,
+            trainer_defaults={
+                "max_epochs": 5,
+                "default_root_dir": "logs",
+                "num_sanity_val_steps": 0,
+                # EpochSummary prints a line for every epoch and shows a bar within long ones
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+            },
+        )
+
+    # -- options -------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The commands, with the arguments of the trainer's methods that are not options."""
+        skipped = {name: {"verbose", "weights_only"} | skip for name, skip in LightningCLI.subcommands().items()}
+        return skipped | {"predict": skipped["predict"] | {"return_predictions"}}
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser that raises its errors."""
+        return super().init_parser(**kwargs, exit_on_error=False, prog="fashionreg")
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Name and seeds, in place of Lightning's `--seed_everything`."""
+        parser.add_argument("--name", type=str, default="run", help="Results go to logs/NAME/version_N.")
+        parser.add_argument(
+            "--seeds",
+            type=int | list[int],
+            default=1,
+            help="How many seeds are trained side by side (10 is 0 to 9), or a list of them ([3, 7]).",
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Give the same seeds to model and data."""
+        for part in ("model", "data"):
+            parser.link_arguments("seeds", f"{part}.init_args.seeds", compute_fn=expand_seeds)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "fit":
+            parser.add_argument(
+                "--synthetic_if_missing",
+                type=bool,
+                default=False,
+                help="Train on drawn garments, and say so everywhere, where Fashion-MNIST cannot be had.",
+            )
+        if subcommand == "predict":
+            parser.add_argument("--images", type=list[str], required=True, help="Image files, or CSV files of images.")
+            parser.add_argument("--out", type=str, default="predictions.csv", help="CSV file to write.")
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, without Lightning's warning that `sys.argv` is not used."""
+        self.config = parser.parse_args(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint's configuration came first among the words (`run`), so that explicit options win over it."""
+
+    def _set_seed(self) -> None:
+        # replicas draw nothing from the global generators; this is for what users add
+        seed_everything(expand_seeds(self.options["seeds"])[0], workers=True, verbose=False)
+
+    @property
+    def options(self) -> Any:
+        """The parsed options of the command."""
+        return self.config[self.config["subcommand"]]
+
+    # -- instances -----------------------------------------------------------------------------------------------
+
+    def before_instantiate_classes(self) -> None:
+        """Find the data and the checkpoint before anything is made."""
+        options = self.options
+        if options.get("synthetic_if_missing"):
+            self._fall_back_to_synthetic_data()
+        self.results_folder = Path(options.trainer.default_root_dir) / options.name
+        if options.ckpt_path == "last":
+            options.ckpt_path = str(newest_checkpoint(self.results_folder))
+        if options.ckpt_path is not None:
+            read_checkpoint(Path(options.ckpt_path))
+        elif self.subcommand != "fit":
+            raise UserError(f"{self.subcommand}: needs --ckpt_path FILE (or last, with --name or --config)")
+
+    def _fall_back_to_synthetic_data(self) -> None:
+        options = self.options
+        if options.data.class_path.rpartition(".")[2] != FashionMNISTDataModule.__name__:
+            return
+        wanted = options.data.init_args
+        try:
+            FashionMNISTDataModule(root=wanted.root, mirror=wanted.mirror).prepare_data()
+        except MissingDataError as error:
+            print(f"SYNTHETIC DATA: training on drawn garments instead of Fashion-MNIST, because {error}", flush=True)
+            kept = {name: wanted[name] for name in ("batch_size", "val_size", "normalize", "split_seed", "seeds")}
+            parser = self._parser(self.subcommand)
+            data = {"class_path": "fashionreg.data.SyntheticDataModule", "init_args": kept}
+            options.data = parser.parse_object({"data": data}, cfg_base=options, defaults=False).data
+            options.name += "-synthetic"
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer with this project's callbacks and, for a fit, its folder and logger."""
+        if self.subcommand != "fit":
+            return super().instantiate_trainer(logger=False, callbacks=[], enable_checkpointing=False)
+        self.datamodule.prepare_data()
+        self.data_description = self.datamodule.describe()
+        folder = claim_folder(self.results_folder, "version_")
+        self.trainer_defaults["callbacks"] = [
+            EpochSummary(),
+            RunRecord(folder, self.options.name, self._config_text(), self.data_description),
+            # no monitor: the state after the last finished epoch, from which a run is resumed
+            ModelCheckpoint(
+                folder / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True
+            ),
+        ]
+        if self.options.trainer.logger in (None, True):
+            kwargs["logger"] = TensorBoardLogger(
+                self.results_folder.parent, self.options.name, folder.name, default_hp_metric=False
+            )
+        self.folder = folder
+        return super().instantiate_trainer(**kwargs)
+
+    def _config_text(self) -> str:
+        """The resolved options that make the run what it is, as YAML that `--config` takes."""
+        options = self.options.clone()
+        for name in ("config", "ckpt_path", "synthetic_if_missing"):
+            options.pop(name, None)
+        text: str = self._parser(self.subcommand).dump(options, skip_none=False, skip_validation=True)
+        return text
+
+    # -- commands ------------------------------------------------------------------------------------------------
+
+    def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None) -> None:
+        """Train, and say before what and after how it went."""
+        print(heading(self.trainer, self.model, self.data_description, self.options.name))
+        print(f"logs    {self.folder}", flush=True)
+        self.trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+        for split, metrics in self.model.results().items():
+            if split != "train":
+                print(f"{split} accuracy after {self.trainer.current_epoch} epochs: {in_percent(metrics['acc'])}")
+        print(f"curves: tensorboard --logdir {self.results_folder.parent}")
+        print(f"report: fashionreg test --ckpt_path {self.folder}/checkpoints/last.ckpt")
+
+
+def one_line(message: str) -> str:
+    """A parser's message, which may be several indented lines, as one line without its boilerplate."""
+    lines = [line.strip(" -") for line in message.strip().splitlines()]
+    return re.sub(r"\s+", " ", "; ".join(line for line in lines if line)).replace(":;", ":")
+
+
+def run(words: Sequence[str]) -> int:
+    """Run `fit`, `validate`, `test` or `predict`.
+
+    Args:
+        words: The words after `fashionreg`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: For whatever the user can put right.
+    """
+    for message in BY_DESIGN:
+        warnings.filterwarnings("ignore", message=f".*{message}")
+    # what is trained, where and for how long is said by this project's own lines
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    command, *rest = expand_configs(words)
+    ckpt_path = option_value(rest, "--ckpt_path")
+    if ckpt_path not in (None, "last", "null"):
+        config = read_checkpoint(Path(ckpt_path)).get(CONFIG_KEY)
+        if config is not None:
+            rest = ["--config", config, *rest]
+    try:
+        TrainingCLI([command, *rest])
+    except ArgumentError as error:
+        print(f"fashionreg: error: {one_line(str(error))}", file=sys.stderr)
+        return 2
+    except MisconfigurationException as error:
+        raise UserError(one_line(str(error))) from error
+    return 0
