@@ -9,20 +9,28 @@ import yaml
 from fashionreg.errors import UserError
 
 
-def read_config(path: Path, within: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
+def read_config(path: Path) -> list[dict[str, Any]]:
     """A configuration file and those it builds on, as mappings to be merged in order.
 
-    `base: other.yaml` (or a list of files), relative to the file that says it, names what comes before it.
+    `base: other.yaml` (or a list of files), relative to the file that says it, names what comes before it. A file that
+    is named more than once counts where it is first named, so that bases can share a base of their own.
 
     Args:
         path: A YAML file.
-        within: The files that led here.
 
     Raises:
         UserError: If a file is missing, is not YAML, does not hold a mapping, or builds on itself.
     """
+    merged: dict[Path, dict[str, Any]] = {}
+    _collect(path, merged, ())
+    return list(merged.values())
+
+
+def _collect(path: Path, merged: dict[Path, dict[str, Any]], within: tuple[Path, ...]) -> None:
     if path.resolve() in within:
         raise UserError(f"{path}: base: builds on itself")
+    if path.resolve() in merged:
+        return
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -42,10 +50,9 @@ def read_config(path: Path, within: tuple[Path, ...] = ()) -> list[dict[str, Any
         bases = [bases]
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise UserError(f"{path}: base: must be a file name or a list of them, got {bases!r}")
-    merged: list[dict[str, Any]] = []
     for base in bases:
-        merged += read_config(path.parent / base, (*within, path.resolve()))
-    return [*merged, content]
+        _collect(path.parent / base, merged, (*within, path.resolve()))
+    merged[path.resolve()] = content
 
 
 def expand_configs(words: Sequence[str]) -> list[str]:

@@ -1,6 +1,11 @@
 """Figures: pure functions from data to a matplotlib `Figure`, without pyplot and its global state."""
 
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from fashionreg.data.images import CLASS_NAMES, LabelledImages
 
@@ -14,4 +19,29 @@ def image_grid(data: LabelledImages, rows: int = 4, columns: int = 4) -> Figure:
             # fixed limits: otherwise every image is stretched to its own darkest and brightest pixel
             axes.imshow(data.images[position].numpy(), cmap="gray", vmin=0, vmax=255)
             axes.set_title(CLASS_NAMES[int(data.labels[position])], fontsize=10)
+    return figure
+
+
+def confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
+    """A confusion matrix, each row in percent of the images of its true class.
+
+    Args:
+        counts: int `(K, K)`: row true class, column predicted class.
+        class_names: K names.
+    """
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    axes = figure.subplots()
+    # a square-root scale: the mistakes, a few percent each, would all be white next to a diagonal of 80
+    image = axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, 0, 100))
+    for (row, column), value in np.ndenumerate(percent):
+        if counts[row, column]:
+            color = "white" if value > 35 else "black"
+            label = f"{value:.0f}" if value >= 1 else "<1"
+            axes.text(column, row, label, ha="center", va="center", color=color, fontsize=9)
+    ticks = range(len(class_names))
+    axes.set_xticks(ticks, class_names, rotation=40, ha="right")
+    axes.set_yticks(ticks, class_names)
+    axes.set(xlabel="predicted", ylabel="true", title="Percent of the images of each true class")
+    figure.colorbar(image, ax=axes, label="percent", ticks=[0, 1, 5, 10, 25, 50, 75, 100], shrink=0.8)
     return figure

@@ -10,7 +10,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fashionreg.errors import UserError
+
+#: The largest seed.
 MAX_SEED = 2**32 - 1
+
+
+def expand_seeds(seeds: int | list[int]) -> list[int]:
+    """The seeds that `--seeds` means: a count (`10` is 0 to 9) or a list.
+
+    Raises:
+        UserError: If the count is not positive, or the list is empty, repeats a seed or leaves 0 to `MAX_SEED`.
+    """
+    if isinstance(seeds, int):
+        if seeds < 1:
+            raise UserError(f"seeds: a count must be at least 1, got {seeds}; a list names seeds: [0, 3, 5]")
+        return list(range(seeds))
+    if not seeds:
+        raise UserError("seeds: the list is empty; give a count, or a list such as [0, 3, 5]")
+    for seed in seeds:
+        if not 0 <= seed <= MAX_SEED:
+            raise UserError(f"seeds: must be from 0 to {MAX_SEED}, got {seed}")
+        if seeds.count(seed) > 1:
+            raise UserError(f"seeds: {seed} is named twice")
+    return list(seeds)
 
 
 def _words(seed: int, purpose: str, epoch: int, count: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """`fashionreg fit|validate|test|predict`: Lightning's command line, with replicas, run folders and checkpoints."""
 
 import logging
-import pickle
 import re
 import sys
 import warnings
@@ -11,107 +10,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from fashionreg.callbacks.progress import EpochSummary, heading, in_percent
+from fashionreg.callbacks.formats import by_seed, in_percent
+from fashionreg.callbacks.progress import EpochSummary, heading
 from fashionreg.callbacks.run_record import CONFIG_KEY, RunRecord
 from fashionreg.configs import expand_configs, option_value
-from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule
+from fashionreg.data.batches import to_network_input
+from fashionreg.data.datamodules import EVALUATION_CHUNK, FashionMNISTDataModule, ImageDataModule
+from fashionreg.data.images import CLASS_NAMES
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
+from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
-from fashionreg.randomness import MAX_SEED
+from fashionreg.randomness import expand_seeds
+from fashionreg.runs import claim_folder, newest_checkpoint, read_checkpoint
 
 #: What Lightning warns about although it is so by design, and why.
 BY_DESIGN = (
     "does not have many workers",  # batches come by index from resident tensors: a worker could only copy them
     "is smaller than the logging interval",  # nothing is logged within an epoch
+    "Be aware that when using `ckpt_path`, callbacks used",  # only a fit needs what its callbacks had saved
     "Checkpoint directory .* exists and is not empty",  # the folder is this run's own
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
 )
-
-
-def expand_seeds(seeds: int | list[int]) -> list[int]:
-    """The seeds that `--seeds` means: a count (`10` is 0 to 9) or a list.
-
-    Raises:
-        UserError: If the count is not positive, or the list is empty, repeats a seed or leaves 0 to `MAX_SEED`.
-    """
-    if isinstance(seeds, int):
-        if seeds < 1:
-            raise UserError(f"seeds: a count must be at least 1, got {seeds}; a list names seeds: [0, 3, 5]")
-        return list(range(seeds))
-    if not seeds:
-        raise UserError("seeds: the list is empty; give a count, or a list such as [0, 3, 5]")
-    for seed in seeds:
-        if not 0 <= seed <= MAX_SEED:
-            raise UserError(f"seeds: must be from 0 to {MAX_SEED}, got {seed}")
-        if seeds.count(seed) > 1:
-            raise UserError(f"seeds: {seed} is named twice")
-    return list(seeds)
-
-
-def claim_folder(parent: Path, prefix: str) -> Path:
-    """Make and return `parent/<prefix><n>` with the first n that nobody has: never one that exists.
-
-    Raises:
-        UserError: If the folder cannot be made.
-    """
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        taken = [int(path.name.removeprefix(prefix)) for path in _numbered(parent, prefix)]
-        number = max(taken, default=-1) + 1
-        while True:
-            try:
-                (folder := parent / f"{prefix}{number}").mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return folder
-    except OSError as error:
-        raise UserError(f"{parent}: cannot make a folder for this run: {error.strerror}") from error
-
-
-def _numbered(parent: Path, prefix: str) -> list[Path]:
-    return [path for path in parent.glob(f"{prefix}*") if path.name.removeprefix(prefix).isdecimal()]
-
-
-def newest_checkpoint(parent: Path) -> Path:
-    """The last checkpoint of the newest run in `parent` that has one.
-
-    Raises:
-        UserError: If there is none.
-    """
-    versions = sorted(_numbered(parent, "version_"), key=lambda path: int(path.name.removeprefix("version_")))
-    for version in reversed(versions):
-        if (path := version / "checkpoints" / "last.ckpt").is_file():
-            return path
-    raise UserError(f"ckpt_path: there is no {parent}/version_*/checkpoints/last.ckpt to go on from")
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint that holds tensors and plain data; one that holds code is refused, not run.
-
-    Raises:
-        UserError: If the file is missing, is no checkpoint, or holds anything else.
-    """
-    if not path.is_file():
-        raise UserError(f"ckpt_path: {path}: no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = re.search(r"(?:GLOBAL|global) (\S+)", str(error))
-        what = f"it asks to run {reason[1]}" if reason else "it holds more than tensors and plain data"
-        raise UserError(f"ckpt_path: {path}: refused: {what}; only checkpoints of weights and plain data load") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint: it has no state_dict")
-    return content
 
 
 class TrainingCLI(LightningCLI):
@@ -121,7 +47,7 @@ class TrainingCLI(LightningCLI):
     datamodule: ImageDataModule
     trainer: Trainer
 
-    def __init__(self, args: ArgsType) -> None:
+    def __init__(self, args: list[str]) -> None:
         super().__init__(
             Classifier,
             ImageDataModule,
@@ -179,10 +105,12 @@ class TrainingCLI(LightningCLI):
         if subcommand == "predict":
             parser.add_argument("--images", type=list[str], required=True, help="Image files, or CSV files of images.")
             parser.add_argument("--out", type=str, default="predictions.csv", help="CSV file to write.")
+            parser.add_argument("--force", action="store_true", help="Replace the file if it exists.")
         return parser
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, without Lightning's warning that `sys.argv` is not used."""
+        assert isinstance(args, list)
         self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
@@ -238,9 +166,7 @@ class TrainingCLI(LightningCLI):
             EpochSummary(),
             RunRecord(folder, self.options.name, self._config_text(), self.data_description),
             # no monitor: the state after the last finished epoch, from which a run is resumed
-            ModelCheckpoint(
-                folder / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True
-            ),
+            ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True),
         ]
         if self.options.trainer.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(
@@ -267,8 +193,47 @@ class TrainingCLI(LightningCLI):
         for split, metrics in self.model.results().items():
             if split != "train":
                 print(f"{split} accuracy after {self.trainer.current_epoch} epochs: {in_percent(metrics['acc'])}")
+                if len(self.model.seeds) > 1:
+                    print(by_seed(self.model.seeds, metrics["acc"]))
         print(f"curves: tensorboard --logdir {self.results_folder.parent}")
         print(f"report: fashionreg test --ckpt_path {self.folder}/checkpoints/last.ckpt")
+
+    def validate(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str) -> None:
+        """Evaluate on `val`, where there is one, and `test`."""
+        self.trainer.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False, weights_only=True)
+        for split, metrics in self.model.results().items():
+            print(f"{split:<8}loss {metrics['loss'].mean():.4f}   accuracy {in_percent(metrics['acc'])}")
+
+    def test(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str) -> None:
+        """Report on `test` and `train`; the files go to a folder of their own, never into the fit's."""
+        from fashionreg.callbacks.evaluation import Evaluation
+
+        evaluation = Evaluation()
+        self.trainer.callbacks.append(evaluation)  # type: ignore[attr-defined]
+        self.trainer.test(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False, weights_only=True)
+        print(evaluation.describe())
+        folder = claim_folder(self.results_folder, "test_")
+        evaluation.write(folder)
+        print(f"\nwritten to {folder}: metrics.csv, by_class.csv, confusion_matrix.png")
+
+    def predict(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str) -> None:
+        """Classify image files and rows of CSV files."""
+        from fashionreg.prediction import prediction_table, read_inputs
+
+        out = Path(self.options.out)
+        if out.exists() and not self.options.force:
+            raise UserError(f"{out}: exists; choose another --out, or replace it with --force")
+        inputs = read_inputs(self.options.images)
+        pixels = to_network_input(inputs.images.flatten(1), normalize=self.datamodule.normalize)
+        chunks = self.trainer.predict(
+            model, list(pixels.split(EVALUATION_CHUNK)), ckpt_path=ckpt_path, weights_only=True
+        )
+        table = prediction_table(inputs, torch.cat(chunks, dim=1))  # type: ignore[arg-type]
+        with whole_file(out) as file:
+            file.write(table.to_csv(index=False, float_format="%.6f").encode())
+        shown = table.drop(columns=list(CLASS_NAMES), errors="ignore").head(20)
+        print(shown.to_string(index=False, float_format="{:.3f}".format))
+        print(f"{len(table):,} images: written to {out}")
 
 
 def one_line(message: str) -> str:

@@ -6,17 +6,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 from tqdm import tqdm
 
+from fashionreg.callbacks.formats import describe_seeds, in_percent
 from fashionreg.models.classifier import Classifier
-
-
-def in_percent(values: Tensor) -> str:
-    """Shares `(S,)`, 0 to 1, as text: `81.25%`, or mean and sample standard deviation, `81.25 ± 0.31%`."""
-    values = values * 100
-    spread = f" ± {values.std():.2f}" if len(values) > 1 else ""
-    return f"{values.mean():.2f}{spread}%"
 
 
 class EpochSummary(Callback):
@@ -72,7 +65,6 @@ def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str
     sizes = ", ".join(f"{split} {count:,}" for split, count in data["sizes"].items())
     replicas = len(model.seeds)
     parameters = sum(parameter.numel() for parameter in model.parameters()) // replicas
-    seeds = f"{replicas} seeds side by side, {model.seeds}" if replicas > 1 else f"{model.seeds[0]}"
     device = trainer.strategy.root_device
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else f", {torch.cuda.get_device_name()}"
     return "\n".join(
@@ -80,7 +72,7 @@ def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str
             f"run     {name}",
             f"model   {type(model).__name__} {model.network.describe()} ({parameters:,} parameters)",
             f"data    {data['source']} ({sizes})",
-            f"seed    {seeds}",
+            f"seeds   {describe_seeds(model.seeds)}",
             f"device  {device}{threads}",
         )
     )

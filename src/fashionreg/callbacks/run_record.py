@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -32,7 +33,7 @@ class RunRecord(Callback):
     def __init__(self, folder: Path, name: str, config: str, data: dict[str, Any]) -> None:
         self._folder = folder
         self._config = config
-        self._about = {"name": name, "data": data, "config": config}
+        self._about = {"name": name, "data": data, "config": yaml.safe_load(config)}
         self._history: History | None = None
         self._started = 0.0
 
@@ -127,7 +128,9 @@ def _flat(value: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
         inner = value.get("init_args") or {} if "class_path" in value else value
         named = {prefix: value["class_path"].rpartition(".")[2]} if "class_path" in value else {}
         return named | {
-            key: flat for name, item in inner.items() for key, flat in _flat(item, f"{prefix}/{name}".strip("/")).items()
+            key: flat
+            for name, item in inner.items()
+            for key, flat in _flat(item, f"{prefix}/{name}".strip("/")).items()
         }
     return {prefix: value if isinstance(value, bool | int | float | str) else str(value)}
 

@@ -7,8 +7,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fashionreg.data.location import data_root, whole_file
+from fashionreg.data.location import data_root
 from fashionreg.errors import UserError
+from fashionreg.files import whole_file
 
 if TYPE_CHECKING:
     from fashionreg.data.images import LabelledImages
@@ -120,7 +121,9 @@ def _fetch(args: argparse.Namespace) -> int:
 
 def _subset(args: argparse.Namespace) -> int:
     _check_output(args)
-    from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist, stratified_subset, write_csv
+    from fashionreg.data.csv_files import write_csv
+    from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
+    from fashionreg.data.splits import stratified_subset
 
     root = data_root(args.root)
     fetch_fashion_mnist(root, args.mirror)
@@ -151,7 +154,8 @@ def _images_to_show(args: argparse.Namespace) -> "LabelledImages":
         from fashionreg.data.garments import draw_garments
 
         return draw_garments(16, args.seed)
-    from fashionreg.data.sources import fetch_fashion_mnist, read_csv, read_fashion_mnist
+    from fashionreg.data.csv_files import read_csv
+    from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
 
     if args.csv:
         return read_csv(args.csv)

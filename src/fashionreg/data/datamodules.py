@@ -12,10 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fashionreg.data.batches import ChunkSampler, ReplicaSampler, ResidentImages, indexed_loader
+from fashionreg.data.csv_files import read_csv
 from fashionreg.data.garments import draw_garments
 from fashionreg.data.images import LabelledImages
 from fashionreg.data.location import data_root
-from fashionreg.data.sources import fetch_fashion_mnist, read_csv, read_fashion_mnist, stratified_subset
+from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
+from fashionreg.data.splits import split_off
 from fashionreg.errors import UserError
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
@@ -250,36 +252,3 @@ class SyntheticDataModule(ImageDataModule):
         """Drawn in one go, so that no drawing is in both parts."""
         images = draw_garments(self.train_size + self.test_size, self.data_seed)
         return images[: self.train_size], images[self.train_size :]
-
-
-def split_off(
-    data: LabelledImages, size: int | float, seed: int, field: str, file: Path | None = None
-) -> tuple[LabelledImages, LabelledImages]:
-    """Split images in two, both with the same shares of classes.
-
-    Args:
-        data: N images.
-        size: Of the second part: a number from 1 to N, or a share between 0 and 1.
-        seed: Fixes which images go where.
-        field: Name of the option that `size` came from, for the error.
-        file: File that the images came from, for the error.
-
-    Returns:
-        The rest, in the order of `data`, and the chosen part, in random order.
-
-    Raises:
-        UserError: If `size` is out of range, or if a class is too rare to be in both parts.
-    """
-    where = f"{file}: " if file else ""
-    count = round(size * len(data)) if isinstance(size, float) else size
-    if (isinstance(size, float) and not 0 < size < 1) or not 0 < count < len(data):
-        raise UserError(
-            f"{where}{field}: must be a number of images from 1 to {len(data) - 1} or a share between 0 and 1, got {size}"
-        )
-    try:
-        chosen = stratified_subset(data.labels, count, seed)
-    except UserError as error:
-        raise UserError(f"{where}{field}: {error}") from error
-    rest = torch.ones(len(data), dtype=torch.bool)
-    rest[chosen] = False
-    return data[rest], data[chosen]

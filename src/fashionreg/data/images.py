@@ -42,6 +42,6 @@ class LabelledImages:
 
     def fingerprint(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of all pixels and labels: equal data, equal fingerprint."""
-        digest = hashlib.sha256(self.images.contiguous().numpy())
-        digest.update(self.labels.to(torch.int64).contiguous().numpy())
+        digest = hashlib.sha256(self.images.contiguous().numpy().data)
+        digest.update(self.labels.to(torch.int64).contiguous().numpy().data)
         return digest.hexdigest()[:16]

@@ -1,38 +1,9 @@
-"""Where data lies on disk, and how a new file gets there: without torch, so that `--help` stays fast."""
+"""Where data lies on disk: without torch, so that `--help` stays fast."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
-
-from fashionreg.errors import UserError
 
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder that holds `FashionMNIST/`: `root`, else the environment variable `FASHIONREG_DATA`, else `data`."""
     return Path(root or os.environ.get("FASHIONREG_DATA") or "data").expanduser()
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears as `path` when the block ends, whole, and not at all if the block raises.
-
-    An existing `path` is replaced. Missing parent folders are made.
-
-    Raises:
-        UserError: if the folder or the file cannot be written.
-    """
-    # beside its final place, since only a rename within one file system is atomic
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        # `unlink` alone would raise, and hide the reason, where the parent is not a folder
-        if temporary.is_file():
-            temporary.unlink()

@@ -114,7 +114,8 @@ class Classifier(LightningModule):
 
     def predict_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Class probabilities float `(S, B, K)` of images float `(B, D)`."""
-        return self(batch).softmax(dim=-1)
+        probabilities: Tensor = self(batch).softmax(dim=-1)
+        return probabilities
 
     @staticmethod
     def _split_names(loaders: Any, default: str) -> list[str]:
@@ -207,9 +208,10 @@ class Classifier(LightningModule):
         differing = sorted(name for name in own.keys() | saved.keys() if own.get(name) != saved.get(name))
         if differing:
             name = differing[0]
+            there, here = saved.get(name, "absent"), own.get(name, "absent")
             raise UserError(
-                f"ckpt_path: the checkpoint is of another network or other seeds: {name} is {saved.get(name, 'absent')} "
-                f"there and {own.get(name, 'absent')} here; without --config and --seeds its own are used"
+                f"ckpt_path: the checkpoint is of another network or other seeds: {name} is {there} there and "
+                f"{here} here; without --config and --seeds its own are used"
             )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

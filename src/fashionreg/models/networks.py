@@ -1,6 +1,7 @@
 """The multilayer perceptron of both notebooks, as a plain module with a replica axis."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class MLP(nn.Module):
             raise UserError(f"dropout: must be at least 0 and below 1, got {dropout}")
         generators = [generator(seed, "init") for seed in seeds]
         layers: list[nn.Module] = []
-        for fan_in, width in zip(sizes[:-2], sizes[1:-1], strict=True):
+        for fan_in, width in pairwise(sizes[:-1]):
             layers.append(ReplicaLinear(fan_in, width, generators))
             if batch_norm:
                 layers.append(ReplicaBatchNorm(len(seeds), width))
@@ -84,5 +85,8 @@ class MLP(nn.Module):
     @torch.no_grad()
     def replica(self, index: int) -> nn.Sequential:
         """Replica `index` as a plain `torch.nn.Sequential`, with copies of its parameters and statistics."""
-        plain = [nn.ReLU() if isinstance(layer, nn.ReLU) else layer.replica(index) for layer in self.layers]
+        plain = [
+            layer.replica(index) if isinstance(layer, ReplicaLinear | ReplicaBatchNorm | ReplicaDropout) else nn.ReLU()
+            for layer in self.layers
+        ]
         return nn.Sequential(*plain).train(self.training)

@@ -34,10 +34,12 @@ def check_replica_wise(optimizer: Callable[[Iterable[nn.Parameter]], Optimizer])
                     rows = gradient if parameter is together else gradient[[0 if parameter is alone[0] else 1]]
                     parameter.grad = rows.clone()
                 stepper.step()
-        independent = torch.allclose(together, torch.cat(alone), rtol=1e-4, atol=1e-6)
+        independent = torch.allclose(together, torch.cat([*alone]), rtol=1e-4, atol=1e-6)
         name = type(stepper).__name__
     except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"optimizer: cannot train several seeds side by side ({error}); use one seed, or SGD") from error
+        raise UserError(
+            f"optimizer: cannot train several seeds side by side ({error}); use one seed, or SGD"
+        ) from error
     if not independent:
         raise UserError(
             f"optimizer: {name} mixes the seeds that are trained side by side (it does not act element by element); "

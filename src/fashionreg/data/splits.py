@@ -1,0 +1,78 @@
+"""Parts of a dataset in which every class has its share."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fashionreg.data.images import CLASS_NAMES, LabelledImages
+from fashionreg.errors import UserError
+
+
+def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
+    """Draws `size` of the N images so that every class has its share, by scikit-learn's stratified shuffle.
+
+    Args:
+        labels: int64 `(N,)`, 0 to 9.
+        size: number of images: N, or at least one for each class with as many left over.
+        seed: 0 to 2^32 - 1; fixes which ones are drawn, and their order.
+
+    Returns:
+        int64 `(size,)`, distinct indices into `labels`, shuffled.
+
+    Raises:
+        UserError: if `size` or `seed` is out of range, or a class has a single image.
+    """
+    from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+
+    total = len(labels)
+    counts = labels.bincount(minlength=len(CLASS_NAMES))
+    classes = int(counts.count_nonzero())
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed {seed} is out of range, expected 0 to {2**32 - 1}")
+    if size == total > 0:
+        return torch.from_numpy(np.random.default_rng(seed).permutation(total))
+    for label in (counts == 1).nonzero().flatten().tolist():
+        raise UserError(
+            f"class {label} ({CLASS_NAMES[label]}) has a single image, a stratified split needs 2 or more of each class"
+        )
+    if not classes <= size <= total - classes:
+        raise UserError(
+            f"cannot draw {size} of {total} images stratified by {classes} classes: "
+            f"expected {classes} to {total - classes}, or all {total}"
+        )
+    drawn, _ = train_test_split(np.arange(total), train_size=size, random_state=seed, stratify=labels.numpy())
+    return torch.from_numpy(drawn)
+
+
+def split_off(
+    data: LabelledImages, size: int | float, seed: int, field: str, file: Path | None = None
+) -> tuple[LabelledImages, LabelledImages]:
+    """Split images in two, both with the same shares of classes.
+
+    Args:
+        data: N images.
+        size: Of the second part: a number from 1 to N, or a share between 0 and 1.
+        seed: Fixes which images go where.
+        field: Name of the option that `size` came from, for the error.
+        file: File that the images came from, for the error.
+
+    Returns:
+        The rest, in the order of `data`, and the chosen part, in random order.
+
+    Raises:
+        UserError: If `size` is out of range, or if a class is too rare to be in both parts.
+    """
+    where = f"{file}: " if file else ""
+    count = round(size * len(data)) if isinstance(size, float) else size
+    if (isinstance(size, float) and not 0 < size < 1) or not 0 < count < len(data):
+        allowed = f"a number of images from 1 to {len(data) - 1} or a share between 0 and 1"
+        raise UserError(f"{where}{field}: must be {allowed}, got {size}")
+    try:
+        chosen = stratified_subset(data.labels, count, seed)
+    except UserError as error:
+        raise UserError(f"{where}{field}: {error}") from error
+    rest = torch.ones(len(data), dtype=torch.bool)
+    rest[chosen] = False
+    return data[rest], data[chosen]

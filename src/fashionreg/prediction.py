@@ -1,0 +1,77 @@
+"""`fashionreg predict`: what goes into the networks, and the table that comes out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from fashionreg.data.csv_files import read_csv
+from fashionreg.data.images import CLASS_NAMES
+from fashionreg.data.pictures import read_picture
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Images to classify.
+
+    Attributes:
+        names: For each image, its file, or its file and row (from 1) in a CSV file.
+        preparation: For each image, what was done to bring it into Fashion-MNIST's form.
+        images: uint8 `(N, 28, 28)`.
+    """
+
+    names: list[str]
+    preparation: list[str]
+    images: Tensor
+
+
+def read_inputs(paths: Sequence[str]) -> Inputs:
+    """Read image files and CSV files (`.csv`, `.csv.gz`), in order.
+
+    Raises:
+        UserError: If a file cannot be read.
+    """
+    names: list[str] = []
+    preparation: list[str] = []
+    images: list[Tensor] = []
+    for path in paths:
+        if path.lower().endswith((".csv", ".csv.gz")):
+            rows = read_csv(path, labelled=False).images
+            names += [f"{path}:{row}" for row in range(1, len(rows) + 1)]
+            preparation += ["as it is"] * len(rows)
+            images.append(rows)
+        else:
+            image, done = read_picture(Path(path))
+            names.append(path)
+            preparation.append(done)
+            images.append(image.unsqueeze(0))
+    return Inputs(names, preparation, torch.cat(images))
+
+
+def prediction_table(inputs: Inputs, probabilities: Tensor) -> pd.DataFrame:
+    """One row for each image: its class, how sure the networks are, and the probability of every class.
+
+    Args:
+        inputs: The N images.
+        probabilities: float `(S, N, K)`. The ensemble decides: the class with the largest mean over the S replicas.
+
+    Returns:
+        Columns image, class, label (0 to K - 1), probability (of that class, 0 to 1), with several replicas agreement
+        (the share of them that alone would say the same), preparation, and one column for each class.
+    """
+    mean = probabilities.mean(dim=0)
+    label = mean.argmax(dim=1)
+    classes = CLASS_NAMES if mean.shape[1] == len(CLASS_NAMES) else tuple(map(str, range(mean.shape[1])))
+    columns = {
+        "image": inputs.names,
+        "class": [classes[index] for index in label.tolist()],
+        "label": label.tolist(),
+        "probability": mean.gather(1, label.unsqueeze(1)).squeeze(1).tolist(),
+    }
+    if len(probabilities) > 1:
+        columns["agreement"] = (probabilities.argmax(dim=2) == label).float().mean(dim=0).tolist()
+    columns["preparation"] = inputs.preparation
+    return pd.DataFrame(columns | dict(zip(classes, mean.T.tolist(), strict=True)))
