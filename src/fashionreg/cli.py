@@ -9,16 +9,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fashionreg import __version__
+from fashionreg import TRAINING_COMMANDS, __version__
 from fashionreg.data import commands
 from fashionreg.errors import UserError
-
-TRAINING_COMMANDS = {
-    "fit": "train a network, one replica for each seed, and test it after every epoch",
-    "validate": "evaluate a checkpoint on the val and test splits",
-    "test": "report a checkpoint: test and train accuracy, per class, with a confusion matrix",
-    "predict": "classify images, or the rows of a CSV file, with a checkpoint",
-}
 
 EXAMPLES = """\
 examples:

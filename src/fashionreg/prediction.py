@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fashionreg.data.csv_files import read_csv
-from fashionreg.data.images import CLASS_NAMES
+from fashionreg.data.images import CLASS_NAMES, LabelledImages
 from fashionreg.data.pictures import read_picture
 
 
@@ -20,12 +20,12 @@ class Inputs:
     Attributes:
         names: For each image, its file, or its file and row (from 1) in a CSV file.
         preparation: For each image, what was done to bring it into Fashion-MNIST's form.
-        images: uint8 `(N, 28, 28)`.
+        images: N images; labels only where a CSV file gives them.
     """
 
     names: list[str]
     preparation: list[str]
-    images: Tensor
+    images: LabelledImages
 
 
 def read_inputs(paths: Sequence[str]) -> Inputs:
@@ -36,10 +36,10 @@ def read_inputs(paths: Sequence[str]) -> Inputs:
     """
     names: list[str] = []
     preparation: list[str] = []
-    images: list[Tensor] = []
+    images: list[LabelledImages] = []
     for path in paths:
         if path.lower().endswith((".csv", ".csv.gz")):
-            rows = read_csv(path, labelled=False).images
+            rows = read_csv(path, labelled=False)
             names += [f"{path}:{row}" for row in range(1, len(rows) + 1)]
             preparation += ["as it is"] * len(rows)
             images.append(rows)
@@ -47,8 +47,9 @@ def read_inputs(paths: Sequence[str]) -> Inputs:
             image, done = read_picture(Path(path))
             names.append(path)
             preparation.append(done)
-            images.append(image.unsqueeze(0))
-    return Inputs(names, preparation, torch.cat(images))
+            images.append(LabelledImages(image.unsqueeze(0), torch.tensor([-1])))
+    pixels, labels = (torch.cat([getattr(part, name) for part in images]) for name in ("images", "labels"))
+    return Inputs(names, preparation, LabelledImages(pixels, labels))
 
 
 def prediction_table(inputs: Inputs, probabilities: Tensor) -> pd.DataFrame:

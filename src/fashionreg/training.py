@@ -16,12 +16,13 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.formats import by_seed, in_percent
 from fashionreg.callbacks.progress import EpochSummary, heading
 from fashionreg.callbacks.run_record import CONFIG_KEY, RunRecord
 from fashionreg.configs import expand_configs, option_value
-from fashionreg.data.batches import to_network_input
-from fashionreg.data.datamodules import EVALUATION_CHUNK, FashionMNISTDataModule, ImageDataModule
+from fashionreg.data.batches import evaluation_loader
+from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule
 from fashionreg.data.images import CLASS_NAMES
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
@@ -94,6 +95,11 @@ class TrainingCLI(LightningCLI):
             parser.link_arguments("seeds", f"{part}.init_args.seeds", compute_fn=expand_seeds)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        # Lightning's own usage fills a screen with every option of the trainer before it says anything
+        usage = f"fashionreg {subcommand} --config FILE [--config FILE ...] [options]"
+        if subcommand != "fit":
+            usage = f"fashionreg {subcommand} --ckpt_path FILE [options]"
+        kwargs |= {"description": TRAINING_COMMANDS[subcommand].capitalize() + ".", "usage": usage}
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "fit":
             parser.add_argument(
@@ -103,7 +109,7 @@ class TrainingCLI(LightningCLI):
                 help="Train on drawn garments, and say so everywhere, where Fashion-MNIST cannot be had.",
             )
         if subcommand == "predict":
-            parser.add_argument("--images", type=list[str], required=True, help="Image files, or CSV files of images.")
+            parser.add_argument("--images", nargs="+", required=True, help="Image files, or CSV files of images.")
             parser.add_argument("--out", type=str, default="predictions.csv", help="CSV file to write.")
             parser.add_argument("--force", action="store_true", help="Replace the file if it exists.")
         return parser
@@ -224,10 +230,9 @@ class TrainingCLI(LightningCLI):
         if out.exists() and not self.options.force:
             raise UserError(f"{out}: exists; choose another --out, or replace it with --force")
         inputs = read_inputs(self.options.images)
-        pixels = to_network_input(inputs.images.flatten(1), normalize=self.datamodule.normalize)
-        chunks = self.trainer.predict(
-            model, list(pixels.split(EVALUATION_CHUNK)), ckpt_path=ckpt_path, weights_only=True
-        )
+        self.datamodule.trainer = self.trainer
+        loader = evaluation_loader(self.datamodule.resident(inputs.images))
+        chunks = self.trainer.predict(model, loader, ckpt_path=ckpt_path, weights_only=True)
         table = prediction_table(inputs, torch.cat(chunks, dim=1))  # type: ignore[arg-type]
         with whole_file(out) as file:
             file.write(table.to_csv(index=False, float_format="%.6f").encode())

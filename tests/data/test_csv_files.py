@@ -6,13 +6,13 @@ import stat
 import numpy as np
 import pytest
 import torch
-from samples import message, random_images, same
 
 from fashionreg.data.csv_files import read_csv, write_csv
 from fashionreg.data.images import LabelledImages
 from fashionreg.data.sources import read_fashion_mnist
 from fashionreg.errors import UserError
 from fashionreg.files import whole_file
+from samples import message, random_images, same
 
 HEADER = ["label", *(f"pixel{number}" for number in range(1, 785))]
 FORM = "expected 785 columns label,pixel1,...,pixel784"
@@ -305,5 +305,5 @@ def test_csv_to_be_classified_needs_no_labels(tmp_path, header):
 
 def test_csv_without_labels_is_still_checked(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join([",".join(HEADER[1:]), ",".join(["0"] * 783 + ["256"])]))
-    with pytest.raises(UserError, match="a.csv: line 2, column 'pixel784': value '256', expected an integer from 0"):
+    with pytest.raises(UserError, match=r"a\.csv: line 2, column 'pixel784': value '256', expected an integer from 0"):
         read_csv(tmp_path / "a.csv", labelled=False)

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from samples import message, random_images, same
 
 from fashionreg.data import sources
 from fashionreg.data.images import LabelledImages
 from fashionreg.data.location import data_root
 from fashionreg.data.sources import FILES, MissingDataError, fetch_fashion_mnist, read_fashion_mnist
 from fashionreg.errors import UserError
+from samples import message, random_images, same
 
 
 def idx(array):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from samples import message
 
 from fashionreg.data.splits import stratified_subset
 from fashionreg.errors import UserError
+from samples import message
 
 LABELS = torch.arange(10).repeat_interleave(torch.arange(10, 110, 10))[torch.randperm(550)]
 

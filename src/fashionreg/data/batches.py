@@ -9,6 +9,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from fashionreg.data.images import LabelledImages
 from fashionreg.randomness import generator
 
+#: Images in one evaluation step: large enough to be all arithmetic, small enough to stay in a CPU's cache.
+EVALUATION_CHUNK = 2000
+
+Loader = DataLoader[tuple[Tensor, Tensor]]
+
 #: Mean and standard deviation of all pixels of Fashion-MNIST's 60,000 training images, on the scale 0 to 1.
 PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
 
@@ -29,6 +34,7 @@ class ResidentImages(Dataset[tuple[Tensor, Tensor]]):
     """All images of a split on one device, as uint8 `(N, 784)`: an index tensor of any shape fetches a batch."""
 
     def __init__(self, data: LabelledImages, device: torch.device, *, normalize: bool) -> None:
+        self.device = device
         self._pixels = data.images.flatten(1).to(device)
         self._labels = data.labels.to(device)
         self._normalize = normalize
@@ -88,6 +94,12 @@ class ChunkSampler(Sampler[Tensor]):
         yield from self._chunks
 
 
-def indexed_loader(dataset: ResidentImages, sampler: Sampler[Tensor]) -> DataLoader[tuple[Tensor, Tensor]]:
-    """An ordinary DataLoader whose sampler yields whole batches of indices."""
-    return DataLoader(dataset, batch_size=None, sampler=sampler)
+def training_loader(dataset: ResidentImages, batch_size: int, seeds: Sequence[int]) -> Loader:
+    """Batches `(S, B)` of all images, in each replica's own order."""
+    # an ordinary DataLoader, whose sampler yields whole batches of indices
+    return DataLoader(dataset, batch_size=None, sampler=ReplicaSampler(len(dataset), batch_size, seeds, dataset.device))
+
+
+def evaluation_loader(dataset: ResidentImages) -> Loader:
+    """Batches `(B,)` of all images in their own order, shown to every replica."""
+    return DataLoader(dataset, batch_size=None, sampler=ChunkSampler(len(dataset), EVALUATION_CHUNK, dataset.device))

@@ -8,10 +8,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader
 
-from fashionreg.data.batches import ChunkSampler, ReplicaSampler, ResidentImages, indexed_loader
+from fashionreg.data.batches import Loader, ResidentImages, evaluation_loader, training_loader
 from fashionreg.data.csv_files import read_csv
 from fashionreg.data.garments import draw_garments
 from fashionreg.data.images import LabelledImages
@@ -19,11 +17,6 @@ from fashionreg.data.location import data_root
 from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
 from fashionreg.data.splits import split_off
 from fashionreg.errors import UserError
-
-Loader = DataLoader[tuple[Tensor, Tensor]]
-
-#: Images in one evaluation step: large enough to be all arithmetic, small enough to stay in a CPU's cache.
-EVALUATION_CHUNK = 2000
 
 
 @dataclass(frozen=True)
@@ -98,8 +91,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> Loader:
         """Batches `(S, B)` in each replica's own order."""
-        dataset = self._resident(self.splits.train)
-        return indexed_loader(dataset, ReplicaSampler(len(dataset), self.batch_size, self.seeds, self._device))
+        return training_loader(self.resident(self.splits.train), self.batch_size, self.seeds)
 
     def val_dataloader(self) -> dict[str, Loader]:
         """What is evaluated after every epoch: `val`, where there is one, and `test`, to be seen, not selected by."""
@@ -110,20 +102,13 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._evaluation_loaders("test", "train")
 
     def _evaluation_loaders(self, *names: str) -> dict[str, Loader]:
-        loaders = {}
-        for name in names:
-            data = getattr(self.splits, name)
-            if data is not None:
-                sampler = ChunkSampler(len(data), EVALUATION_CHUNK, self._device)
-                loaders[name] = indexed_loader(self._resident(data), sampler)
-        return loaders
+        parts = {name: getattr(self.splits, name) for name in names}
+        return {name: evaluation_loader(self.resident(data)) for name, data in parts.items() if data is not None}
 
-    def _resident(self, data: LabelledImages) -> ResidentImages:
-        return ResidentImages(data, self._device, normalize=self.normalize)
-
-    @property
-    def _device(self) -> torch.device:
-        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+    def resident(self, data: LabelledImages) -> ResidentImages:
+        """The images on the device of the trainer (the CPU if there is none), scaled as this module scales."""
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return ResidentImages(data, device, normalize=self.normalize)
 
 
 class FashionMNISTDataModule(ImageDataModule):

@@ -112,9 +112,9 @@ class Classifier(LightningModule):
         split = self._split_names(self.trainer.test_dataloaders, "test")[dataloader_idx]
         return self._shared_step(batch, split)[1]
 
-    def predict_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Class probabilities float `(S, B, K)` of images float `(B, D)`."""
-        probabilities: Tensor = self(batch).softmax(dim=-1)
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Class probabilities float `(S, B, K)`; the labels are not looked at."""
+        probabilities: Tensor = self(batch[0]).softmax(dim=-1)
         return probabilities
 
     @staticmethod
