@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from fashionreg import TRAINING_COMMANDS, __version__
 from fashionreg.data import commands
@@ -24,9 +25,17 @@ examples:
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is; exit with code 2."""
+        self.exit(2, f"fashionreg: error: {message}; see {self.prog} --help\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the commands that do not train; those that do are listed for `--help` only."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fashionreg",
         description="Which regularizer helps, with evidence: small networks on Fashion-MNIST.",
         epilog=EXAMPLES,

@@ -73,10 +73,14 @@ def expand_configs(words: Sequence[str]) -> list[str]:
     return expanded
 
 
+def option_values(words: Sequence[str], option: str) -> list[str]:
+    """Every value given to `option` on a command line, as `--option value` or `--option=value`."""
+    return [value for name, value, _ in _options(words) if name == option and value is not None]
+
+
 def option_value(words: Sequence[str], option: str) -> str | None:
-    """The last value given to `option` on a command line, as `--option value` or `--option=value`."""
-    values = [value for name, value, _ in _options(words) if name == option]
-    return values[-1] if values else None
+    """The last value given to `option`, which is the one that counts; None if there is none."""
+    return next(reversed(option_values(words, option)), None)
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str | None, list[str]]]:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 import sys
 import warnings
 from argparse import ArgumentError
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -20,9 +23,9 @@ from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.formats import by_seed, in_percent
 from fashionreg.callbacks.progress import EpochSummary, heading
 from fashionreg.callbacks.run_record import CONFIG_KEY, RunRecord
-from fashionreg.configs import expand_configs, option_value
+from fashionreg.configs import expand_configs, option_value, option_values
 from fashionreg.data.batches import evaluation_loader
-from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule
+from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
@@ -31,10 +34,14 @@ from fashionreg.models.classifier import Classifier
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs import claim_folder, newest_checkpoint, read_checkpoint
 
+#: Results go to LOGS/RUN_NAME/version_N unless other names are given.
+LOGS, RUN_NAME = "logs", "run"
+
 #: What Lightning warns about although it is so by design, and why.
 BY_DESIGN = (
     "does not have many workers",  # batches come by index from resident tensors: a worker could only copy them
     "is smaller than the logging interval",  # nothing is logged within an epoch
+    "The dirpath has changed",  # a resumed run has a folder of its own
     "Be aware that when using `ckpt_path`, callbacks used",  # only a fit needs what its callbacks had saved
     "Checkpoint directory .* exists and is not empty",  # the folder is this run's own
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
@@ -59,7 +66,7 @@ class TrainingCLI(LightningCLI):
             args=args,
             trainer_defaults={
                 "max_epochs": 5,
-                "default_root_dir": "logs",
+                "default_root_dir": LOGS,
                 "num_sanity_val_steps": 0,
                 # EpochSummary prints a line for every epoch and shows a bar within long ones
                 "enable_progress_bar": False,
@@ -77,11 +84,11 @@ class TrainingCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that raises its errors."""
-        return super().init_parser(**kwargs, exit_on_error=False, prog="fashionreg")
+        return super().init_parser(**kwargs, exit_on_error=False, allow_abbrev=False, prog="fashionreg")
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Name and seeds, in place of Lightning's `--seed_everything`."""
-        parser.add_argument("--name", type=str, default="run", help="Results go to logs/NAME/version_N.")
+        parser.add_argument("--name", type=str, default=RUN_NAME, help="Results go to logs/NAME/version_N.")
         parser.add_argument(
             "--seeds",
             type=int | list[int],
@@ -139,10 +146,13 @@ class TrainingCLI(LightningCLI):
         if options.get("synthetic_if_missing"):
             self._fall_back_to_synthetic_data()
         self.results_folder = Path(options.trainer.default_root_dir) / options.name
-        if options.ckpt_path == "last":
-            options.ckpt_path = str(newest_checkpoint(self.results_folder))
         if options.ckpt_path is not None:
-            read_checkpoint(Path(options.ckpt_path))
+            epochs = read_checkpoint(Path(options.ckpt_path))["epoch"] + 1
+            if self.subcommand == "fit" and 0 <= (options.trainer.max_epochs or -1) <= epochs:
+                raise UserError(
+                    f"ckpt_path: {options.ckpt_path} has done {epochs} epochs, and trainer.max_epochs is "
+                    f"{options.trainer.max_epochs}: nothing is left to do; set a larger --trainer.max_epochs to go on"
+                )
         elif self.subcommand != "fit":
             raise UserError(f"{self.subcommand}: needs --ckpt_path FILE (or last, with --name or --config)")
 
@@ -154,12 +164,21 @@ class TrainingCLI(LightningCLI):
         try:
             FashionMNISTDataModule(root=wanted.root, mirror=wanted.mirror).prepare_data()
         except MissingDataError as error:
-            print(f"SYNTHETIC DATA: training on drawn garments instead of Fashion-MNIST, because {error}", flush=True)
+            print(f"*** SYNTHETIC DATA, drawn garments, instead of the real ones: {error.reason} ***", flush=True)
             kept = {name: wanted[name] for name in ("batch_size", "val_size", "normalize", "split_seed", "seeds")}
-            parser = self._parser(self.subcommand)
-            data = {"class_path": "fashionreg.data.SyntheticDataModule", "init_args": kept}
-            options.data = parser.parse_object({"data": data}, cfg_base=options, defaults=False).data
+            options.data.class_path = f"{SyntheticDataModule.__module__}.{SyntheticDataModule.__name__}"
+            options.data.init_args = Namespace(**kept)  # type: ignore[no-untyped-call]
             options.name += "-synthetic"
+
+    def instantiate_classes(self) -> None:
+        """Make model, data and trainer; an error of theirs stays their own."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # the parser wraps what a constructor raises into several lines about types
+            if error.__cause__ is not None and isinstance(error.__cause__, UserError):
+                raise error.__cause__ from error
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with this project's callbacks and, for a fit, its folder and logger."""
@@ -195,14 +214,28 @@ class TrainingCLI(LightningCLI):
         """Train, and say before what and after how it went."""
         print(heading(self.trainer, self.model, self.data_description, self.options.name))
         print(f"logs    {self.folder}", flush=True)
-        self.trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+        last = self.folder / "checkpoints" / "last.ckpt"
+        try:
+            self.trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            done = f"after {self.trainer.current_epoch} of {self.trainer.max_epochs} epochs"
+            way_on = f"go on with: fashionreg fit --ckpt_path {last}" if last.exists() else "nothing to go on from"
+            raise UserError(f"interrupted {done}; {way_on}") from stop
+        except UserError:
+            if not last.exists():
+                # refused before the first epoch was over: the folder holds nothing that is worth a number
+                shutil.rmtree(self.folder)
+            raise
+        source = self.data_description["source"]
         for split, metrics in self.model.results().items():
             if split != "train":
-                print(f"{split} accuracy after {self.trainer.current_epoch} epochs: {in_percent(metrics['acc'])}")
+                print(
+                    f"{split} accuracy after {self.trainer.current_epoch} epochs on {source}: {in_percent(metrics['acc'])}"
+                )
                 if len(self.model.seeds) > 1:
                     print(by_seed(self.model.seeds, metrics["acc"]))
         print(f"curves: tensorboard --logdir {self.results_folder.parent}")
-        print(f"report: fashionreg test --ckpt_path {self.folder}/checkpoints/last.ckpt")
+        print(f"report: fashionreg test --ckpt_path {last}")
 
     def validate(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str) -> None:
         """Evaluate on `val`, where there is one, and `test`."""
@@ -241,12 +274,6 @@ class TrainingCLI(LightningCLI):
         print(f"{len(table):,} images: written to {out}")
 
 
-def one_line(message: str) -> str:
-    """A parser's message, which may be several indented lines, as one line without its boilerplate."""
-    lines = [line.strip(" -") for line in message.strip().splitlines()]
-    return re.sub(r"\s+", " ", "; ".join(line for line in lines if line)).replace(":;", ":")
-
-
 def run(words: Sequence[str]) -> int:
     """Run `fit`, `validate`, `test` or `predict`.
 
@@ -263,17 +290,58 @@ def run(words: Sequence[str]) -> int:
         warnings.filterwarnings("ignore", message=f".*{message}")
     # what is trained, where and for how long is said by this project's own lines
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    command, *rest = expand_configs(words)
-    ckpt_path = option_value(rest, "--ckpt_path")
-    if ckpt_path not in (None, "last", "null"):
-        config = read_checkpoint(Path(ckpt_path)).get(CONFIG_KEY)
-        if config is not None:
-            rest = ["--config", config, *rest]
     try:
-        TrainingCLI([command, *rest])
+        TrainingCLI(with_checkpoint_config(expand_configs(words)))
     except ArgumentError as error:
-        print(f"fashionreg: error: {one_line(str(error))}", file=sys.stderr)
+        print(f"fashionreg: error: {in_one_line(error)}", file=sys.stderr)
         return 2
     except MisconfigurationException as error:
-        raise UserError(one_line(str(error))) from error
+        raise UserError(in_one_line(error)) from error
     return 0
+
+
+def with_checkpoint_config(words: Sequence[str]) -> list[str]:
+    """The command line with `--ckpt_path last` resolved and the checkpoint's own configuration before all others.
+
+    So a checkpoint needs no configuration file, and what the command line says wins over what the checkpoint says.
+
+    Args:
+        words: A command and its options; each `--config` is followed by YAML.
+
+    Raises:
+        UserError: If there is no such checkpoint.
+    """
+    command, *rest = words
+    path = option_value(rest, "--ckpt_path")
+    if path == "last":
+        merged: dict[str, Any] = {"name": RUN_NAME, "trainer": {"default_root_dir": LOGS}}
+        for config in map(yaml.safe_load, option_values(rest, "--config")):
+            merged |= {"trainer": merged["trainer"] | (config.pop("trainer", None) or {})} | config
+        name = option_value(rest, "--name") or merged["name"]
+        logs = option_value(rest, "--trainer.default_root_dir") or merged["trainer"]["default_root_dir"]
+        path = str(newest_checkpoint(Path(logs) / name))
+        rest += ["--ckpt_path", path]
+    if path is not None and (config := read_checkpoint(Path(path)).get(CONFIG_KEY)):
+        rest = ["--config", config, *rest]
+    return [command, *rest]
+
+
+def in_one_line(error: Exception) -> str:
+    """What an error of the parser or of Lightning says, in one line and without Python's names for things."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(error))
+    message = re.sub(r'Parser key "([^"]+)":', r"\1:", message)
+    lines = [line.strip(" -") for line in message.splitlines()]
+    # jsonargparse tells of each type that an option could have had, None among them
+    noise = ("Does not validate against", "Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
+    lines = [line for line in lines if line and not line.startswith(noise) and line != "Expected a NoneType"]
+    text = "; ".join(lines).replace("Given value: ", "got ").replace("Expected a ", "expected ").replace(":;", ":")
+    if "is not accepted" in text:
+        text += "; see --model.help or --data.help CLASS for the options of a class"
+    if "arguments are required" in text:
+        text += "; give --config FILE (configs/bn.yaml, for example) or --ckpt_path FILE"
+    return text

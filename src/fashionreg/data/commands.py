@@ -5,7 +5,7 @@ What a command needs is imported when it runs, so that `--help` does not wait fo
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fashionreg.data.location import data_root
 from fashionreg.errors import UserError
@@ -43,7 +43,7 @@ examples:
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Adds `data` and its commands; the chosen one is `run`, a function of the parsed arguments to the exit code."""
     summary = "get Fashion-MNIST, cut a CSV file, draw a grid of images"
     commands = subparsers.add_parser("data", help=summary, description=summary).add_subparsers(

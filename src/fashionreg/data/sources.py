@@ -37,7 +37,15 @@ PATIENCE = 20.0
 
 
 class MissingDataError(UserError):
-    """Fashion-MNIST is not on this machine and could not be brought here."""
+    """Fashion-MNIST is not on this machine and could not be brought here.
+
+    Attributes:
+        reason: what is missing and what was tried.
+    """
+
+    def __init__(self, reason: str, ways_on: str) -> None:
+        super().__init__(f"{reason}. {ways_on}")
+        self.reason = reason
 
 
 def raw_folder(root: str | Path) -> Path:
@@ -116,7 +124,7 @@ def _idx_shape(path: Path) -> tuple[int, ...]:
             header = file.read(4 + 4 * axes)
             size = file.seek(0, io.SEEK_END)
     except FileNotFoundError as error:
-        raise MissingDataError(f"{path} is missing; `fashionreg data fetch` brings it") from error
+        raise MissingDataError(f"{path} is missing", "`fashionreg data fetch` brings it") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if len(header) < 4 + 4 * axes or header[:4] != bytes((0, 0, 8, axes)):
@@ -174,10 +182,10 @@ def _download(folder: Path, names: list[str], mirror: str | None) -> None:
         raise MissingDataError(
             f"Fashion-MNIST is not complete in {folder.absolute()} "
             + (f"({', '.join(damaged)} there: not the official MD5 sum) " if damaged else "")
-            + f"and could not be downloaded from {sources} ({reason}). Three ways on: "
-            f"place the four files {', '.join(f'{name}.gz' for name in FILES)} in that folder; "
+            + f"and could not be downloaded from {sources} ({reason})",
+            f"Three ways on: place the four files {', '.join(f'{name}.gz' for name in FILES)} in that folder; "
             "name a mirror (--mirror URL, or data.init_args.mirror in a config); "
-            "use the synthetic data (SyntheticDataModule)"
+            "use the synthetic data (SyntheticDataModule)",
         ) from error
 
 

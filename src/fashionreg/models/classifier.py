@@ -218,12 +218,16 @@ class Classifier(LightningModule):
         """The optimizer and, where there is one, its scheduler.
 
         Raises:
-            UserError: If the optimizer or the scheduler would let replicas influence one another.
+            UserError: If the optimizer refuses its arguments, or if it or the scheduler would let replicas influence
+                one another.
         """
         several = len(self.seeds) > 1
         if several:
             check_replica_wise(self.optimizer)
-        optimizer = self.optimizer(self.parameters())
+        try:
+            optimizer = self.optimizer(self.parameters())
+        except (ValueError, TypeError) as error:
+            raise UserError(f"optimizer: {error}") from error
         if self.lr_scheduler is None:
             return optimizer
         scheduler = self.lr_scheduler(optimizer)
