@@ -27,3 +27,58 @@ def real_data(tmp_path_factory):
         with gzip.open(archive) as packed, (folder / archive.stem).open("wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
     return root
+
+
+TINY = """\
+name: tiny
+model:
+  class_path: fashionreg.models.RegularizedMLP
+  init_args:
+    hidden_sizes: [8]
+    batch_norm: true
+    dropout: 0.2
+    optimizer:
+      class_path: torch.optim.SGD
+      init_args: {lr: 0.1, weight_decay: 0.001}
+data:
+  class_path: fashionreg.data.datamodules.SyntheticDataModule
+  init_args: {train_size: 200, test_size: 50, batch_size: 64}
+trainer: {max_epochs: 2, accelerator: cpu}
+"""
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty working folder with `tiny.yaml`, a run of half a second."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return tmp_path
+
+
+@pytest.fixture
+def run(workplace, capfd):
+    """Runs `fashionreg` in `workplace` and returns exit code, standard output and standard error."""
+    from fashionreg.cli import main
+
+    def run(*words):
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def refusal(run):
+    """Runs a command that must fail with one line on standard error, and returns exit code and line."""
+
+    def refusal(*words):
+        code, _, err = run(*words)
+        lines = err.splitlines()
+        assert code in (1, 2), err
+        assert len(lines) == 1, err
+        assert lines[0].startswith("fashionreg: error: ")
+        return code, lines[0]
+
+    return refusal

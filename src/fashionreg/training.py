@@ -188,8 +188,8 @@ class TrainingCLI(LightningCLI):
         self.data_description = self.datamodule.describe()
         folder = claim_folder(self.results_folder, "version_")
         self.trainer_defaults["callbacks"] = [
-            EpochSummary(),
             RunRecord(folder, self.options.name, self._config_text(), self.data_description),
+            EpochSummary(),
             # no monitor: the state after the last finished epoch, from which a run is resumed
             ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True),
         ]
@@ -226,12 +226,10 @@ class TrainingCLI(LightningCLI):
                 # refused before the first epoch was over: the folder holds nothing that is worth a number
                 shutil.rmtree(self.folder)
             raise
-        source = self.data_description["source"]
+        source, epochs = self.data_description["source"], self.trainer.current_epoch
         for split, metrics in self.model.results().items():
             if split != "train":
-                print(
-                    f"{split} accuracy after {self.trainer.current_epoch} epochs on {source}: {in_percent(metrics['acc'])}"
-                )
+                print(f"{split} accuracy after {epochs} epochs on {source}: {in_percent(metrics['acc'])}")
                 if len(self.model.seeds) > 1:
                     print(by_seed(self.model.seeds, metrics["acc"]))
         print(f"curves: tensorboard --logdir {self.results_folder.parent}")
@@ -286,12 +284,13 @@ def run(words: Sequence[str]) -> int:
     Raises:
         UserError: For whatever the user can put right.
     """
-    for message in BY_DESIGN:
-        warnings.filterwarnings("ignore", message=f".*{message}")
     # what is trained, where and for how long is said by this project's own lines
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     try:
-        TrainingCLI(with_checkpoint_config(expand_configs(words)))
+        with warnings.catch_warnings():
+            for message in BY_DESIGN:
+                warnings.filterwarnings("ignore", message=f".*{message}")
+            TrainingCLI(with_checkpoint_config(expand_configs(words)))
     except ArgumentError as error:
         print(f"fashionreg: error: {in_one_line(error)}", file=sys.stderr)
         return 2

@@ -40,7 +40,8 @@ class EpochSummary(Callback):
         cells = [f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}"]
         for split, metrics in pl_module.results().items():
             cells.append(f"{split} loss {metrics['loss'].mean():.4f} acc {in_percent(metrics['acc'])}")
-        cells.append(f"{time.perf_counter() - self._started:.1f} s")
+        seconds = time.perf_counter() - self._started
+        cells.append(f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s")
         print("   ".join(cells), flush=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

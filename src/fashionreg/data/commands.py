@@ -51,9 +51,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
 
     def add(name: str, summary: str, description: str) -> argparse.ArgumentParser:
-        return commands.add_parser(
+        parser: argparse.ArgumentParser = commands.add_parser(
             name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
         )
+        return parser
 
     def add_source(parser: argparse.ArgumentParser) -> None:
         source = parser.add_argument_group("where Fashion-MNIST is")

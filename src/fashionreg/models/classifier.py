@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable, ReduceLROnPlateau
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -231,14 +231,18 @@ class Classifier(LightningModule):
         if self.lr_scheduler is None:
             return optimizer
         scheduler = self.lr_scheduler(optimizer)
-        if not isinstance(scheduler, ReduceLROnPlateau):
+        if not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         if several:
             raise UserError(
                 "lr_scheduler: ReduceLROnPlateau would set the learning rate of every seed by the mean over seeds; "
                 "use one seed, or a scheduler that follows the epoch"
             )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": scheduler.monitor}}
+        return {
+            "optimizer": optimizer,
+            # Lightning's subclass takes a monitor; torch's own class does not
+            "lr_scheduler": {"scheduler": scheduler, "monitor": getattr(scheduler, "monitor", "train/loss")},
+        }
 
     def configure_gradient_clipping(
         self,

@@ -7,7 +7,7 @@ Shapes: S replicas, B images in a batch, C features. Replica k of a layer comput
 import math
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -38,7 +38,8 @@ class ReplicaLinear(nn.Module):
 
     def replica(self, index: int) -> nn.Linear:
         """Replica `index` as a plain layer with copied parameters."""
-        linear = nn.Linear(*self.weight.shape[1:])
+        _, inputs, outputs = self.weight.shape
+        linear = nn.Linear(inputs, outputs, dtype=self.weight.dtype)
         linear.load_state_dict({"weight": self.weight[index].T.contiguous(), "bias": self.bias[index]})
         return linear
 
@@ -84,7 +85,7 @@ class ReplicaBatchNorm(nn.Module):
 
     def replica(self, index: int) -> nn.BatchNorm1d:
         """Replica `index` as a plain layer with copied parameters and statistics."""
-        norm = nn.BatchNorm1d(self.weight.shape[1], eps=self.eps, momentum=self.momentum)
+        norm = nn.BatchNorm1d(self.weight.shape[1], self.eps, self.momentum, dtype=self.weight.dtype)
         state = {name: tensor[index] for name, tensor in self.state_dict().items()}
         norm.load_state_dict(norm.state_dict() | state)
         return norm

@@ -1,0 +1,60 @@
+"""Imports point one way, and a command imports only what it needs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "fashionreg"
+
+
+def imports(path):
+    """Modules that a file imports, at its top or in a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+FORBIDDEN = {
+    "data": ["fashionreg.models", "fashionreg.callbacks", "fashionreg.study", "fashionreg.cli", "fashionreg.training"],
+    "models": ["fashionreg.data", "fashionreg.callbacks", "fashionreg.study", "fashionreg.cli", "fashionreg.training"],
+    "callbacks": ["fashionreg.cli", "fashionreg.training"],
+    "study/records.py": ["torch", "lightning", "fashionreg.data", "fashionreg.models", "fashionreg.training"],
+    "figures.py": ["fashionreg.models", "fashionreg.callbacks", "fashionreg.training", "lightning"],
+    "errors.py": ["fashionreg"],
+    "files.py": ["torch", "fashionreg.data", "fashionreg.models"],
+    "configs.py": ["torch", "lightning", "fashionreg.training"],
+}
+
+
+@pytest.mark.parametrize("place", FORBIDDEN)
+def test_imports_point_one_way(place):
+    where = PACKAGE / place
+    files = [where] if where.is_file() else list(where.glob("*.py"))
+    assert files
+    for path in files:
+        for module in imports(path):
+            for forbidden in FORBIDDEN[place]:
+                assert not f"{module}.".startswith(f"{forbidden}."), f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["data", "--help"], ["data", "subset", "--help"]])
+def test_help_imports_none_of_the_slow_libraries(words):
+    slow = {"torch", "lightning", "pandas", "matplotlib", "torchvision", "numpy", "scipy", "sklearn"}
+    code = f"import sys; from fashionreg.cli import main; main({words}); print(sorted({slow} & sys.modules.keys()))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.splitlines()[-1] == "[]"
+
+
+def test_fitting_does_not_import_what_only_reports_need():
+    code = (
+        "import sys, fashionreg.training; print({'fashionreg.figures', 'fashionreg.prediction'} & sys.modules.keys())"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "set()"

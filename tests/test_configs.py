@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fashionreg.configs import expand_configs, option_value, read_config
+from fashionreg.errors import UserError
+
+SHIPPED = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+def write(folder, **files):
+    for name, content in files.items():
+        (folder / f"{name}.yaml").write_text(content)
+    return folder
+
+
+def test_bases_come_before_the_file_and_shared_bases_once(tmp_path):
+    write(tmp_path, a="x: 1", b="base: a.yaml\ny: 2", c="base: a.yaml\nz: 3", d="base: [b.yaml, c.yaml]\nx: 4")
+    assert read_config(tmp_path / "d.yaml") == [{"x": 1}, {"y": 2}, {"z": 3}, {"x": 4}]
+
+
+def test_command_line_keeps_its_words_and_order(tmp_path):
+    write(tmp_path, a="x: 1")
+    words = ["fit", "--seeds=3", f"--config={tmp_path}/a.yaml", "--name", "n", "-c", f"{tmp_path}/a.yaml", "--force"]
+    expanded = expand_configs(words)
+    assert expanded == ["fit", "--seeds=3", "--config", "x: 1\n", "--name", "n", "--config", "x: 1\n", "--force"]
+
+
+def test_the_last_value_of_an_option_counts():
+    assert option_value(["fit", "--name", "a", "--name=b"], "--name") == "b"
+    assert option_value(["fit", "--name"], "--name") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("x: [1", "a.yaml: line 1: is not valid YAML"),
+        ("- 1", "a.yaml: must hold a mapping (key: value), found a list"),
+        ("base: nowhere.yaml", "nowhere.yaml: no such configuration file"),
+        ("base: a.yaml", "a.yaml: base: builds on itself"),
+        ("base: {x: 1}", "a.yaml: base: must be a file name or a list of them, got {'x': 1}"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_named(tmp_path, content, fault):
+    write(tmp_path, a=content)
+    with pytest.raises(UserError) as error:
+        read_config(tmp_path / "a.yaml")
+    assert fault in str(error.value)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_configuration_is_named_after_its_file(path):
+    assert read_config(path)[-1]["name"] == path.stem
+
+
+@pytest.mark.parametrize(
+    ("name", "regularizers"),
+    [
+        ("plain", (False, 0, 0)),
+        ("bn", (True, 0, 0)),
+        ("dropout", (False, 0.3, 0)),
+        ("l2", (False, 0, 1e-4)),
+        ("", (True, 0.3, 1e-4)),
+    ],
+)
+def test_each_lecture_7_configuration_uses_its_own_technique(name, regularizers):
+    path = next(path for path in SHIPPED if path.stem == f"lecture7_{name}".rstrip("_"))
+    model, decay = {}, 0
+    for part in read_config(path):
+        arguments = part.get("model", {}).get("init_args", {})
+        decay = arguments.get("optimizer", {}).get("init_args", {}).get("weight_decay", decay)
+        model |= arguments
+    assert (model.get("batch_norm", False), model.get("dropout", 0), decay) == regularizers
+
+
+def test_shipped_configurations_do_not_repeat_their_base():
+    for path in SHIPPED:
+        *bases, own = read_config(path)
+        for base in bases:
+            for key in own.keys() & base.keys():
+                assert yaml.safe_dump(own[key]) != yaml.safe_dump(base[key]), f"{path.name}: {key}"
