@@ -20,7 +20,7 @@ from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
 from fashionreg.models import RegularizedMLP
-from fashionreg.training import BY_DESIGN
+from fashionreg.training import BY_DESIGN, useful_threads
 
 LAST = "logs/tiny/version_0/checkpoints/last.ckpt"
 
@@ -157,6 +157,17 @@ def test_early_stopping_and_best_checkpoint_by_val(run):
     assert "val loss" in out
     assert len(pd.read_csv("logs/tiny/version_0/record.csv").epoch.unique()) < 30
     assert len(list(Path("logs/tiny/version_0/checkpoints").glob("*.ckpt"))) == 2
+
+
+def test_threads_follow_the_size_of_a_step_or_the_flag(run, monkeypatch):
+    with monkeypatch.context() as eight_cores:
+        eight_cores.setattr(torch, "get_num_threads", lambda: 8)
+        assert [useful_threads(count) for count in (10, 4_999_999, 12_000_000, 10**12)] == [1, 1, 2, 8]
+    before = torch.get_num_threads()
+    assert "device  cpu, threads 1\n" in run("fit", "--config", "tiny.yaml")[1]
+    assert "device  cpu, threads 2\n" in run("fit", "--config", "tiny.yaml", "--threads", 2)[1]
+    assert json.loads(Path("logs/tiny/version_1/record.json").read_text())["threads"] == 2
+    assert torch.get_num_threads() == before
 
 
 def test_one_module_can_be_loaded_in_python(fitted):
@@ -346,6 +357,7 @@ BAD_WORDS = {
     ),
     "seeds": (["fit", "--config", "tiny.yaml", "--seeds", "0"], 2, "seeds: a count must be at least 1, got 0"),
     "seed twice": (["fit", "--config", "tiny.yaml", "--seeds", "[1,1]"], 2, "seeds: 1 is named twice"),
+    "threads": (["fit", "--config", "tiny.yaml", "--threads", "0"], 2, "threads: "),
     "batch size": (
         ["fit", "--config", "tiny.yaml", "--data.init_args.batch_size", "0"],
         1,

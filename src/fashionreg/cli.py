@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from fashionreg import TRAINING_COMMANDS, __version__
+from fashionreg import TRAINING_COMMANDS, __version__, export
 from fashionreg.data import commands
 from fashionreg.errors import UserError
 
@@ -20,6 +20,7 @@ examples:
   fashionreg fit --config configs/bn.yaml --seeds 10 --trainer.max_epochs 10
   fashionreg test --ckpt_path logs/bn/version_0/checkpoints/last.ckpt
   fashionreg predict --ckpt_path logs/bn/version_0/checkpoints/last.ckpt --images shoe.png --out shoe.csv
+  fashionreg export --ckpt_path logs/bn/version_0/checkpoints/last.ckpt --out bn.onnx
   fashionreg data subset --size 6000 --seed 0 --out data/fmnist_small.csv
   tensorboard --logdir logs
 """
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, text in TRAINING_COMMANDS.items():
         subparsers.add_parser(name, help=text, add_help=False)
     commands.add_parser(subparsers)
+    export.add_parser(subparsers)
     return parser
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -36,6 +37,9 @@ from fashionreg.runs import claim_folder, newest_checkpoint, read_checkpoint
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
 LOGS, RUN_NAME = "logs", "run"
+
+#: What a thread must have to do in a training step to be worth its while.
+MULTIPLICATIONS_PER_THREAD = 5_000_000
 
 #: What Lightning warns about although it is so by design, and why.
 BY_DESIGN = (
@@ -98,6 +102,12 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Give the same seeds to model and data."""
+        parser.add_argument(
+            "--threads",
+            type=PositiveInt | None,
+            default=None,
+            help="CPU threads; by default as many as the size of a step can use, at most the cores.",
+        )
         for part in ("model", "data"):
             parser.link_arguments("seeds", f"{part}.init_args.seeds", compute_fn=expand_seeds)
 
@@ -182,6 +192,8 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with this project's callbacks and, for a fit, its folder and logger."""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        torch.set_num_threads(self.options.threads or useful_threads(parameters * self.datamodule.batch_size))
         if self.subcommand != "fit":
             return super().instantiate_trainer(logger=False, callbacks=[], enable_checkpointing=False)
         self.datamodule.prepare_data()
@@ -286,6 +298,7 @@ def run(words: Sequence[str]) -> int:
     """
     # what is trained, where and for how long is said by this project's own lines
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings():
             for message in BY_DESIGN:
@@ -296,7 +309,21 @@ def run(words: Sequence[str]) -> int:
         return 2
     except MisconfigurationException as error:
         raise UserError(in_one_line(error)) from error
+    finally:
+        torch.set_num_threads(threads)
     return 0
+
+
+def useful_threads(multiplications: int) -> int:
+    """How many threads a training step can keep busy, at most those that torch has now.
+
+    In a step smaller than this a second thread waits more than it works, and where another process uses the cores the
+    waiting slows every step tenfold and more.
+
+    Args:
+        multiplications: In the forward pass of a step: parameters of all replicas times images in a batch.
+    """
+    return max(1, min(torch.get_num_threads(), multiplications // MULTIPLICATIONS_PER_THREAD))
 
 
 def with_checkpoint_config(words: Sequence[str]) -> list[str]:

@@ -301,7 +301,7 @@ def test_official_data_reads_as_torchvision_reads_it(real_data, train):
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
-        ("train-images-idx3-ubyte", None, "{path} is missing; `fashionreg data fetch` brings it"),
+        ("train-images-idx3-ubyte", None, "{path} is missing. `fashionreg data fetch` brings it"),
         ("train-labels-idx1-ubyte", b"", "{path} is not an IDX file of bytes with 1 axes"),
         (
             "train-labels-idx1-ubyte",

@@ -67,7 +67,7 @@ def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str
     replicas = len(model.seeds)
     parameters = sum(parameter.numel() for parameter in model.parameters()) // replicas
     device = trainer.strategy.root_device
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else f", {torch.cuda.get_device_name()}"
+    threads = f", threads {torch.get_num_threads()}" if device.type == "cpu" else f", {torch.cuda.get_device_name()}"
     return "\n".join(
         (
             f"run     {name}",

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -84,7 +85,8 @@ class RunRecord(Callback):
 
     def _write(self, trainer: Trainer, status: str) -> None:
         if trainer.is_global_zero and self._history is not None and self._history.epochs:
-            about = self._about | {"status": status, "device": str(trainer.strategy.root_device)} | surroundings()
+            about = self._about | {"status": status, "device": str(trainer.strategy.root_device)}
+            about |= {"threads": torch.get_num_threads()} | surroundings()
             write_record(self._folder, self._history, about)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------

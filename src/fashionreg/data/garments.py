@@ -4,15 +4,15 @@ Each class has its own cut, but cuts, details and fabrics vary and overlap as th
 have short sleeves, a coat may close so neatly that it passes for a pullover. No label is ever changed; what cannot be
 told apart is ambiguous because of how it is drawn.
 
-A shape is a signed distance: negative inside, positive outside, so that the union, intersection and difference of two
-shapes are `minimum(a, b)`, `maximum(a, b)` and `maximum(a, -b)`. All images of a class are drawn at once: fields are
-float32 `(N, 28, 28)`, per-image parameters float32 `(N, 1, 1)`. Lengths are in sheet units: x runs from -1 (left) to 1
-(right), y from -1 (top) to 1 (bottom).
+A shape is a signed distance: negative inside, positive outside, so that `-a` is what lies outside a, and the union and
+intersection of shapes are their minimum and maximum. All images of a class are drawn at once: fields are float32
+`(N, 28, 28)`, per-image parameters float32 `(N, 1, 1)`. Lengths are in sheet units: x runs from -1 (left) to 1 (right),
+y from -1 (top) to 1 (bottom).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +24,6 @@ from fashionreg.errors import UserError
 
 Field = NDArray[np.floating]
 Scalar = Field | float
-Mask = NDArray[np.bool_]
 Point = tuple[Scalar, Scalar]
 Range = tuple[float, float]
 
@@ -72,7 +71,7 @@ class Sheet:
     def __init__(self, count: int, rng: np.random.Generator) -> None:
         self.count, self.rng = count, rng
         across = (np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2) / PIXELS_PER_UNIT
-        x, y = across - self.vary(-0.1, 0.1), across[:, None] - self.vary(-0.1, 0.1)
+        x, y = across - self.vary(-0.06, 0.06), across[:, None] - self.vary(-0.06, 0.06)
         turn = self.vary(-0.06, 0.06)
         self.x: Field = (x + turn * y) / self.vary(0.9, 1.08)
         self.y: Field = (y - turn * x) / self.vary(0.9, 1.04)
@@ -82,24 +81,23 @@ class Sheet:
         """One number for each image, uniform in `[low, high)`, `(N, 1, 1)`."""
         return self.rng.uniform(low, high, (self.count, 1, 1)).astype(np.float32)
 
-    def some(self, share: float) -> Mask:
+    def some(self, share: float) -> NDArray[np.bool_]:
         """True for about this share (0 to 1) of the images, `(N, 1, 1)`."""
         return self.vary(0, 1) < share
 
-    def paint(self, shape: Field, shade: Scalar, opacity: Scalar | Mask = 1.0) -> None:
+    def paint(self, shape: Field, shade: Scalar, opacity: Scalar | NDArray[np.bool_] = 1.0) -> None:
         """Cover the inside of `shape` with `shade`, its edge a pixel soft; where opacity is 0 nothing happens."""
         self.ink += np.clip(0.5 - PIXELS_PER_UNIT * shape, 0, 1) * opacity * (shade - self.ink)
 
     def develop(self) -> NDArray[np.uint8]:
         """The finished images, uint8 `(N, 28, 28)`, with grain where there is ink: the background stays black."""
-        grain = self.rng.standard_normal(self.ink.shape, dtype=np.float32) * self.vary(0.02, 0.12)
+        grain = self.rng.standard_normal(self.ink.shape, dtype=np.float32) * self.vary(0.03, 0.1)
         return np.clip(np.rint(255 * self.ink * (1 + grain)), 0, 255).astype(np.uint8)
 
 
-def box(x: Field, y: Field, half_width: Scalar, half_height: Scalar, corner: Scalar = 0.0) -> Field:
-    """A box around the origin, its corners rounded with radius `corner`."""
-    over_x, over_y = np.abs(x) - half_width + corner, np.abs(y) - half_height + corner
-    return np.hypot(np.maximum(over_x, 0), np.maximum(over_y, 0)) + np.minimum(np.maximum(over_x, over_y), 0) - corner
+def common(*shapes: Field) -> Field:
+    """What lies inside all shapes."""
+    return reduce(np.maximum, shapes)
 
 
 def ellipse(x: Field, y: Field, half_width: Scalar, half_height: Scalar) -> Field:
@@ -115,8 +113,7 @@ def limb(x: Field, y: Field, start: Point, end: Point, start_radius: Scalar, end
     along = ((x - start[0]) * along_x + (y - start[1]) * along_y) / length
     aside = ((x - start[0]) * along_y - (y - start[1]) * along_x) / length
     radius = start_radius + (end_radius - start_radius) * along / length
-    strip: Field = np.maximum(np.abs(aside) - radius, np.abs(along - length / 2) - length / 2)
-    return strip
+    return common(np.abs(aside) - radius, -along, along - length)
 
 
 def outline(t: Field, *knots: Point) -> Field:
@@ -138,7 +135,7 @@ def fabric(sheet: Sheet, patterned: float) -> Field:
     for _ in range(2):
         slant = sheet.vary(-5, 5) * sheet.x + sheet.vary(-3, 3) * sheet.y
         waves += sheet.vary(0.0, 0.15) * np.sin(slant + sheet.vary(0, 2 * np.pi))
-    return np.clip(sheet.vary(0.2, 0.95) * (1 + waves), 0.05, 1.0)
+    return np.clip(sheet.vary(0.3, 0.95) * (1 + waves), 0.05, 1.0)
 
 
 def trim(sheet: Sheet, shade: Field) -> Field:
@@ -154,9 +151,8 @@ class Cut:
         length: From shoulder to hem.
         chest: Half the width at the armpits.
         waist, hem: The width there, as a fraction of the chest's.
-        long_sleeve, sleeveless: Shares; the others have short sleeves.
         collar_length: A long collar is a lapel.
-        collar, buttons, opening, motif: Shares.
+        long_sleeve, sleeveless, collar, buttons, opening, motif: Shares; what is neither long nor none is short.
     """
 
     length: Range = (1.55, 1.9)
@@ -176,16 +172,14 @@ T_SHIRT = Cut(chest=(0.4, 0.56), long_sleeve=0.05, sleeveless=0.1, motif=0.4)
 PULLOVER = Cut(hem=(0.82, 1.05))
 DRESS = Cut((1.75, 2.0), (0.2, 0.36), waist=(0.7, 1.0), hem=(0.95, 2.1), long_sleeve=0.2, sleeveless=0.45, motif=0.0)
 COAT = Cut((1.7, 2.0), hem=(0.95, 1.2), collar_length=(0.2, 0.9), collar=0.6, buttons=0.3, opening=0.9, motif=0.0)
-SHIRT = Cut(long_sleeve=0.7, collar=0.75, buttons=0.8, opening=0.15, motif=0.03)
+SHIRT = Cut(long_sleeve=0.7, collar=0.8, buttons=0.85, opening=0.15, motif=0.03)
 
 
 def draw_top(sheet: Sheet, cut: Cut) -> None:
     """A garment for the upper body: sleeves, body, neck, and the details of its cut."""
-    x, y, side = sheet.x, sheet.y, np.abs(sheet.x)
-    shade = fabric(sheet, patterned=0.4)
+    x, y, side, shade = sheet.x, sheet.y, np.abs(sheet.x), fabric(sheet, patterned=0.25)
     hem, chest, slope = sheet.vary(*cut.length) / 2, sheet.vary(*cut.chest), sheet.vary(0.1, 0.3)
     top, shoulder = -hem, chest * sheet.vary(0.85, 1.0)
-
     long, width = sheet.some(cut.long_sleeve), chest * sheet.vary(0.28, 0.42)
     reach = np.where(long, sheet.vary(1.1, 1.5), sheet.vary(0.3, 0.6))
     spread = np.where(long, sheet.vary(0.08, 0.32), sheet.vary(0.3, 0.9))
@@ -196,21 +190,21 @@ def draw_top(sheet: Sheet, cut: Cut) -> None:
 
     armpit, waist, flare = top + sheet.vary(0.45, 0.6), sheet.vary(*cut.waist), sheet.vary(*cut.hem)
     half = outline(y, (top, shoulder), (armpit, chest), (0.7 * armpit + 0.3 * hem, chest * waist), (hem, chest * flare))
-    body = np.maximum(side - half, np.maximum(top + slope * side - y, y - hem))
+    body = common(side - half, top + slope * side - y, y - hem)
     sheet.paint(np.abs(body), shade * 0.6, sheet.vary(0.0, 0.8) * (y > armpit))
     sheet.paint(body, shade)
 
     motif = ellipse(x, y - sheet.vary(-0.3, 0.1), chest * sheet.vary(0.3, 0.7), sheet.vary(0.1, 0.35))
     sheet.paint(motif, trim(sheet, shade), sheet.some(cut.motif))
     middle, pitch = x - sheet.vary(-0.05, 0.05), sheet.vary(0.2, 0.32)
-    opening = np.maximum(np.abs(middle) - sheet.vary(0.01, 0.04), body)
+    opening = common(np.abs(middle) - sheet.vary(0.01, 0.04), body)
     sheet.paint(opening, shade * sheet.vary(0.1, 0.85), sheet.some(cut.opening))
-    buttons = np.maximum(ellipse(middle, (y - sheet.vary(0, 0.2)) % pitch - pitch / 2, 0.07, 0.07), body)
+    buttons = common(ellipse(middle, (y - sheet.vary(0, 0.2)) % pitch - pitch / 2, 0.07, 0.07), body)
     sheet.paint(buttons, trim(sheet, shade), sheet.some(cut.buttons))
 
     neck_width, neck_depth = shoulder * sheet.vary(0.3, 0.55), sheet.vary(0.08, 0.35)
     neck = ellipse(x, y - top, neck_width, neck_depth)
-    sheet.paint(np.maximum(neck - 0.08, body), trim(sheet, shade), sheet.some(0.4))
+    sheet.paint(common(neck - 0.08, body), trim(sheet, shade), sheet.some(0.4))
     sheet.paint(neck, 0.03)
     tip = (0.3 * neck_width, neck_depth + sheet.vary(*cut.collar_length))
     collar = limb(side, y - top, (neck_width, 0.0), tip, 0.06, sheet.vary(0.08, 0.13))
@@ -241,46 +235,40 @@ ANKLE_BOOT = Last(height=(1.1, 1.9), heel=(0.0, 0.35))
 
 def draw_shoe(sheet: Sheet, last: Last) -> None:
     """A shoe, its toe to the left: the upper, its straps, laces or stripe, then sole and heel."""
-    x, y = sheet.x, sheet.y
-    shade = fabric(sheet, patterned=0.08)
+    x, y, shade = sheet.x, sheet.y, fabric(sheet, patterned=0.08)
     height, lift, mouth = sheet.vary(*last.height), sheet.vary(*last.heel), sheet.vary(-0.15, 0.2)
     ground, back, toe = height / 2, sheet.vary(0.82, 0.97), sheet.vary(0.22, 0.38)
     floor = ground - outline(x, (-0.5, 0.0), (0.6, lift))
     instep = toe + sheet.vary(0.3, 0.5) * (height - toe)
     roof = ground - outline(x, (-1.05, 0.0), (-0.75, toe), (mouth - 0.2, instep), (mouth + 0.1, height))
-    upper = np.maximum(np.maximum(roof - y, y - floor), np.maximum(-0.97 - x, x - back + 0.1 * (ground - y)))
-    dip = ellipse(x - (mouth + back) / 2, y + ground, (back - mouth) / 2.2, sheet.vary(0.1, 0.35) * height)
-    upper = np.maximum(upper, -dip)
+    dip = ellipse(x - (mouth + back) / 2, y + ground, (back - mouth) / 2, sheet.vary(0.06, 0.25))
+    upper = common(roof - y, y - floor, -0.97 - x, x - back + 0.1 * (ground - y), -dip)
 
-    pitch = sheet.vary(0.35, 0.6)
-    bands = np.abs((x + sheet.vary(-1.0, 0.6) * y + sheet.vary(0, 1)) % pitch - pitch / 2) - pitch * sheet.vary(
-        0.1, 0.35
-    )
+    pitch, slant, cover = sheet.vary(0.35, 0.6), sheet.vary(-1.0, 0.6), sheet.vary(0.1, 0.35)
+    bands = np.abs((x + slant * y + sheet.vary(0, 1)) % pitch - pitch / 2) - cover * pitch
     rim = np.abs(upper + 0.05) - 0.04
-    straps = np.maximum(upper, np.where(sheet.some(0.5), np.minimum(bands, rim), bands))
+    straps = common(upper, np.where(sheet.some(0.5), np.minimum(bands, rim), bands))
     sheet.paint(np.where(sheet.some(last.straps), straps, upper), shade)
-    rows = np.abs((y + 0.5 * x) % 0.16 - 0.08) - 0.035
-    laces = np.maximum(np.maximum(upper, rows), np.abs(x - mouth + 0.15) - 0.18)
+    laces = common(upper, np.abs((y + 0.5 * x) % 0.16 - 0.08) - 0.035, np.abs(x - mouth + 0.15) - 0.18)
     sheet.paint(laces, trim(sheet, shade), sheet.some(last.laces))
     stripe = limb(x, y - floor, (sheet.vary(-0.4, 0.0), -0.12), (sheet.vary(0.1, 0.6), -0.4), 0.06, 0.06)
-    sheet.paint(np.maximum(stripe, upper), trim(sheet, shade), sheet.some(last.stripe))
+    sheet.paint(common(stripe, upper), trim(sheet, shade), sheet.some(last.stripe))
 
-    sole = np.maximum(np.abs(y - floor + 0.04) - sheet.vary(0.04, 0.1), np.abs(x + 0.03) - 0.96)
-    heel = np.maximum(np.maximum(floor - y, y - ground - 0.04), np.maximum(sheet.vary(0.3, 0.75) - x, x - back))
+    sole = common(np.abs(y - floor + 0.04) - sheet.vary(0.04, 0.1), np.abs(x + 0.03) - 0.96)
+    heel = common(floor - y, y - ground - 0.04, sheet.vary(0.3, 0.75) - x, x - back)
     sheet.paint(np.minimum(sole, heel), trim(sheet, shade))
 
 
 def draw_trouser(sheet: Sheet) -> None:
     """Two legs below a waistband, with a gap between them that may close."""
-    y, side = sheet.y, np.abs(sheet.x)
-    shade = fabric(sheet, patterned=0.15)
+    y, side, shade = sheet.y, np.abs(sheet.x), fabric(sheet, patterned=0.15)
     foot, hip, gap = sheet.vary(0.88, 1.0), sheet.vary(0.24, 0.36), sheet.vary(-0.04, 0.16)
     crotch, ankle = sheet.vary(0.45, 0.7) - foot, hip * sheet.vary(0.35, 0.6)
     legs = limb(side, y, (hip / 2, -foot), (ankle + gap, foot), hip / 2, ankle)
-    seat = np.maximum(side - hip, np.maximum(-foot - y, y - crotch))
+    seat = common(side - hip, -foot - y, y - crotch)
     sheet.paint(np.minimum(legs, seat), shade)
-    sheet.paint(np.maximum(side - 0.02, crotch - y), shade * 0.3, sheet.vary(0, 1) * (legs < 0))
-    sheet.paint(np.maximum(seat, y + foot - sheet.vary(0.08, 0.16)), trim(sheet, shade), sheet.some(0.6))
+    sheet.paint(common(side - 0.02, crotch - y, legs), shade * 0.3, sheet.vary(0, 1))
+    sheet.paint(common(seat, y + foot - sheet.vary(0.08, 0.16)), trim(sheet, shade), sheet.some(0.6))
 
 
 def draw_bag(sheet: Sheet) -> None:
@@ -290,11 +278,12 @@ def draw_bag(sheet: Sheet) -> None:
     shade = fabric(sheet, patterned=0.25)
     handle = ellipse(x, y + height, width * sheet.vary(0.35, 0.9), sheet.vary(0.25, 0.9) * (1.8 - 2 * height))
     sheet.paint(np.abs(handle) - sheet.vary(0.03, 0.08), trim(sheet, shade), ~sheet.some(0.12))
-    bag = box(x / (1 + sheet.vary(-0.2, 0.3) * y), y, width, height, sheet.vary(0.0, 0.25))
+    rounding = ellipse(x, y, width * sheet.vary(1.05, 1.6), height * sheet.vary(1.05, 1.6))
+    bag = common(np.abs(x) - width * (1 + sheet.vary(-0.2, 0.3) * y), np.abs(y) - height, rounding)
     sheet.paint(bag, shade)
     flap = y - height * sheet.vary(-0.7, 0.3)
-    sheet.paint(np.maximum(np.abs(flap) - 0.03, bag), trim(sheet, shade), sheet.some(0.6))
-    sheet.paint(box(x, flap, 0.09, 0.09), trim(sheet, shade), sheet.some(0.5))
+    sheet.paint(common(np.abs(flap) - 0.03, bag), trim(sheet, shade), sheet.some(0.6))
+    sheet.paint(common(np.abs(x) - 0.09, np.abs(flap) - 0.09), trim(sheet, shade), sheet.some(0.5))
 
 
 #: How each class is drawn, in the order of `CLASS_NAMES`.

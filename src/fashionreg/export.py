@@ -1,0 +1,154 @@
+"""`fashionreg export`: one replica of a checkpoint as a plain network, for use without this project.
+
+torch is imported when the command runs, so that `--help` does not wait for it.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fashionreg.errors import UserError
+from fashionreg.files import whole_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fashionreg.models import Classifier
+
+_DESCRIPTION = """\
+Takes the network of one seed out of a checkpoint and writes it as
+
+  torch   the state dict of a plain torch.nn.Sequential, whose layers are printed; load it with weights_only=True
+  onnx    an ONNX file with the input `images` (batch, 784) and the output `logits` (batch, 10)
+
+Input of both: float32, one row for each image, its 28 x 28 pixels row by row, black background, divided by 255 (if the
+run had `normalize: true`, then minus 0.2860 and divided by 0.3530). Output: unnormalised logits; their softmax are
+probabilities, in the order of Fashion-MNIST's labels. Dropout does nothing here, and batch norm uses its running
+statistics; it is folded into the linear layers before it unless --keep_batch_norm is given.
+
+examples:
+  fashionreg export --ckpt_path logs/bn/version_0/checkpoints/last.ckpt --seed 0 --out bn.onnx
+  fashionreg export --ckpt_path logs/bn/version_0/checkpoints/last.ckpt --format torch --out bn.pt
+"""
+
+_FORMATS = {".pt": "torch", ".pth": "torch", ".onnx": "onnx"}
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add `export`; the chosen command is `run`, a function of the parsed arguments to the exit code."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "export",
+        help="write the network of one seed as a plain torch or ONNX file",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE", help="checkpoint of a run")
+    parser.add_argument("--seed", type=int, help="seed of the replica (default: the first of the checkpoint)")
+    parser.add_argument("--format", choices=["torch", "onnx"], help="default: by the suffix of --out, .pt or .onnx")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
+    parser.add_argument("--keep_batch_norm", action="store_true", help="do not fold batch norm into the linear layers")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists (default: refuse)")
+    parser.set_defaults(run=export)
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write one replica.
+
+    Raises:
+        UserError: If the checkpoint, the seed, the format or the file to write will not do.
+    """
+    import torch
+
+    form = args.format or _FORMATS.get(args.out.suffix)
+    if form is None:
+        raise UserError(f"{args.out}: the suffix says no format; name it .pt or .onnx, or give --format torch or onnx")
+    if args.out.exists() and not args.force:
+        raise UserError(f"{args.out}: exists; choose another --out, or replace it with --force")
+    model = load_classifier(args.ckpt_path)
+    seed = model.seeds[0] if args.seed is None else args.seed
+    if seed not in model.seeds:
+        raise UserError(f"seed: {args.ckpt_path} holds the seeds {model.seeds}, not {seed}")
+    network = model.network.replica(model.seeds.index(seed)).eval()
+    if not args.keep_batch_norm:
+        network = fold_batch_norm(network)
+    with whole_file(args.out) as file:
+        if form == "torch":
+            torch.save(network.state_dict(), file)
+        else:
+            file.write(to_onnx(network))
+    print(f"{args.out}: seed {seed} as {form}, {network}")
+    return 0
+
+
+def load_classifier(path: Path) -> "Classifier":
+    """The model of a checkpoint, on the CPU, with its parameters.
+
+    Raises:
+        UserError: If the file is no checkpoint of this project, or its class cannot be imported.
+    """
+    import importlib
+
+    import yaml
+
+    from fashionreg.callbacks.run_record import CONFIG_KEY
+    from fashionreg.models import Classifier
+    from fashionreg.runs import read_checkpoint
+
+    config = read_checkpoint(path).get(CONFIG_KEY)
+    if config is None:
+        raise UserError(f"ckpt_path: {path}: was not written by `fashionreg fit`: it carries no configuration")
+    module, _, name = yaml.safe_load(config)["model"]["class_path"].rpartition(".")
+    try:
+        model_class = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"ckpt_path: {path}: its model {module}.{name} cannot be imported: {error}") from error
+    model = model_class.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    assert isinstance(model, Classifier)
+    return model
+
+
+def fold_batch_norm(network: "nn.Sequential") -> "nn.Sequential":
+    """The same function in evaluation with fewer layers: no dropout, batch norm folded into the linear before it."""
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_linear_bn_eval
+
+    layers: list[nn.Module] = []
+    for layer in network:
+        if isinstance(layer, nn.BatchNorm1d):
+            linear = layers.pop()
+            assert isinstance(linear, nn.Linear)
+            layers.append(fuse_linear_bn_eval(linear, layer))
+        elif not isinstance(layer, nn.Dropout):
+            layers.append(layer)
+    return nn.Sequential(*layers).eval()
+
+
+def to_onnx(network: "nn.Sequential") -> bytes:
+    """The network as the bytes of an ONNX file for batches of any size.
+
+    Raises:
+        UserError: If the packages that write ONNX are not installed.
+    """
+    import torch
+    from torch import nn
+
+    first = network[0]
+    assert isinstance(first, nn.Linear)
+    example = torch.zeros(2, first.in_features)
+    try:
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,
+            verbose=False,
+        )
+    except ImportError as error:
+        raise UserError(
+            f"format: onnx needs the packages onnx and onnxscript: pip install 'fashionreg[onnx]' ({error})"
+        ) from error
+    assert program is not None
+    content: bytes = program.model_proto.SerializeToString()
+    return content
