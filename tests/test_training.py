@@ -19,8 +19,9 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
+from fashionreg.launch import BY_DESIGN
 from fashionreg.models import RegularizedMLP
-from fashionreg.training import BY_DESIGN, useful_threads
+from fashionreg.training import useful_threads
 
 LAST = "logs/tiny/version_0/checkpoints/last.ckpt"
 

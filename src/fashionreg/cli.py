@@ -1,7 +1,7 @@
 """`fashionreg`: finds out which command is meant, and imports only what that command needs.
 
 `fashionreg --help` must answer at once, and `import lightning` takes seconds: fit, validate, test and predict are
-handed to `fashionreg.training`, which is imported then and not before.
+handed to `fashionreg.launch`, which is imported then and not before.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main(args: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     try:
         if words and words[0] in TRAINING_COMMANDS:
-            from fashionreg.training import run
+            from fashionreg.launch import run
 
             return run(words)
         arguments = build_parser().parse_args(words)

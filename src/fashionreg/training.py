@@ -1,20 +1,12 @@
 """`fashionreg fit|validate|test|predict`: Lightning's command line, with replicas, run folders and checkpoints."""
 
-import logging
-import re
 import shutil
-import sys
-import warnings
-from argparse import ArgumentError
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -23,8 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.formats import by_seed, in_percent
 from fashionreg.callbacks.progress import EpochSummary, heading
-from fashionreg.callbacks.run_record import CONFIG_KEY, RunRecord
-from fashionreg.configs import expand_configs, option_value, option_values
+from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.data.batches import evaluation_loader
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
@@ -33,23 +24,13 @@ from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
 from fashionreg.randomness import expand_seeds
-from fashionreg.runs import claim_folder, newest_checkpoint, read_checkpoint
+from fashionreg.runs import claim_folder, read_checkpoint
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
 LOGS, RUN_NAME = "logs", "run"
 
 #: What a thread must have to do in a training step to be worth its while.
 MULTIPLICATIONS_PER_THREAD = 5_000_000
-
-#: What Lightning warns about although it is so by design, and why.
-BY_DESIGN = (
-    "does not have many workers",  # batches come by index from resident tensors: a worker could only copy them
-    "is smaller than the logging interval",  # nothing is logged within an epoch
-    "The dirpath has changed",  # a resumed run has a folder of its own
-    "Be aware that when using `ckpt_path`, callbacks used",  # only a fit needs what its callbacks had saved
-    "Checkpoint directory .* exists and is not empty",  # the folder is this run's own
-    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
-)
 
 
 class TrainingCLI(LightningCLI):
@@ -284,36 +265,6 @@ class TrainingCLI(LightningCLI):
         print(f"{len(table):,} images: written to {out}")
 
 
-def run(words: Sequence[str]) -> int:
-    """Run `fit`, `validate`, `test` or `predict`.
-
-    Args:
-        words: The words after `fashionreg`.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        UserError: For whatever the user can put right.
-    """
-    # what is trained, where and for how long is said by this project's own lines
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    threads = torch.get_num_threads()
-    try:
-        with warnings.catch_warnings():
-            for message in BY_DESIGN:
-                warnings.filterwarnings("ignore", message=f".*{message}")
-            TrainingCLI(with_checkpoint_config(expand_configs(words)))
-    except ArgumentError as error:
-        print(f"fashionreg: error: {in_one_line(error)}", file=sys.stderr)
-        return 2
-    except MisconfigurationException as error:
-        raise UserError(in_one_line(error)) from error
-    finally:
-        torch.set_num_threads(threads)
-    return 0
-
-
 def useful_threads(multiplications: int) -> int:
     """How many threads a training step can keep busy, at most those that torch has now.
 
@@ -324,50 +275,3 @@ def useful_threads(multiplications: int) -> int:
         multiplications: In the forward pass of a step: parameters of all replicas times images in a batch.
     """
     return max(1, min(torch.get_num_threads(), multiplications // MULTIPLICATIONS_PER_THREAD))
-
-
-def with_checkpoint_config(words: Sequence[str]) -> list[str]:
-    """The command line with `--ckpt_path last` resolved and the checkpoint's own configuration before all others.
-
-    So a checkpoint needs no configuration file, and what the command line says wins over what the checkpoint says.
-
-    Args:
-        words: A command and its options; each `--config` is followed by YAML.
-
-    Raises:
-        UserError: If there is no such checkpoint.
-    """
-    command, *rest = words
-    path = option_value(rest, "--ckpt_path")
-    if path == "last":
-        merged: dict[str, Any] = {"name": RUN_NAME, "trainer": {"default_root_dir": LOGS}}
-        for config in map(yaml.safe_load, option_values(rest, "--config")):
-            merged |= {"trainer": merged["trainer"] | (config.pop("trainer", None) or {})} | config
-        name = option_value(rest, "--name") or merged["name"]
-        logs = option_value(rest, "--trainer.default_root_dir") or merged["trainer"]["default_root_dir"]
-        path = str(newest_checkpoint(Path(logs) / name))
-        rest += ["--ckpt_path", path]
-    if path is not None and (config := read_checkpoint(Path(path)).get(CONFIG_KEY)):
-        rest = ["--config", config, *rest]
-    return [command, *rest]
-
-
-def in_one_line(error: Exception) -> str:
-    """What an error of the parser or of Lightning says, in one line and without Python's names for things."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
-    message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(error))
-    message = re.sub(r'Parser key "([^"]+)":', r"\1:", message)
-    lines = [line.strip(" -") for line in message.splitlines()]
-    # jsonargparse tells of each type that an option could have had, None among them
-    noise = ("Does not validate against", "Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
-    lines = [line for line in lines if line and not line.startswith(noise) and line != "Expected a NoneType"]
-    text = "; ".join(lines).replace("Given value: ", "got ").replace("Expected a ", "expected ").replace(":;", ":")
-    if "is not accepted" in text:
-        text += "; see --model.help or --data.help CLASS for the options of a class"
-    if "arguments are required" in text:
-        text += "; give --config FILE (configs/bn.yaml, for example) or --ckpt_path FILE"
-    return text

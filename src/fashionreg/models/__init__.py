@@ -1,5 +1,6 @@
 """Networks with a replica axis and the LightningModules that train them."""
 
-from fashionreg.models.classifier import BaselineMLP, Classifier, RegularizedMLP
+from fashionreg.models.classifier import Classifier
+from fashionreg.models.mlps import BaselineMLP, RegularizedMLP
 
 __all__ = ["BaselineMLP", "Classifier", "RegularizedMLP"]

@@ -1,4 +1,4 @@
-"""The LightningModules: one shared step for every split, metrics per replica, optimizer from a factory."""
+"""The base of the LightningModules: one step for every split, metrics per replica, optimizer from a factory."""
 
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -260,57 +260,3 @@ class Classifier(LightningModule):
         scale = (gradient_clip_val / (norms + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
-
-
-class BaselineMLP(Classifier):
-    """The multilayer perceptron without any regularizer: linear and ReLU for each hidden layer, then linear.
-
-    Args:
-        hidden_sizes: Width of each hidden layer.
-        optimizer: The optimizer; weight decay is its argument.
-        lr_scheduler: Learning rate scheduler, stepped after each epoch; none by default.
-        seeds: One replica is trained for each seed.
-        input_size: Numbers in an image.
-        num_classes: Number of classes.
-    """
-
-    def __init__(
-        self,
-        hidden_sizes: Sequence[int] = (64, 32),
-        optimizer: OptimizerCallable = torch.optim.SGD,
-        lr_scheduler: LRSchedulerCallable | None = None,
-        seeds: Sequence[int] = (0,),
-        input_size: int = 784,
-        num_classes: int = 10,
-    ) -> None:
-        network = MLP([input_size, *hidden_sizes, num_classes], seeds)
-        super().__init__(network, seeds, optimizer, lr_scheduler)
-
-
-class RegularizedMLP(Classifier):
-    """The multilayer perceptron with regularizers: linear, [batch norm], ReLU, [dropout] for each hidden layer.
-
-    Args:
-        hidden_sizes: Width of each hidden layer.
-        batch_norm: Whether to normalize the input of each ReLU (Ioffe and Szegedy 2015).
-        dropout: Probability with which a hidden unit is dropped in training, 0 <= dropout < 1.
-        optimizer: The optimizer; weight decay is its argument.
-        lr_scheduler: Learning rate scheduler, stepped after each epoch; none by default.
-        seeds: One replica is trained for each seed.
-        input_size: Numbers in an image.
-        num_classes: Number of classes.
-    """
-
-    def __init__(
-        self,
-        hidden_sizes: Sequence[int] = (64, 32),
-        batch_norm: bool = False,
-        dropout: float = 0.0,
-        optimizer: OptimizerCallable = torch.optim.SGD,
-        lr_scheduler: LRSchedulerCallable | None = None,
-        seeds: Sequence[int] = (0,),
-        input_size: int = 784,
-        num_classes: int = 10,
-    ) -> None:
-        network = MLP([input_size, *hidden_sizes, num_classes], seeds, batch_norm=batch_norm, dropout=dropout)
-        super().__init__(network, seeds, optimizer, lr_scheduler)
