@@ -160,6 +160,37 @@ def test_early_stopping_and_best_checkpoint_by_val(run):
     assert len(list(Path("logs/tiny/version_0/checkpoints").glob("*.ckpt"))) == 2
 
 
+def test_a_dry_run_keeps_nothing(run):
+    code, out, _ = run("fit", "--config", "tiny.yaml", "--trainer.fast_dev_run", "true")
+    assert code == 0
+    assert "nothing is kept" in out
+    assert not files("logs")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--trainer.enable_checkpointing", "false"],
+        ["--trainer.logger", "false"],
+        ["--trainer.limit_train_batches", "2"],
+        ["--trainer.check_val_every_n_epoch", "2"],
+        ["--trainer.val_check_interval", "0.5"],
+        ["--trainer.accumulate_grad_batches", "2", "--trainer.gradient_clip_val", "1"],
+        ["--trainer.precision", "bf16-mixed"],
+        ["--trainer.max_steps", "5"],
+        ["--name", "group/member"],
+    ],
+    ids=" ".join,
+)
+def test_the_trainers_own_options_work(run, words):
+    code, out, err = run("fit", "--config", "tiny.yaml", "--seeds", 2, *words)
+    assert (code, err) == (0, "")
+    folder = Path("logs/group/member" if "--name" in words else "logs/tiny") / "version_0"
+    table = pd.read_csv(folder / "record.csv")
+    assert set(table.split) == {"train", "test"}
+    assert ("report:" in out) == (folder / "checkpoints" / "last.ckpt").exists()
+
+
 def test_threads_follow_the_size_of_a_step_or_the_flag(run, monkeypatch):
     with monkeypatch.context() as eight_cores:
         eight_cores.setattr(torch, "get_num_threads", lambda: 8)
@@ -356,6 +387,12 @@ BAD_WORDS = {
         1,
         "dropout: must be at least 0 and below 1, got 1.5",
     ),
+    "name": (
+        ["fit", "--config", "tiny.yaml", "--name", "../out"],
+        1,
+        "name: must be a folder below logs, got '../out'",
+    ),
+    "trainer": (["fit", "--config", "tiny.yaml", "--trainer.devices", "0"], 1, "devices"),
     "seeds": (["fit", "--config", "tiny.yaml", "--seeds", "0"], 2, "seeds: a count must be at least 1, got 0"),
     "seed twice": (["fit", "--config", "tiny.yaml", "--seeds", "[1,1]"], 2, "seeds: 1 is named twice"),
     "threads": (["fit", "--config", "tiny.yaml", "--threads", "0"], 2, "threads: "),
@@ -423,7 +460,7 @@ def test_what_a_user_can_get_wrong_ends_in_one_line_and_leaves_nothing(case, ref
     got, line = refusal(*words)
     assert got == code
     assert fault in line
-    assert not files("logs")
+    assert not list(Path("logs").rglob("version_*"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -136,6 +137,8 @@ class TrainingCLI(LightningCLI):
         options = self.options
         if options.get("synthetic_if_missing"):
             self._fall_back_to_synthetic_data()
+        if not options.name or Path(options.name).is_absolute() or ".." in Path(options.name).parts:
+            raise UserError(f"name: must be a folder below {options.trainer.default_root_dir}, got {options.name!r}")
         self.results_folder = Path(options.trainer.default_root_dir) / options.name
         if options.ckpt_path is not None:
             epochs = read_checkpoint(Path(options.ckpt_path))["epoch"] + 1
@@ -183,15 +186,24 @@ class TrainingCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = [
             RunRecord(folder, self.options.name, self._config_text(), self.data_description),
             EpochSummary(),
-            # no monitor: the state after the last finished epoch, from which a run is resumed
-            ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True),
         ]
+        if self.options.trainer.enable_checkpointing is not False:
+            # no monitor: the state after the last finished epoch, from which a run is resumed
+            self.trainer_defaults["callbacks"].append(
+                ModelCheckpoint(
+                    folder / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True
+                )
+            )
         if self.options.trainer.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(
                 self.results_folder.parent, self.options.name, folder.name, default_hp_metric=False
             )
         self.folder = folder
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except Exception:
+            shutil.rmtree(folder)
+            raise
 
     def _config_text(self) -> str:
         """The resolved options that make the run what it is, as YAML that `--config` takes."""
@@ -214,19 +226,24 @@ class TrainingCLI(LightningCLI):
             done = f"after {self.trainer.current_epoch} of {self.trainer.max_epochs} epochs"
             way_on = f"go on with: fashionreg fit --ckpt_path {last}" if last.exists() else "nothing to go on from"
             raise UserError(f"interrupted {done}; {way_on}") from stop
-        except UserError:
+        except (UserError, MisconfigurationException):
             if not last.exists():
                 # refused before the first epoch was over: the folder holds nothing that is worth a number
                 shutil.rmtree(self.folder)
             raise
+        if self.options.trainer.fast_dev_run:
+            shutil.rmtree(self.folder)
+            print("fast_dev_run: a batch of each split went through; nothing is kept")
+            return
         source, epochs = self.data_description["source"], self.trainer.current_epoch
         for split, metrics in self.model.results().items():
             if split != "train":
                 print(f"{split} accuracy after {epochs} epochs on {source}: {in_percent(metrics['acc'])}")
                 if len(self.model.seeds) > 1:
                     print(by_seed(self.model.seeds, metrics["acc"]))
-        print(f"curves: tensorboard --logdir {self.results_folder.parent}")
-        print(f"report: fashionreg test --ckpt_path {last}")
+        print(f"curves: tensorboard --logdir {self.options.trainer.default_root_dir}")
+        if last.exists():
+            print(f"report: fashionreg test --ckpt_path {last}")
 
     def validate(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str) -> None:
         """Evaluate on `val`, where there is one, and `test`."""
