@@ -1,0 +1,140 @@
+"""Timing in one process: all contenders in turn, several times over."""
+
+import gc
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import torch
+
+from benchmarks.contenders import Contender, Outcome, Work
+from fashionreg.study.records import git_commit
+
+PACKAGES = ("fashionreg", "torch", "torchvision", "lightning", "torchmetrics", "scikit-learn", "numpy")
+
+Row = dict[str, Any]
+
+
+def say(text: str) -> None:
+    """Tell on standard error how far the measurement is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def summary(seconds: Sequence[float]) -> Row:
+    """All measurements with their median, smallest and largest."""
+    rounded = [round(value, 5) for value in seconds]
+    return {"seconds": rounded, "median": median(rounded), "min": min(rounded), "max": max(rounded)}
+
+
+@dataclass
+class _Measured:
+    outcomes: list[Outcome] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+
+
+def measure(contenders: Sequence[Contender], work: Work, repeats: int) -> list[Row]:
+    """Run all contenders in turn, `repeats` times, every other time in reverse order, and describe each.
+
+    Before each, torch is given as many CPU threads as it started with (or those that the contender asks for):
+    `fashionreg fit` takes fewer where a step is too small for them, and gives them back.
+
+    Args:
+        contenders: What to run.
+        work: What each is to do.
+        repeats: How often.
+
+    Returns:
+        For each contender the numbers of the results file.
+    """
+    threads = torch.get_num_threads()
+    measured = {contender.name: _Measured() for contender in contenders}
+    for repeat in range(repeats):
+        for contender in contenders if repeat % 2 == 0 else reversed(contenders):
+            gc.collect()
+            if contender.device == "cuda":
+                torch.cuda.empty_cache()
+            torch.set_num_threads(contender.threads or threads)
+            started = time.perf_counter()
+            try:
+                outcome = contender.run(work, repeat)
+            finally:
+                torch.set_num_threads(threads)
+            measured[contender.name].wall.append(round(time.perf_counter() - started, 3))
+            measured[contender.name].outcomes.append(outcome)
+            say(f"repeat {repeat + 1}/{repeats}   {contender.name:<24}{median(outcome.seconds):8.3f} s an epoch")
+    rows = [_row(contender, work, measured[contender.name], contender.threads or threads) for contender in contenders]
+    medians = {row["name"]: row["median"] for row in rows}
+    for row in rows:
+        if row["in_table"] and "notebook" in medians:
+            row["notebook_ratio"] = medians["notebook"] / row["per_seed"]
+        if row["in_table"]:
+            row["reaches_accuracy"] = _reaches_accuracy(row, rows)
+    return rows
+
+
+def _row(contender: Contender, work: Work, measured: _Measured, threads: int) -> Row:
+    seconds = [value for outcome in measured.outcomes for value in outcome.seconds]
+    accuracies = [round(value, 6) for outcome in measured.outcomes for value in outcome.accuracies]
+    described = {
+        name: getattr(contender, name) for name in ("name", "label", "device", "batch_norm", "seeds", "in_table")
+    }
+    width, images = contender.setting or (64, work.train_size)
+    row = described | {"width": width, "images": images, "threads": threads, "point": contender.setting is not None}
+    row |= measured.outcomes[0].facts | summary(seconds)
+    return row | {
+        "per_seed": row["median"] / contender.seeds,
+        "accuracies": accuracies,
+        "accuracy": fmean(accuracies),
+        "wall_seconds": measured.wall,
+    }
+
+
+def _reaches_accuracy(row: Row, rows: Sequence[Row]) -> bool | None:
+    """Whether a row's mean test accuracy is within the range of fashionreg's ten seeds, or above; None if unknown."""
+    name = "fit-10" if row["batch_norm"] else "fit-10-baseline"
+    reference = next((other for other in rows if other["name"] == name), None)
+    return None if reference is None else row["accuracy"] >= min(reference["accuracies"])
+
+
+def surroundings(repeats: int, work: Work, only: Sequence[str] | None) -> Row:
+    """Date, machine, versions and settings, as plain data; to be asked before anything is measured."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(Path(__file__).parent),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            "load_before": round(os.getloadavg()[0], 2),
+        },
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "settings": {
+            "repeats": repeats,
+            "timed_epochs": work.epochs,
+            "total_epochs": work.total_epochs,
+            "train_size": work.train_size,
+            "all_images": work.all_images,
+            "threads": torch.get_num_threads(),
+            "only": list(only) if only else None,
+        },
+    }
+
+
+def _processor() -> str:
+    """The model name of the CPU, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
