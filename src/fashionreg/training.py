@@ -9,7 +9,6 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -23,6 +22,7 @@ from fashionreg.data.images import CLASS_NAMES
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import whole_file
+from fashionreg.lean import EpochCheckpoint, NoProfiler
 from fashionreg.models.classifier import Classifier
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs import claim_folder, read_checkpoint
@@ -190,7 +190,7 @@ class TrainingCLI(LightningCLI):
         if self.options.trainer.enable_checkpointing is not False:
             # no monitor: the state after the last finished epoch, from which a run is resumed
             self.trainer_defaults["callbacks"].append(
-                ModelCheckpoint(
+                EpochCheckpoint(
                     folder / "checkpoints", "last", enable_version_counter=False, save_on_train_epoch_end=True
                 )
             )
@@ -198,6 +198,8 @@ class TrainingCLI(LightningCLI):
             kwargs["logger"] = TensorBoardLogger(
                 self.results_folder.parent, self.options.name, folder.name, default_hp_metric=False
             )
+        if self.options.trainer.profiler is None:
+            kwargs["profiler"] = NoProfiler()
         self.folder = folder
         try:
             return super().instantiate_trainer(**kwargs)

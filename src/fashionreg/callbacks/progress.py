@@ -5,14 +5,15 @@ import time
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from tqdm import tqdm
 
 from fashionreg.callbacks.formats import describe_seeds, in_percent
+from fashionreg.lean import EpochCallback
 from fashionreg.models.classifier import Classifier
 
 
-class EpochSummary(Callback):
+class EpochSummary(EpochCallback):
     """Prints one line after every epoch, and a progress bar within epochs that take longer than a second."""
 
     def __init__(self) -> None:
@@ -41,7 +42,7 @@ class EpochSummary(Callback):
         for split, metrics in pl_module.results().items():
             cells.append(f"{split} loss {metrics['loss'].mean():.4f} acc {in_percent(metrics['acc'])}")
         seconds = time.perf_counter() - self._started
-        cells.append(f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s")
+        cells.append(f"{seconds:.2f} s" if seconds >= 0 else f"{seconds:.2f} s")
         print("   ".join(cells), flush=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -91,7 +91,7 @@ class Sheet:
 
     def develop(self) -> NDArray[np.uint8]:
         """The finished images, uint8 `(N, 28, 28)`, with grain where there is ink: the background stays black."""
-        grain = self.rng.standard_normal(self.ink.shape, dtype=np.float32) * self.vary(0.03, 0.11)
+        grain = self.rng.standard_normal(self.ink.shape, dtype=np.float32) * self.vary(0.03, 0.1)
         return np.clip(np.rint(255 * self.ink * (1 + grain)), 0, 255).astype(np.uint8)
 
 
@@ -135,7 +135,7 @@ def fabric(sheet: Sheet, patterned: float) -> Field:
     for _ in range(2):
         slant = sheet.vary(-5, 5) * sheet.x + sheet.vary(-3, 3) * sheet.y
         waves += sheet.vary(0.0, 0.15) * np.sin(slant + sheet.vary(0, 2 * np.pi))
-    return np.clip(sheet.vary(0.35, 1.0) * (1 + waves), 0.05, 1.0)
+    return np.clip(sheet.vary(0.3, 0.95) * (1 + waves), 0.05, 1.0)
 
 
 def trim(sheet: Sheet, shade: Field) -> Field:
@@ -156,7 +156,7 @@ class Cut:
     """
 
     length: Range = (1.55, 1.9)
-    chest: Range = (0.42, 0.6)
+    chest: Range = (0.38, 0.54)
     waist: Range = (0.86, 1.04)
     hem: Range = (0.88, 1.12)
     long_sleeve: float = 1.0
@@ -168,11 +168,11 @@ class Cut:
     motif: float = 0.15
 
 
-T_SHIRT = Cut(chest=(0.44, 0.62), long_sleeve=0.05, sleeveless=0.1, motif=0.4)
+T_SHIRT = Cut(chest=(0.4, 0.56), long_sleeve=0.05, sleeveless=0.1, motif=0.4)
 PULLOVER = Cut(hem=(0.82, 1.05))
-DRESS = Cut((1.75, 2.0), (0.22, 0.4), waist=(0.7, 1.0), hem=(0.95, 2.1), long_sleeve=0.2, sleeveless=0.45, motif=0.0)
+DRESS = Cut((1.75, 2.0), (0.2, 0.36), waist=(0.7, 1.0), hem=(0.95, 2.1), long_sleeve=0.2, sleeveless=0.45, motif=0.0)
 COAT = Cut((1.7, 2.0), hem=(0.95, 1.2), collar_length=(0.2, 0.9), collar=0.6, buttons=0.3, opening=0.9, motif=0.0)
-SHIRT = Cut(long_sleeve=0.7, collar=0.78, buttons=0.83, opening=0.15, motif=0.03)
+SHIRT = Cut(long_sleeve=0.7, collar=0.8, buttons=0.85, opening=0.15, motif=0.03)
 
 
 def draw_top(sheet: Sheet, cut: Cut) -> None:
