@@ -21,10 +21,12 @@ def test_bases_come_before_the_file_and_shared_bases_once(tmp_path):
 
 
 def test_command_line_keeps_its_words_and_order(tmp_path):
-    write(tmp_path, a="x: 1")
-    words = ["fit", "--seeds=3", f"--config={tmp_path}/a.yaml", "--name", "n", "-c", f"{tmp_path}/a.yaml", "--force"]
+    write(tmp_path, a="x: 1", b="base: a.yaml\ny: 2", c="base: a.yaml\nx: 3")
+    words = ["fit", "--seeds=3", f"--config={tmp_path}/b.yaml", "--name", "n", "-c", f"{tmp_path}/c.yaml", "--force"]
     expanded = expand_configs(words)
-    assert expanded == ["fit", "--seeds=3", "--config", "x: 1\n", "--name", "n", "--config", "x: 1\n", "--force"]
+    # the base that both share comes once, before the first of them
+    first = ["--config", "x: 1\n", "--config", "y: 2\n"]
+    assert expanded == ["fit", "--seeds=3", *first, "--name", "n", "--config", "x: 3\n", "--force"]
 
 
 def test_the_last_value_of_an_option_counts():

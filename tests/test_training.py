@@ -364,6 +364,8 @@ def test_predict_overwrites_only_when_told(fitted, workplace, refusal):
 # --------------------------------------------------------------------------------------------- what is refused
 
 PLATEAU = "torch.optim.lr_scheduler.ReduceLROnPlateau"
+ONE_CYCLE = ["--model.init_args.lr_scheduler", "torch.optim.lr_scheduler.OneCycleLR"]
+ONE_CYCLE += ["--model.init_args.lr_scheduler.max_lr", "0.1"]
 TEST_MONITOR = ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor"]
 
 BAD_WORDS = {
@@ -392,6 +394,11 @@ BAD_WORDS = {
         1,
         "name: must be a folder below logs, got '../out'",
     ),
+    "scheduler": (["fit", "--config", "tiny.yaml", *ONE_CYCLE], 1, "lr_scheduler: You must define either total_steps"),
+    "strategy": (["fit", "--config", "tiny.yaml", "--trainer.strategy", "foo"], 1, "foo"),
+    "several devices": (["fit", "--config", "tiny.yaml", "--trainer.devices", "2"], 1, "trainer.devices: all replicas"),
+    "overfit": (["fit", "--config", "tiny.yaml", "--trainer.overfit_batches", "1"], 1, "trainer.overfit_batches"),
+    "clip": (["fit", "--config", "tiny.yaml", "--trainer.gradient_clip_val", "-1"], 1, "trainer.gradient_clip_val"),
     "trainer": (["fit", "--config", "tiny.yaml", "--trainer.devices", "0"], 1, "devices"),
     "seeds": (["fit", "--config", "tiny.yaml", "--seeds", "0"], 2, "seeds: a count must be at least 1, got 0"),
     "seed twice": (["fit", "--config", "tiny.yaml", "--seeds", "[1,1]"], 2, "seeds: 1 is named twice"),
@@ -511,8 +518,29 @@ def test_a_file_that_is_no_checkpoint_is_named(fitted, refusal, workplace, make,
     ],
 )
 def test_a_checkpoint_of_another_network_or_other_seeds_is_refused(fitted, refusal, words):
-    _, line = refusal("fit", "--ckpt_path", LAST, "--trainer.max_epochs", 5, *words)
+    _, line = refusal("test", "--ckpt_path", LAST, *words)
     assert "the checkpoint is of" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["--model.init_args.optimizer.lr", "0.5"], "model.init_args.optimizer.init_args.lr: the run in"),
+        (["--data.init_args.batch_size", "32"], "data.init_args.batch_size: the run in"),
+        (["--model.init_args.optimizer", "torch.optim.Adam"], "model.init_args.optimizer.class_path: the run in"),
+        (["--seeds", "2"], "seeds: the checkpoint is of seeds [0, 1, 2], not [0, 1]"),
+    ],
+)
+def test_a_resumed_run_is_the_same_run(fitted, refusal, words, fault):
+    _, line = refusal("fit", "--ckpt_path", LAST, "--trainer.max_epochs", 5, *words)
+    assert fault in line
+    assert not Path("logs/tiny/version_1").exists()
+
+
+def test_a_run_goes_on_only_from_the_end_of_an_epoch(run, refusal):
+    assert run("fit", "--config", "tiny.yaml", "--trainer.max_steps", 6)[0] == 0
+    _, line = refusal("fit", "--ckpt_path", LAST, "--trainer.max_steps", 12, "--trainer.max_epochs", 3)
+    assert "does not stand at the end of an epoch" in line
 
 
 # -------------------------------------------------------------------------------------- the synthetic fallback

@@ -21,16 +21,15 @@ def read_config(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: If a file is missing, is not YAML, does not hold a mapping, or builds on itself.
     """
-    merged: dict[Path, dict[str, Any]] = {}
-    _collect(path, merged, ())
-    return list(merged.values())
+    return list(_collect(path, {}, ()).values())
 
 
-def _collect(path: Path, merged: dict[Path, dict[str, Any]], within: tuple[Path, ...]) -> None:
+def _collect(path: Path, merged: dict[Path, dict[str, Any]], within: tuple[Path, ...]) -> dict[Path, dict[str, Any]]:
+    """Add a file and those it builds on to `merged`, in order, unless they are there."""
     if path.resolve() in within:
         raise UserError(f"{path}: base: builds on itself")
     if path.resolve() in merged:
-        return
+        return merged
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -53,6 +52,7 @@ def _collect(path: Path, merged: dict[Path, dict[str, Any]], within: tuple[Path,
     for base in bases:
         _collect(path.parent / base, merged, (*within, path.resolve()))
     merged[path.resolve()] = content
+    return merged
 
 
 def expand_configs(words: Sequence[str]) -> list[str]:
@@ -62,15 +62,26 @@ def expand_configs(words: Sequence[str]) -> list[str]:
         UserError: As `read_config`.
     """
     expanded: list[str] = []
+    merged: dict[Path, dict[str, Any]] = {}
     for option, value, said in _options(words):
         if option not in ("--config", "-c"):
             expanded += said
         elif value is None:
             raise UserError("--config: needs the name of a file")
         else:
-            for content in read_config(Path(value)):
+            known = len(merged)
+            # a base that an earlier file shares is not read again: it would take back what that file says
+            for content in list(_collect(Path(value), merged, ()).values())[known:]:
                 expanded += ["--config", yaml.safe_dump(content, sort_keys=False)]
     return expanded
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested configuration by dotted names: `{"model.init_args.dropout": 0.3, ...}`."""
+    result: dict[str, Any] = {}
+    for name, value in config.items():
+        result |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return result
 
 
 def option_values(words: Sequence[str], option: str) -> list[str]:

@@ -102,6 +102,6 @@ def in_one_line(error: Exception) -> str:
     text = "; ".join(lines).replace("Given value: ", "got ").replace("Expected a ", "expected ").replace(":;", ":")
     if "is not accepted" in text:
         text += "; see --model.help or --data.help CLASS for the options of a class"
-    if "arguments are required" in text:
+    if "arguments are required" in text and ".model" in text:
         text += "; give --config FILE (configs/bn.yaml, for example) or --ckpt_path FILE"
     return text

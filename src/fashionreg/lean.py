@@ -31,6 +31,11 @@ class EpochCallback(Callback):
 class EpochCheckpoint(EpochCallback, ModelCheckpoint):  # type: ignore[misc]
     """A `ModelCheckpoint` that saves at the end of epochs alone."""
 
+    @property
+    def state_key(self) -> str:
+        """A key of its own: one that a user adds with the same settings is another checkpoint."""
+        return type(self).__name__
+
 
 class NoProfiler(PassThroughProfiler):
     """A profiler that does nothing, as Lightning's default does, without making a context for each nothing."""

@@ -69,6 +69,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
         raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint: it has no state_dict")
-    return content
+    needed = {"state_dict", "epoch", "hyper_parameters", "loops", "optimizer_states", "callbacks"}
+    needed |= {"pytorch-lightning_version"}
+    if missing := sorted(needed - (content.keys() if isinstance(content, dict) else set())):
+        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint of a fit: it has no {missing[0]}")
+    if not isinstance(content["state_dict"], dict):
+        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint of a fit: its state_dict is no mapping")
+    checkpoint: dict[str, Any] = content
+    return checkpoint

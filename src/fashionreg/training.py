@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -15,7 +16,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.formats import by_seed, in_percent
 from fashionreg.callbacks.progress import EpochSummary, heading
-from fashionreg.callbacks.run_record import RunRecord
+from fashionreg.callbacks.run_record import CONFIG_KEY, RunRecord
+from fashionreg.configs import flat
 from fashionreg.data.batches import evaluation_loader
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
@@ -54,6 +56,8 @@ class TrainingCLI(LightningCLI):
                 "max_epochs": 5,
                 "default_root_dir": LOGS,
                 "num_sanity_val_steps": 0,
+                # all replicas train on one device, side by side; several would each see a part of every batch
+                "devices": 1,
                 # EpochSummary prints a line for every epoch and shows a bar within long ones
                 "enable_progress_bar": False,
                 "enable_model_summary": False,
@@ -135,20 +139,48 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Find the data and the checkpoint before anything is made."""
         options = self.options
+        if options.trainer.overfit_batches:
+            raise UserError(
+                "trainer.overfit_batches: batches come by index here; set data.init_args.train_size instead"
+            )
         if options.get("synthetic_if_missing"):
             self._fall_back_to_synthetic_data()
+        if not options.trainer.default_root_dir:
+            raise UserError("trainer.default_root_dir: must name a folder")
         if not options.name or Path(options.name).is_absolute() or ".." in Path(options.name).parts:
             raise UserError(f"name: must be a folder below {options.trainer.default_root_dir}, got {options.name!r}")
         self.results_folder = Path(options.trainer.default_root_dir) / options.name
         if options.ckpt_path is not None:
-            epochs = read_checkpoint(Path(options.ckpt_path))["epoch"] + 1
-            if self.subcommand == "fit" and 0 <= (options.trainer.max_epochs or -1) <= epochs:
-                raise UserError(
-                    f"ckpt_path: {options.ckpt_path} has done {epochs} epochs, and trainer.max_epochs is "
-                    f"{options.trainer.max_epochs}: nothing is left to do; set a larger --trainer.max_epochs to go on"
-                )
+            checkpoint = read_checkpoint(Path(options.ckpt_path))
+            if self.subcommand == "fit":
+                self._check_resume(checkpoint)
         elif self.subcommand != "fit":
             raise UserError(f"{self.subcommand}: needs --ckpt_path FILE (or last, with --name or --config)")
+
+    def _check_resume(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on from where nothing can go on, or with a model, data or seeds that are not the run's."""
+        options = self.options
+        epochs = checkpoint["epoch"] + 1
+        record = checkpoint["callbacks"].get("RunRecord", {})
+        whole_epoch = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
+        if CONFIG_KEY not in checkpoint or len(record.get("epochs", [])) != epochs or not whole_epoch:
+            raise UserError(
+                f"ckpt_path: {options.ckpt_path} does not stand at the end of an epoch of `fashionreg fit`, "
+                "from which alone a run goes on as if it had never stopped; use its last.ckpt"
+            )
+        before = flat(yaml.safe_load(checkpoint[CONFIG_KEY]))
+        for name, value in flat(yaml.safe_load(self._config_text())).items():
+            settled = name.startswith(("model.", "data.", "trainer.gradient_clip", "trainer.accumulate"))
+            if settled and not name.endswith((".root", ".mirror", ".path")) and before.get(name) != value:
+                raise UserError(
+                    f"{name}: the run in {options.ckpt_path} has {before.get(name)}, not {value}; a resumed run is the "
+                    "same run: leave out --config, or start a new run without --ckpt_path"
+                )
+        if 0 <= (options.trainer.max_epochs or -1) <= epochs:
+            raise UserError(
+                f"ckpt_path: {options.ckpt_path} has done {epochs} epochs, and trainer.max_epochs is "
+                f"{options.trainer.max_epochs}: nothing is left to do; set a larger --trainer.max_epochs to go on"
+            )
 
     def _fall_back_to_synthetic_data(self) -> None:
         options = self.options
@@ -168,18 +200,23 @@ class TrainingCLI(LightningCLI):
         """Make model, data and trainer; an error of theirs stays their own."""
         try:
             super().instantiate_classes()
-        except ValueError as error:
-            # the parser wraps what a constructor raises into several lines about types
-            if error.__cause__ is not None and isinstance(error.__cause__, UserError):
-                raise error.__cause__ from error
+        except (UserError, MisconfigurationException):
             raise
+        except (ValueError, TypeError) as error:
+            # the parser wraps what a constructor raises into several lines about types
+            if isinstance(error.__cause__, UserError):
+                raise error.__cause__ from error
+            raise UserError(" ".join(str(error).split())) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with this project's callbacks and, for a fit, its folder and logger."""
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         torch.set_num_threads(self.options.threads or useful_threads(parameters * self.datamodule.batch_size))
         if self.subcommand != "fit":
-            return super().instantiate_trainer(logger=False, callbacks=[], enable_checkpointing=False)
+            # a report is on all images, and leaves nothing of a fit's kind behind
+            whole: dict[str, Any] = {"limit_val_batches": 1.0, "limit_test_batches": 1.0, "limit_predict_batches": 1.0}
+            whole |= {"fast_dev_run": False, "logger": False, "callbacks": [], "enable_checkpointing": False}
+            return super().instantiate_trainer(**whole)
         self.datamodule.prepare_data()
         self.data_description = self.datamodule.describe()
         folder = claim_folder(self.results_folder, "version_")
@@ -196,13 +233,16 @@ class TrainingCLI(LightningCLI):
             )
         if self.options.trainer.logger in (None, True):
             kwargs["logger"] = TensorBoardLogger(
-                self.results_folder.parent, self.options.name, folder.name, default_hp_metric=False
+                self.options.trainer.default_root_dir, self.options.name, folder.name, default_hp_metric=False
             )
         if self.options.trainer.profiler is None:
             kwargs["profiler"] = NoProfiler()
         self.folder = folder
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
+            if trainer.world_size > 1:
+                raise UserError("trainer.devices: all replicas train on one device, side by side; set it to 1")
+            return trainer
         except Exception:
             shutil.rmtree(folder)
             raise
@@ -226,11 +266,12 @@ class TrainingCLI(LightningCLI):
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
             done = f"after {self.trainer.current_epoch} of {self.trainer.max_epochs} epochs"
-            way_on = f"go on with: fashionreg fit --ckpt_path {last}" if last.exists() else "nothing to go on from"
+            source = last if last.exists() else ckpt_path
+            way_on = f"go on with: fashionreg fit --ckpt_path {source}" if source else "nothing to go on from"
             raise UserError(f"interrupted {done}; {way_on}") from stop
-        except (UserError, MisconfigurationException):
+        except Exception:
             if not last.exists():
-                # refused before the first epoch was over: the folder holds nothing that is worth a number
+                # it ended before the first epoch was over: the folder holds nothing that is worth a number
                 shutil.rmtree(self.folder)
             raise
         if self.options.trainer.fast_dev_run:

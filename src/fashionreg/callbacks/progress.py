@@ -42,7 +42,7 @@ class EpochSummary(EpochCallback):
         for split, metrics in pl_module.results().items():
             cells.append(f"{split} loss {metrics['loss'].mean():.4f} acc {in_percent(metrics['acc'])}")
         seconds = time.perf_counter() - self._started
-        cells.append(f"{seconds:.2f} s" if seconds >= 0 else f"{seconds:.2f} s")
+        cells.append(f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s")
         print("   ".join(cells), flush=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -68,7 +68,11 @@ def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str
     replicas = len(model.seeds)
     parameters = sum(parameter.numel() for parameter in model.parameters()) // replicas
     device = trainer.strategy.root_device
-    threads = f", threads {torch.get_num_threads()}" if device.type == "cpu" else f", {torch.cuda.get_device_name()}"
+    detail = {
+        "cpu": lambda: f", threads {torch.get_num_threads()}",
+        "cuda": lambda: f", {torch.cuda.get_device_name(device)}",
+    }
+    threads = detail.get(device.type, str)()
     return "\n".join(
         (
             f"run     {name}",

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -9,7 +10,6 @@ import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.lean import EpochCallback
 from fashionreg.models.classifier import Classifier
@@ -42,6 +42,7 @@ class RunRecord(EpochCallback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the configuration; after a resume, draw the curves from the beginning."""
         assert isinstance(pl_module, Classifier)
+        pl_module.logs_itself = False
         if self._history is None:
             self._history = History(pl_module.seeds)
         if not trainer.is_global_zero:
@@ -50,7 +51,7 @@ class RunRecord(EpochCallback):
             file.write(self._config.encode())
         for epoch, results in enumerate(self._history.epochs, start=1):
             for logger in trainer.loggers:
-                logger.log_metrics(_means(results), step=epoch)
+                logger.log_metrics(_points(results), step=epoch)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 about = {key: value for key, value in self._about["data"].items() if key != "fingerprints"}
@@ -62,7 +63,7 @@ class RunRecord(EpochCallback):
         self._started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the epoch's numbers."""
+        """Take the epoch's numbers, and add them to the curves: the x-axis is the epoch, from 1."""
         assert isinstance(pl_module, Classifier)
         assert self._history is not None
         results = {
@@ -70,6 +71,8 @@ class RunRecord(EpochCallback):
             for split, metrics in pl_module.results().items()
         }
         self._history.add(results, time.perf_counter() - self._started)
+        for logger in trainer.loggers:
+            logger.log_metrics(_points(results), step=len(self._history.epochs))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the record; log every hyperparameter with the final metrics."""
@@ -78,7 +81,7 @@ class RunRecord(EpochCallback):
             return
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                _log_hyperparameters(logger, trainer, pl_module, _means(self._history.epochs[-1]))
+                _log_hyperparameters(logger, trainer, pl_module, _points(self._history.epochs[-1]))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write the record of what was done so far."""
@@ -104,24 +107,16 @@ class RunRecord(EpochCallback):
         """Go on from the numbers of a checkpoint."""
         self._history = History(**state_dict)
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with other seeds.
 
-        Raises:
-            UserError: If the checkpoint is of other seeds.
-        """
-        assert isinstance(pl_module, Classifier)
-        saved = checkpoint["hyper_parameters"].get("seeds")
-        if saved is not None and list(saved) != pl_module.seeds:
-            raise UserError(f"seeds: the checkpoint is of seeds {list(saved)}, this run of {pl_module.seeds}")
-
-
-def _means(results: dict[str, dict[str, list[float]]]) -> dict[str, float]:
-    return {
-        f"{split}/{metric}": sum(values) / len(values)
-        for split, metrics in results.items()
-        for metric, values in metrics.items()
+def _points(results: dict[str, dict[str, list[float]]]) -> dict[str, float]:
+    """What an epoch adds to the curves: means over seeds by tag, and with several seeds the spread of accuracy."""
+    points = {
+        f"{split}/{metric}": fmean(values) for split, metrics in results.items() for metric, values in metrics.items()
     }
+    spread = {
+        f"{split}/acc_std": stdev(metrics["acc"]) for split, metrics in results.items() if len(metrics["acc"]) > 1
+    }
+    return points | spread
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, bool | int | float | str]:

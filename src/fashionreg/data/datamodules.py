@@ -45,7 +45,7 @@ class ImageDataModule(LightningDataModule, ABC):
         super().__init__()
         if batch_size < 1:
             raise UserError(f"batch_size: must be at least 1, got {batch_size}")
-        if val_size < 0:
+        if not val_size >= 0:
             raise UserError(f"val_size: must not be negative, got {val_size}")
         self.save_hyperparameters(ignore=["seeds"])
         self.batch_size = batch_size
@@ -154,7 +154,8 @@ class FashionMNISTDataModule(ImageDataModule):
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """The official training and test images."""
         train = read_fashion_mnist(self.root, train=True)
-        if self.train_size is not None:
+        if self.train_size not in (None, 1.0, len(train)):
+            assert self.train_size is not None
             _, train = split_off(train, self.train_size, self.split_seed, "train_size")
         return train, read_fashion_mnist(self.root, train=False)
 

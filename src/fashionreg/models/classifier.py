@@ -48,14 +48,18 @@ class Classifier(LightningModule):
     cross entropy, so that the gradient of a replica is what it would be alone.
 
     After each epoch `{split}/loss` and `{split}/acc` are logged as means over replicas, with more than one replica
-    `{split}/acc_std` too (sample standard deviation); the x-axis is the epoch, counted from 1. `train/*` are means
-    over the epoch's own steps (dropout on, weights moving), the others are evaluated at its end.
+    `{split}/acc_std` too (sample standard deviation). `train/*` are means over the epoch's own steps (dropout on,
+    weights moving), the others are evaluated at its end.
 
     Args:
         network: The networks, with S replicas.
         seeds: The S seeds, in the order of the replicas.
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the learning rate scheduler, stepped after each epoch, from the optimizer.
+
+    Attributes:
+        logs_itself: Whether metrics go to the loggers by `self.log`, whose x-axis is the step; `RunRecord` turns it off
+            and logs by epoch.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Classifier(LightningModule):
         self.lr_scheduler = lr_scheduler
         self._totals: dict[str, Totals] = {}
         self._epoch_keys: Tensor | None = None
+        self.logs_itself = True
         self.save_hyperparameters(ignore=["network"])
         # factories given in code are not plain data: a checkpoint with them could not be loaded with weights_only
         for name in ("optimizer", "lr_scheduler"):
@@ -139,21 +144,21 @@ class Classifier(LightningModule):
             UserError: If something is selected by test metrics or by a metric that does not exist, or if batch norm
                 would meet a batch of a single image.
         """
-        known = [f"{split}/{name}" for split in ("train", "val") for name in ("loss", "acc")]
-        if "val" not in self._split_names(self.trainer.val_dataloaders, "val"):
-            known = known[:2]
+        validated = "val" in self._split_names(self.trainer.val_dataloaders, "val")
         watchers = [*self.trainer.callbacks, *self.trainer.lr_scheduler_configs]  # type: ignore[attr-defined]
         for watcher in watchers:
-            monitor = getattr(watcher, "monitor", None)
+            monitor = str(getattr(watcher, "monitor", None))
             name = type(watcher).__name__.replace("LRSchedulerConfig", "lr_scheduler")
-            if monitor and str(monitor).startswith("test/"):
+            if monitor.startswith("test/"):
                 raise UserError(
                     f"{name}: monitor {monitor!r} would select by test results; set data.init_args.val_size "
                     "and monitor 'val/acc' or 'val/loss'"
                 )
-            if monitor and monitor not in known:
-                hint = "" if len(known) > 2 else "; val/* needs data.init_args.val_size"
-                raise UserError(f"{name}: monitor {monitor!r} is not logged; there are {', '.join(known)}{hint}")
+            if monitor.startswith("val/") and not validated:
+                raise UserError(f"{name}: monitor {monitor!r} is not logged: val/* needs data.init_args.val_size")
+        seeds = getattr(self.trainer.datamodule, "seeds", self.seeds)  # type: ignore[attr-defined]
+        if seeds != self.seeds:
+            raise UserError(f"seeds: the model has {self.seeds}, the data {seeds}; both must be the same")
         smallest = getattr(getattr(self.trainer.train_dataloader, "sampler", None), "smallest_batch", None)
         if self.network.batch_norm and smallest == 1:
             raise UserError(
@@ -201,8 +206,7 @@ class Classifier(LightningModule):
                 logged |= {f"{split}/{name}": values.mean() for name, values in metrics.items()}
                 if len(self.seeds) > 1:
                     logged[f"{split}/acc_std"] = metrics["acc"].std()
-        # Lightning takes a metric named "step" as the x-axis; a float, because it warns about integers
-        self.log_dict(logged | {"step": float(self.current_epoch + 1)})
+        self.log_dict(logged, logger=self.logs_itself and bool(self.trainer.loggers))
 
     # -- optimization --------------------------------------------------------------------------------------------
 
@@ -212,6 +216,9 @@ class Classifier(LightningModule):
         Raises:
             UserError: If names or shapes of the parameters differ.
         """
+        seeds = checkpoint["hyper_parameters"].get("seeds")
+        if seeds is not None and list(seeds) != self.seeds:
+            raise UserError(f"seeds: the checkpoint is of seeds {list(seeds)}, not {self.seeds}; leave out --seeds")
         own = {name: tuple(value.shape) for name, value in self.state_dict().items()}
         saved = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
         differing = sorted(name for name in own.keys() | saved.keys() if own.get(name) != saved.get(name))
@@ -239,7 +246,10 @@ class Classifier(LightningModule):
             raise UserError(f"optimizer: {error}") from error
         if self.lr_scheduler is None:
             return optimizer
-        scheduler = self.lr_scheduler(optimizer)
+        try:
+            scheduler = self.lr_scheduler(optimizer)
+        except (ValueError, TypeError, ZeroDivisionError) as error:
+            raise UserError(f"lr_scheduler: {error}") from error
         if not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         if several:
@@ -260,6 +270,8 @@ class Classifier(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip the gradient of each replica by its own norm, as `torch.nn.utils.clip_grad_norm_` does for one."""
+        if gradient_clip_val is not None and gradient_clip_val < 0:
+            raise UserError(f"trainer.gradient_clip_val: must not be negative, got {gradient_clip_val}")
         if not gradient_clip_val or gradient_clip_algorithm == "value":
             # element by element already
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)

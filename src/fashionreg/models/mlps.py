@@ -8,6 +8,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from fashionreg.models.classifier import Classifier
 from fashionreg.models.networks import MLP
 
+#: Fashion-MNIST: 28 x 28 pixels, ten classes.
+INPUT_SIZE, NUM_CLASSES = 784, 10
+
 
 class BaselineMLP(Classifier):
     """The multilayer perceptron without any regularizer: linear and ReLU for each hidden layer, then linear.
@@ -17,8 +20,6 @@ class BaselineMLP(Classifier):
         optimizer: The optimizer; weight decay is its argument.
         lr_scheduler: Learning rate scheduler, stepped after each epoch; none by default.
         seeds: One replica is trained for each seed.
-        input_size: Numbers in an image.
-        num_classes: Number of classes.
     """
 
     def __init__(
@@ -27,10 +28,8 @@ class BaselineMLP(Classifier):
         optimizer: OptimizerCallable = torch.optim.SGD,
         lr_scheduler: LRSchedulerCallable | None = None,
         seeds: Sequence[int] = (0,),
-        input_size: int = 784,
-        num_classes: int = 10,
     ) -> None:
-        network = MLP([input_size, *hidden_sizes, num_classes], seeds)
+        network = MLP([INPUT_SIZE, *hidden_sizes, NUM_CLASSES], seeds)
         super().__init__(network, seeds, optimizer, lr_scheduler)
 
 
@@ -44,8 +43,6 @@ class RegularizedMLP(Classifier):
         optimizer: The optimizer; weight decay is its argument.
         lr_scheduler: Learning rate scheduler, stepped after each epoch; none by default.
         seeds: One replica is trained for each seed.
-        input_size: Numbers in an image.
-        num_classes: Number of classes.
     """
 
     def __init__(
@@ -56,8 +53,6 @@ class RegularizedMLP(Classifier):
         optimizer: OptimizerCallable = torch.optim.SGD,
         lr_scheduler: LRSchedulerCallable | None = None,
         seeds: Sequence[int] = (0,),
-        input_size: int = 784,
-        num_classes: int = 10,
     ) -> None:
-        network = MLP([input_size, *hidden_sizes, num_classes], seeds, batch_norm=batch_norm, dropout=dropout)
+        network = MLP([INPUT_SIZE, *hidden_sizes, NUM_CLASSES], seeds, batch_norm=batch_norm, dropout=dropout)
         super().__init__(network, seeds, optimizer, lr_scheduler)

@@ -36,7 +36,7 @@ def check_replica_wise(optimizer: Callable[[Iterable[nn.Parameter]], Optimizer])
                 stepper.step()
         independent = torch.allclose(together, torch.cat([*alone]), rtol=1e-4, atol=1e-6)
         name = type(stepper).__name__
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise UserError(
             f"optimizer: cannot train several seeds side by side ({error}); use one seed, or SGD"
         ) from error
