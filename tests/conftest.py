@@ -82,3 +82,11 @@ def refusal(run):
         return code, lines[0]
 
     return refusal
+
+
+@pytest.fixture
+def fitted(run):
+    """A finished run of three seeds; returns the runner."""
+    code, _, err = run("fit", "--config", "tiny.yaml", "--seeds", 3)
+    assert code == 0, err
+    return run

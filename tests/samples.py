@@ -1,5 +1,7 @@
 """Small images, and what tests ask of them."""
 
+from pathlib import Path
+
 import torch
 
 from fashionreg.data.images import LabelledImages
@@ -24,3 +26,11 @@ def message(error):
     text = str(error.value)
     assert "\n" not in text
     return text
+
+
+#: Where the run of the fixture `fitted` keeps its checkpoint.
+LAST = "logs/tiny/version_0/checkpoints/last.ckpt"
+
+
+def files(folder):
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path(folder).rglob("*") if path.is_file()}

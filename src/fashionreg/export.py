@@ -90,9 +90,8 @@ def load_classifier(path: Path) -> "Classifier":
 
     import yaml
 
-    from fashionreg.callbacks.run_record import CONFIG_KEY
     from fashionreg.models import Classifier
-    from fashionreg.runs import read_checkpoint
+    from fashionreg.runs import CONFIG_KEY, read_checkpoint
 
     config = read_checkpoint(path).get(CONFIG_KEY)
     if config is None:

@@ -13,10 +13,9 @@ import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from fashionreg.callbacks.run_record import CONFIG_KEY
 from fashionreg.configs import expand_configs, option_value, option_values
 from fashionreg.errors import UserError
-from fashionreg.runs import newest_checkpoint, read_checkpoint
+from fashionreg.runs import CONFIG_KEY, newest_checkpoint, read_checkpoint
 from fashionreg.training import LOGS, RUN_NAME, TrainingCLI
 
 #: What Lightning warns about although it is so by design, and why.

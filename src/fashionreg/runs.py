@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
+from fashionreg.configs import flat
 from fashionreg.errors import UserError
+
+#: Key under which a checkpoint carries the configuration of its run, as YAML text.
+CONFIG_KEY = "fashionreg_config"
+
+#: Where in a configuration stands what makes a run the run that it is, and what of it is only a place on disk.
+SETTLED = ("model.", "data.", "trainer.gradient_clip", "trainer.accumulate")
+PLACES = (".root", ".mirror", ".path")
 
 
 def claim_folder(parent: Path, prefix: str) -> Path:
@@ -77,3 +86,38 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint of a fit: its state_dict is no mapping")
     checkpoint: dict[str, Any] = content
     return checkpoint
+
+
+def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], max_epochs: int | None) -> None:
+    """Refuse to go on from where nothing can go on, or with a model or data that are not the run's.
+
+    Args:
+        checkpoint: As `read_checkpoint` returns it.
+        path: Where it is, for the error.
+        config: The configuration of the run that is to go on.
+        max_epochs: Where it is to end; None or -1 is nowhere.
+
+    Raises:
+        UserError: If the checkpoint does not stand at the end of an epoch of a fit, if the configurations differ in
+            what makes a run, or if nothing is left to do.
+    """
+    epochs = checkpoint["epoch"] + 1
+    recorded = len(checkpoint["callbacks"].get("RunRecord", {}).get("epochs", []))
+    whole_epoch = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
+    if CONFIG_KEY not in checkpoint or recorded != epochs or not whole_epoch:
+        raise UserError(
+            f"ckpt_path: {path} does not stand at the end of an epoch of `fashionreg fit`, from which alone a run goes "
+            "on as if it had never stopped; use its last.ckpt"
+        )
+    before = flat(yaml.safe_load(checkpoint[CONFIG_KEY]))
+    for name, value in flat(config).items():
+        if name.startswith(SETTLED) and not name.endswith(PLACES) and before.get(name) != value:
+            raise UserError(
+                f"{name}: the run in {path} has {before.get(name)}, not {value}; a resumed run is the same run: leave "
+                "out --config, or start a new run without --ckpt_path"
+            )
+    if 0 <= (max_epochs or -1) <= epochs:
+        raise UserError(
+            f"ckpt_path: {path} has done {epochs} epochs, and trainer.max_epochs is {max_epochs}: nothing is left to "
+            "do; set a larger --trainer.max_epochs to go on"
+        )

@@ -16,8 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.formats import by_seed, in_percent
 from fashionreg.callbacks.progress import EpochSummary, heading
-from fashionreg.callbacks.run_record import CONFIG_KEY, RunRecord
-from fashionreg.configs import flat
+from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.data.batches import evaluation_loader
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
@@ -27,7 +26,7 @@ from fashionreg.files import whole_file
 from fashionreg.lean import EpochCheckpoint, NoProfiler
 from fashionreg.models.classifier import Classifier
 from fashionreg.randomness import expand_seeds
-from fashionreg.runs import claim_folder, read_checkpoint
+from fashionreg.runs import check_resume, claim_folder, read_checkpoint
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
 LOGS, RUN_NAME = "logs", "run"
@@ -153,34 +152,10 @@ class TrainingCLI(LightningCLI):
         if options.ckpt_path is not None:
             checkpoint = read_checkpoint(Path(options.ckpt_path))
             if self.subcommand == "fit":
-                self._check_resume(checkpoint)
+                config = yaml.safe_load(self._config_text())
+                check_resume(checkpoint, options.ckpt_path, config, options.trainer.max_epochs)
         elif self.subcommand != "fit":
             raise UserError(f"{self.subcommand}: needs --ckpt_path FILE (or last, with --name or --config)")
-
-    def _check_resume(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on from where nothing can go on, or with a model, data or seeds that are not the run's."""
-        options = self.options
-        epochs = checkpoint["epoch"] + 1
-        record = checkpoint["callbacks"].get("RunRecord", {})
-        whole_epoch = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
-        if CONFIG_KEY not in checkpoint or len(record.get("epochs", [])) != epochs or not whole_epoch:
-            raise UserError(
-                f"ckpt_path: {options.ckpt_path} does not stand at the end of an epoch of `fashionreg fit`, "
-                "from which alone a run goes on as if it had never stopped; use its last.ckpt"
-            )
-        before = flat(yaml.safe_load(checkpoint[CONFIG_KEY]))
-        for name, value in flat(yaml.safe_load(self._config_text())).items():
-            settled = name.startswith(("model.", "data.", "trainer.gradient_clip", "trainer.accumulate"))
-            if settled and not name.endswith((".root", ".mirror", ".path")) and before.get(name) != value:
-                raise UserError(
-                    f"{name}: the run in {options.ckpt_path} has {before.get(name)}, not {value}; a resumed run is the "
-                    "same run: leave out --config, or start a new run without --ckpt_path"
-                )
-        if 0 <= (options.trainer.max_epochs or -1) <= epochs:
-            raise UserError(
-                f"ckpt_path: {options.ckpt_path} has done {epochs} epochs, and trainer.max_epochs is "
-                f"{options.trainer.max_epochs}: nothing is left to do; set a larger --trainer.max_epochs to go on"
-            )
 
     def _fall_back_to_synthetic_data(self) -> None:
         options = self.options

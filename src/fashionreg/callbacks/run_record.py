@@ -13,10 +13,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from fashionreg.files import whole_file
 from fashionreg.lean import EpochCallback
 from fashionreg.models.classifier import Classifier
+from fashionreg.runs import CONFIG_KEY
 from fashionreg.study.records import History, surroundings, write_record
-
-#: Key under which a checkpoint carries the configuration of its run, as YAML text.
-CONFIG_KEY = "fashionreg_config"
 
 
 class RunRecord(EpochCallback):
