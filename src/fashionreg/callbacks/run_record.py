@@ -143,3 +143,5 @@ def _log_hyperparameters(
     # logger.log_hyperparams would log each metric a second time; the tab finds the curves by their names
     for summary in hparams(parameters, metrics):
         logger.experiment.file_writer.add_summary(summary)
+    # by itself the writer flushes every two minutes only
+    logger.experiment.flush()
