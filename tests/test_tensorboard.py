@@ -81,6 +81,17 @@ def test_a_server_serves_the_tags_points_and_hyperparameters_of_both_runs(ask):
     } <= names
     metrics = {info["name"]["tag"] for info in experiment["metricInfos"]}
     assert metrics >= BASE
+    statuses = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+    query = {"experimentName": "", "allowedStatuses": statuses, "colParams": [], "startIndex": 0, "sliceSize": 9}
+    rows = {
+        row["sessions"][0]["name"]: row["hparams"]
+        for row in ask("plugin/hparams/session_groups", query)["sessionGroups"]
+    }
+    assert {name: values["val_size"] for name, values in rows.items()} == {
+        "single/version_0": 0,
+        "several/version_0": 50,
+    }
+    assert all(values["optimizer/weight_decay"] == 0.001 for values in rows.values())
 
     text = str(ask("plugin/text/text?run=single%2Fversion_0&tag=run%2Ftext_summary"))
     assert "synthetic garments" in text
