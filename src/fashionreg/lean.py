@@ -1,47 +1,145 @@
-"""What makes a step inside Lightning cheaper without changing anything that it does.
+"""Lightning's training loop without the way round: straight from batch to optimizer step.
 
-A step of these networks is so small that Lightning's bookkeeping, the same for every model, is half of it. Each part of
-it that is left out here was found by profiling (see `benchmarks/README.md`).
+A step of these networks is so small that Lightning's bookkeeping, the same for every model, is as long as the step: the
+optimizer step goes through closure, strategy and precision plugin, and every hook of module and callbacks is looked up,
+named and called, the empty ones too (see `benchmarks/README.md`).
 """
 
-import contextlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from typing import Any
 
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
+
+#: Hooks of the module within a step; the direct way calls none of them.
+MODULE_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "optimizer_zero_grad",
+    "on_before_backward",
+    "backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "optimizer_step",
+    "on_before_batch_transfer",
+    "on_after_batch_transfer",
+)
+
+#: Hooks of callbacks within a step that the direct way does not call either.
+CALLBACK_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward")
 
 
-class EpochCallback(Callback):
-    """A callback with nothing to do within an epoch.
+class DirectEpochLoop(_TrainingEpochLoop):
+    """Lightning's loop over the batches of an epoch, which goes straight from batch to step where that is the same.
 
-    Lightning calls every hook of every callback in every step, also the empty ones, each under a profiler and with a
-    name made for it. It asks first whether the hook can be called: None costs nothing.
+    It is the same when nothing of the trainer stands between: one device, full precision, no gradient accumulation, no
+    profiler, and neither the module nor a callback has a hook that the direct way leaves out. Otherwise, and in the
+    first step after a resume, the step is Lightning's. Counters, logging, schedulers, gradient clipping, validation and
+    callbacks' `on_train_batch_start`, `on_before_optimizer_step` and `on_train_batch_end` are Lightning's in both ways.
+
+    The module's `training_step(batch, batch_idx)` must return the loss as a tensor.
     """
 
-    on_train_batch_start = None  # type: ignore[assignment]
-    on_train_batch_end: Callable[..., None] | None = None  # type: ignore[assignment]
-    on_before_zero_grad = None  # type: ignore[assignment]
-    on_before_backward = None  # type: ignore[assignment]
-    on_after_backward = None  # type: ignore[assignment]
-    on_before_optimizer_step = None  # type: ignore[assignment]
+    @classmethod
+    def install(cls, trainer: Trainer) -> None:
+        """Put this loop in place of Lightning's."""
+        loop = trainer.fit_loop.epoch_loop
+        trainer.fit_loop.epoch_loop = cls(trainer, loop.min_steps, loop.max_steps)
+
+    def on_run_start(self, data_fetcher: Any) -> None:
+        """Decide which way the steps of this epoch go."""
+        super().on_run_start(data_fetcher)
+        callbacks: list[Callback] = self.trainer.callbacks
+        self._direct = self._is_same(callbacks)
+        self._starts = _listeners(callbacks, "on_train_batch_start")
+        self._steps = _listeners(callbacks, "on_before_optimizer_step")
+        self._ends = _listeners(callbacks, "on_train_batch_end")
+
+    def _is_same(self, callbacks: list[Callback]) -> bool:
+        trainer, module = self.trainer, self.trainer.lightning_module
+        return (
+            type(trainer.strategy) is SingleDeviceStrategy
+            and type(trainer.precision_plugin) is Precision
+            and type(trainer.profiler) is PassThroughProfiler
+            and module.automatic_optimization
+            and trainer.accumulate_grad_batches == 1
+            and not any(_overrides(module, LightningModule, hook) for hook in MODULE_HOOKS)
+            and not any(_listeners(callbacks, hook) for hook in CALLBACK_HOOKS)
+        )
+
+    def advance(self, data_fetcher: Any) -> None:
+        """Train on one batch."""
+        if self.restarting or not self._direct:
+            super().advance(data_fetcher)
+            return
+        trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
+        optimizer, counts = trainer.optimizers[0], self.automatic_optimization.optim_progress.optimizer
+        self.val_loop.restarting = False
+        batch, _, _ = next(data_fetcher)
+        batch_idx = self.batch_idx + 1
+        progress.is_last_batch = data_fetcher.done
+        if batch[0].device != module.device:
+            batch = trainer.strategy.batch_to_device(batch)
+        progress.increment_ready()
+        trainer._logger_connector.on_batch_start(batch)
+        for listener in self._starts:
+            listener(trainer, module, batch, batch_idx)
+        progress.increment_started()
+
+        def closure() -> Tensor:
+            module._current_fx_name = "training_step"
+            loss: Tensor = module.training_step(batch, batch_idx)
+            module._current_fx_name = None
+            counts.zero_grad.increment_ready()
+            counts.zero_grad.increment_started()
+            optimizer.zero_grad()
+            counts.zero_grad.increment_completed()
+            loss.backward()
+            for listener in self._steps:
+                listener(trainer, module, optimizer)
+            if trainer.gradient_clip_val is not None:
+                module.configure_gradient_clipping(
+                    optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+                )
+            return loss
+
+        counts.step.increment_ready()
+        loss = optimizer.step(closure)
+        counts.step.increment_completed()
+        progress.increment_processed()
+        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        if self._num_ready_batches_reached():
+            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        if self._ends:
+            outputs = {"loss": loss.detach()}
+            for listener in self._ends:
+                listener(trainer, module, outputs, batch, batch_idx)
+        trainer._logger_connector.on_batch_end()
+        progress.increment_completed()
+        trainer._logger_connector.update_train_step_metrics()
 
 
-class EpochCheckpoint(EpochCallback, ModelCheckpoint):  # type: ignore[misc]
-    """A `ModelCheckpoint` that saves at the end of epochs alone."""
+def _overrides(instance: object, base: type, hook: str) -> bool:
+    own = getattr(instance, hook)
+    return callable(own) and getattr(own, "__func__", own) is not getattr(base, hook, None)
+
+
+def _listeners(callbacks: list[Callback], hook: str) -> list[Callable[..., None]]:
+    return [getattr(callback, hook) for callback in callbacks if _overrides(callback, Callback, hook)]
+
+
+class EpochCheckpoint(ModelCheckpoint):
+    """A `ModelCheckpoint` that saves at the end of epochs alone, and has nothing to do after a step."""
+
+    on_train_batch_end = None  # type: ignore[assignment]
 
     @property
     def state_key(self) -> str:
         """A key of its own: one that a user adds with the same settings is another checkpoint."""
         return type(self).__name__
-
-
-class NoProfiler(PassThroughProfiler):
-    """A profiler that does nothing, as Lightning's default does, without making a context for each nothing."""
-
-    _nothing = contextlib.nullcontext()
-
-    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
-        """The same empty context for every action."""
-        return self._nothing

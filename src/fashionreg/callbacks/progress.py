@@ -5,15 +5,14 @@ import time
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 from fashionreg.callbacks.formats import describe_seeds, in_percent
-from fashionreg.lean import EpochCallback
 from fashionreg.models.classifier import Classifier
 
 
-class EpochSummary(EpochCallback):
+class EpochSummary(Callback):
     """Prints one line after every epoch, and a progress bar within epochs that take longer than a second."""
 
     def __init__(self) -> None:

@@ -7,17 +7,16 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from fashionreg.files import whole_file
-from fashionreg.lean import EpochCallback
 from fashionreg.models.classifier import Classifier
 from fashionreg.runs import CONFIG_KEY
 from fashionreg.study.records import History, surroundings, write_record
 
 
-class RunRecord(EpochCallback):
+class RunRecord(Callback):
     """Writes `config.yaml`, `record.csv` and `record.json`, and fills TensorBoard's text and HParams tabs.
 
     The numbers so far and the configuration travel in every checkpoint, so that a resumed run's record and curves

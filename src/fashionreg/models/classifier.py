@@ -1,6 +1,5 @@
 """The base of the LightningModules: one step for every split, metrics per replica, optimizer from a factory."""
 
-import inspect
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -82,14 +81,6 @@ class Classifier(LightningModule):
         for name in ("optimizer", "lr_scheduler"):
             if callable(self.hparams.get(name)):
                 del self.hparams[name]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """As `torch.nn.Module` does, with a short way for one name."""
-        # Lightning notes the name of each hook here, forty times a step, and torch looks for parameters in all of them
-        if name == "_current_fx_name":
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
 
     def forward(self, images: Tensor, keys: Tensor | None = None) -> Tensor:
         """Logits float `(S, B, K)`; see `MLP.forward`."""
@@ -281,7 +272,3 @@ class Classifier(LightningModule):
         scale = (gradient_clip_val / (norms + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
-
-
-# Lightning asks for the arguments of `training_step` in every step, and Python works them out anew unless they are here
-Classifier.training_step.__signature__ = inspect.signature(Classifier.training_step)  # type: ignore[attr-defined]
