@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-BASE = {"train/loss", "train/acc", "test/loss", "test/acc"}
+BASE = {"train/loss", "train/acc", "test/loss", "test/acc", "test/ece"}
 
 
 @pytest.fixture
@@ -59,7 +59,14 @@ def ask(two_runs):
 def test_a_server_serves_the_tags_points_and_hyperparameters_of_both_runs(ask):
     tags = {run: set(found) for run, found in ask("plugin/scalars/tags").items()}
     assert tags["single/version_0"] == BASE
-    assert tags["several/version_0"] == BASE | {"val/loss", "val/acc", "train/acc_std", "test/acc_std", "val/acc_std"}
+    assert tags["several/version_0"] == BASE | {
+        "val/loss",
+        "val/acc",
+        "val/ece",
+        "train/acc_std",
+        "test/acc_std",
+        "val/acc_std",
+    }
 
     points = ask("plugin/scalars/scalars?run=single%2Fversion_0&tag=test%2Facc")
     assert [step for _, step, _ in points] == [1, 2]

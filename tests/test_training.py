@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def test_fit_leaves_config_record_checkpoint_and_events(fitted):
 def test_record_holds_every_number_of_every_seed(fitted):
     table = pd.read_csv("logs/tiny/version_0/record.csv")
     assert list(table.columns) == ["seed", "epoch", "split", "metric", "value"]
-    assert len(table) == 3 * 2 * 2 * 2
+    assert len(table) == 3 * 2 * len(["train loss", "train acc", "test loss", "test acc", "test ece"])
     assert not table.duplicated(["seed", "epoch", "split", "metric"]).any()
     assert table[table.metric == "acc"].value.between(0, 1).all()
     about = json.loads(Path("logs/tiny/version_0/record.json").read_text())
@@ -83,13 +84,41 @@ def test_flags_win_over_later_configs_over_earlier_ones(run, workplace):
     assert config["data"]["init_args"]["batch_size"] == 16
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from Linux's /proc")
+def test_memory_grows_with_the_seeds_by_their_parameters_and_one_batch_not_by_the_images(workplace):
+    code = """
+import re
+from pathlib import Path
+from fashionreg.cli import main
+for seeds in (1, 100):
+    options = f"--config tiny.yaml --data.init_args.train_size 4000 --trainer.max_epochs 1 --seeds {seeds}"
+    assert main(["fit", *options.split()]) == 0
+    print("peak", re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    one, hundred = (int(kilobytes) * 1024 for kilobytes in re.findall(r"peak (\d+)", out))
+    parameters, batch = 4 * (784 * 8 + 8 * 10 + 34), 4 * 64 * 784
+    # the images as floats, once for each seed, would be 1.2 GB
+    assert hundred - one < 100 * (4 * parameters + 4 * batch) + 32 * 2**20
+    assert len(pd.read_csv("logs/tiny/version_1/record.csv").seed.unique()) == 100
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_network_computes_the_same(run):
+    for value in ("false", "true"):
+        assert run("fit", "--config", "tiny.yaml", "--seeds", 3, "--compile", value)[0] == 0
+    plain, compiled = (pd.read_csv(f"logs/tiny/version_{version}/record.csv").value for version in (0, 1))
+    assert compiled.to_numpy() == pytest.approx(plain.to_numpy(), rel=1e-3, abs=0.021)
+    assert run("test", "--ckpt_path", "logs/tiny/version_1/checkpoints/last.ckpt")[0] == 0
+
+
 def test_a_list_of_seeds_trains_those_seeds(run):
     assert run("fit", "--config", "tiny.yaml", "--seeds", "[2, 0]")[0] == 0
     assert run("fit", "--config", "tiny.yaml", "--seeds", 3)[0] == 0
     listed, counted = (pd.read_csv(f"logs/tiny/version_{n}/record.csv") for n in (0, 1))
     keys = ["seed", "epoch", "split", "metric"]
     both = listed.merge(counted, on=keys)
-    assert len(both) == len(listed) == 16
+    assert len(both) == len(listed) == 2 * 2 * 5
     loss = both.metric == "loss"
     assert (both.value_x - both.value_y)[loss].abs().max() < 1e-4
 

@@ -21,7 +21,7 @@ class Evaluation(Callback):
     largest mean of their probabilities.
 
     Attributes:
-        metrics: For each split, `loss` (nats) and `acc` (0 to 1) of each replica, float `(S,)`.
+        metrics: For each split the metrics of each replica, float `(S,)`; see `Totals.means`.
         ensemble: For each split, the accuracy (0 to 1) of the ensemble.
         by_class: For each split, a table with one row for each class: precision, recall, f1 (0 to 1) and images.
         confusion: For each split, counts `(K, K)`: row true class, column predicted class.
@@ -82,7 +82,8 @@ class Evaluation(Callback):
         """The report as text: loss and accuracy of each split, the generalization gap, the test split by class."""
         lines = []
         for split, metrics in self.metrics.items():
-            lines.append(f"{split:<8}loss {metrics['loss'].mean():.4f}   accuracy {in_percent(metrics['acc'])}")
+            numbers = f"loss {metrics['loss'].mean():.4f}   accuracy {in_percent(metrics['acc'])}"
+            lines.append(f"{split:<8}{numbers}   calibration error {in_percent(metrics['ece'])}")
             if len(self._seeds) > 1:
                 lines.append(by_seed(self._seeds, metrics["acc"]))
                 lines.append(f"  ensemble of {len(self._seeds)} seeds: {100 * self.ensemble[split]:.2f}%")

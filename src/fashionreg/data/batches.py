@@ -52,7 +52,7 @@ class ResidentImages(Dataset[tuple[Tensor, Tensor]]):
 
 
 class ReplicaSampler(Sampler[Tensor]):
-    """Each epoch every replica sees all images once, in its own order: yields int64 `(S, B)`, B smaller at the end.
+    """Each epoch every replica sees all images once, in its own order: yields int32 `(S, B)`, B smaller at the end.
 
     The order of a replica depends on its seed and on the epoch (`set_epoch`, called by Lightning) and on nothing else.
     """
@@ -77,8 +77,11 @@ class ReplicaSampler(Sampler[Tensor]):
         return -(-self._size // self._batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        orders = [torch.randperm(self._size, generator=generator(seed, "order", self._epoch)) for seed in self._seeds]
-        yield from torch.stack(orders).to(self._device).split(self._batch_size, dim=1)
+        # four bytes for each image and seed: the only memory that grows with both
+        orders = torch.empty(len(self._seeds), self._size, dtype=torch.int32)
+        for order, seed in zip(orders, self._seeds, strict=True):
+            order.copy_(torch.randperm(self._size, generator=generator(seed, "order", self._epoch)))
+        yield from orders.to(self._device).split(self._batch_size, dim=1)
 
 
 class ChunkSampler(Sampler[Tensor]):

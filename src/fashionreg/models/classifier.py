@@ -19,24 +19,47 @@ from fashionreg.randomness import fold_in, replica_keys
 Batch = tuple[Tensor, Tensor]
 
 
-class Totals:
-    """Loss and correct answers of each replica, summed on the device until asked for: no synchronisation in a step."""
+#: Bins of equal width in which confidence and accuracy are compared.
+CALIBRATION_BINS = 15
 
-    def __init__(self, replicas: int, device: torch.device) -> None:
+
+class Totals:
+    """Loss, correct answers and calibration of each replica, summed on the device: no synchronisation in a step.
+
+    Args:
+        replicas: Number of replicas S.
+        device: Where the logits are.
+        calibrated: Whether to compare confidence with accuracy; for evaluation, since it costs as much as all else.
+    """
+
+    def __init__(self, replicas: int, device: torch.device, *, calibrated: bool) -> None:
         self._loss = torch.zeros(replicas, device=device)
         self._correct = torch.zeros(replicas, dtype=torch.int64, device=device)
+        self._excess = torch.zeros(replicas, CALIBRATION_BINS, device=device) if calibrated else None
         self._count = 0
 
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: mean losses `(S,)`, logits `(S, B, K)`, labels `(S, B)` or `(B,)`."""
         batch = logits.shape[1]
+        correct = logits.argmax(dim=-1) == labels
         self._loss += losses * batch
-        self._correct += (logits.argmax(dim=-1) == labels).sum(dim=-1)
+        self._correct += correct.sum(dim=-1)
         self._count += batch
+        if self._excess is not None:
+            confidence = logits.softmax(dim=-1).amax(dim=-1).to(self._excess.dtype)
+            bins = (confidence * CALIBRATION_BINS).long().clamp_(max=CALIBRATION_BINS - 1)
+            self._excess.scatter_add_(1, bins, confidence - correct.to(confidence.dtype))
 
     def means(self) -> dict[str, Tensor]:
-        """`loss` (nats) and `acc` (0 to 1), each float `(S,)`: means over all images added."""
-        return {"loss": self._loss / self._count, "acc": self._correct / self._count}
+        """`loss` (nats), `acc` (0 to 1) and, if calibrated, `ece` (0 to 1), each float `(S,)`, over all images added.
+
+        `ece` is the expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean over images of the
+        distance between mean confidence and accuracy in the image's bin.
+        """
+        means = {"loss": self._loss / self._count, "acc": self._correct / self._count}
+        if self._excess is not None:
+            means["ece"] = self._excess.abs().sum(dim=1) / self._count
+        return means
 
 
 class Classifier(LightningModule):
@@ -48,7 +71,7 @@ class Classifier(LightningModule):
 
     After each epoch `{split}/loss` and `{split}/acc` are logged as means over replicas, with more than one replica
     `{split}/acc_std` too (sample standard deviation). `train/*` are means over the epoch's own steps (dropout on,
-    weights moving), the others are evaluated at its end.
+    weights moving), the others are evaluated at its end, with the calibration error `{split}/ece`.
 
     Args:
         network: The networks, with S replicas.
@@ -98,7 +121,7 @@ class Classifier(LightningModule):
         losses = F.cross_entropy(logits.reshape(-1, classes), labels.reshape(-1), reduction="none")
         losses = losses.view(replicas, count).mean(dim=1)
         if split not in self._totals:
-            self._totals[split] = Totals(replicas, logits.device)
+            self._totals[split] = Totals(replicas, logits.device, calibrated=not self.training)
         self._totals[split].add(losses.detach(), logits.detach(), labels)
         return losses, logits
 
@@ -174,7 +197,7 @@ class Classifier(LightningModule):
         self._totals = {}
 
     def results(self) -> dict[str, dict[str, Tensor]]:
-        """For each split seen in this epoch `loss` (nats) and `acc` (0 to 1) of each replica, float `(S,)`."""
+        """For each split seen in this epoch the metrics of each replica, float `(S,)`; see `Totals.means`."""
         reduce = self.trainer.strategy.reduce
         return {
             split: {name: reduce(value, reduce_op="mean") for name, value in totals.means().items()}

@@ -1,7 +1,7 @@
 """What a run leaves behind: plain files that any tool can read.
 
 `record.csv` holds one row for each number, with the columns `seed`, `epoch` (from 1), `split` (train, val, test),
-`metric` (loss in nats, acc from 0 to 1) and `value`. `record.json` holds what they belong to.
+`metric` (loss in nats; acc and ece from 0 to 1) and `value`. `record.json` holds what they belong to.
 """
 
 import csv

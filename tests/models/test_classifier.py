@@ -1,0 +1,33 @@
+"""The metrics of a split against torchmetrics."""
+
+import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
+
+from fashionreg.models.classifier import CALIBRATION_BINS, Totals
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+def test_totals_over_uneven_batches_are_those_of_torchmetrics_for_each_replica(scale):
+    generator = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(3, 500, 10, generator=generator)
+    labels = torch.randint(0, 10, (500,), generator=generator)
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels.expand(3, -1), reduction="none")  # (S, B)
+    totals = Totals(3, torch.device("cpu"), calibrated=True)
+    for part in torch.arange(500).split([200, 299, 1]):
+        totals.add(losses[:, part].mean(dim=1), logits[:, part], labels[part])
+    means = totals.means()
+    torch.testing.assert_close(means["loss"], losses.mean(dim=1))
+    for replica in range(3):
+        accuracy = multiclass_accuracy(logits[replica], labels, num_classes=10, average="micro")
+        probabilities = logits[replica].softmax(dim=-1)
+        error = multiclass_calibration_error(probabilities, labels, num_classes=10, n_bins=CALIBRATION_BINS)
+        torch.testing.assert_close(means["acc"][replica], accuracy)
+        torch.testing.assert_close(means["ece"][replica], error)
+
+
+def test_a_network_that_is_sure_and_right_is_calibrated():
+    logits = 100 * torch.eye(10).expand(2, -1, -1)
+    totals = Totals(2, torch.device("cpu"), calibrated=True)
+    totals.add(torch.zeros(2), logits, torch.arange(10))
+    assert totals.means()["ece"].tolist() == [0, 0]
