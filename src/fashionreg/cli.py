@@ -13,6 +13,7 @@ from typing import NoReturn
 from fashionreg import TRAINING_COMMANDS, __version__, export
 from fashionreg.data import commands
 from fashionreg.errors import UserError
+from fashionreg.study import commands as study_commands
 
 EXAMPLES = """\
 examples:
@@ -21,6 +22,7 @@ examples:
   fashionreg test --ckpt_path logs/bn/version_0/checkpoints/last.ckpt
   fashionreg predict --ckpt_path logs/bn/version_0/checkpoints/last.ckpt --images shoe.png --out shoe.csv
   fashionreg export --ckpt_path logs/bn/version_0/checkpoints/last.ckpt --out bn.onnx
+  fashionreg study configs/studies/batch_norm.yaml
   fashionreg data subset --size 6000 --seed 0 --out data/fmnist_small.csv
   tensorboard --logdir logs
 """
@@ -48,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         subparsers.add_parser(name, help=text, add_help=False)
     commands.add_parser(subparsers)
     export.add_parser(subparsers)
+    study_commands.add_parsers(subparsers)
     return parser
 
 
@@ -66,7 +69,11 @@ def main(args: Sequence[str] | None = None) -> int:
             from fashionreg.launch import run
 
             return run(words)
-        arguments = build_parser().parse_args(words)
+        parser = build_parser()
+        arguments, options = parser.parse_known_args(words)
+        if options and not hasattr(arguments, "takes_options"):
+            parser.error(f"unrecognized arguments: {' '.join(options)}")
+        arguments.options = options
         code: int = arguments.run(arguments)
         return code
     except UserError as error:

@@ -5,7 +5,8 @@ import re
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def run(words: Sequence[str]) -> int:
     Raises:
         UserError: For whatever the user can put right.
     """
+    try:
+        with lightning_kept_quiet():
+            TrainingCLI(with_checkpoint_config(expand_configs(words)))
+    except ArgumentError as error:
+        print(f"fashionreg: error: {in_one_line(error)}", file=sys.stderr)
+        return 2
+    except MisconfigurationException as error:
+        raise UserError(in_one_line(error)) from error
+    return 0
+
+
+@contextmanager
+def lightning_kept_quiet() -> Iterator[None]:
+    """Within it nothing is said about what is so by design; after it torch has the threads that it had before."""
     # what is trained, where and for how long is said by this project's own lines
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     threads = torch.get_num_threads()
@@ -48,15 +63,9 @@ def run(words: Sequence[str]) -> int:
         with warnings.catch_warnings():
             for message in BY_DESIGN:
                 warnings.filterwarnings("ignore", message=f".*{message}")
-            TrainingCLI(with_checkpoint_config(expand_configs(words)))
-    except ArgumentError as error:
-        print(f"fashionreg: error: {in_one_line(error)}", file=sys.stderr)
-        return 2
-    except MisconfigurationException as error:
-        raise UserError(in_one_line(error)) from error
+            yield
     finally:
         torch.set_num_threads(threads)
-    return 0
 
 
 def with_checkpoint_config(words: Sequence[str]) -> list[str]:

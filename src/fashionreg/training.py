@@ -9,7 +9,7 @@ import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -158,7 +158,7 @@ class TrainingCLI(LightningCLI):
         if options.ckpt_path is not None:
             checkpoint = read_checkpoint(Path(options.ckpt_path))
             if self.subcommand == "fit":
-                config = yaml.safe_load(self._config_text())
+                config = yaml.safe_load(self.config_text())
                 check_resume(checkpoint, options.ckpt_path, config, options.trainer.max_epochs)
         elif self.subcommand != "fit":
             raise UserError(f"{self.subcommand}: needs --ckpt_path FILE (or last, with --name or --config)")
@@ -172,7 +172,10 @@ class TrainingCLI(LightningCLI):
             FashionMNISTDataModule(root=wanted.root, mirror=wanted.mirror).prepare_data()
         except MissingDataError as error:
             print(f"*** SYNTHETIC DATA, drawn garments, instead of the real ones: {error.reason} ***", flush=True)
-            kept = {name: wanted[name] for name in ("batch_size", "val_size", "normalize", "split_seed", "seeds")}
+            kept = {
+                name: wanted[name]
+                for name in ("batch_size", "val_size", "normalize", "evaluate_train", "split_seed", "seeds")
+            }
             options.data.class_path = f"{SyntheticDataModule.__module__}.{SyntheticDataModule.__name__}"
             options.data.init_args = Namespace(**kept)  # type: ignore[no-untyped-call]
             options.name += "-synthetic"
@@ -204,8 +207,8 @@ class TrainingCLI(LightningCLI):
         self.data_description = self.datamodule.describe()
         folder = claim_folder(self.results_folder, "version_")
         self.trainer_defaults["callbacks"] = [
-            RunRecord(folder, self.options.name, self._config_text(), self.data_description),
-            EpochSummary(),
+            RunRecord(folder, self.run_description()),
+            *self.console,
         ]
         if self.options.trainer.enable_checkpointing is not False:
             # no monitor: the state after the last finished epoch, from which a run is resumed
@@ -229,7 +232,16 @@ class TrainingCLI(LightningCLI):
             shutil.rmtree(folder)
             raise
 
-    def _config_text(self) -> str:
+    @property
+    def console(self) -> list[Callback]:
+        """What shows how a fit goes."""
+        return [EpochSummary()]
+
+    def run_description(self) -> dict[str, Any]:
+        """What the record says of a run besides its numbers; `config` is text, YAML that `--config` takes."""
+        return {"name": self.options.name, "data": self.data_description, "config": self.config_text()}
+
+    def config_text(self) -> str:
         """The resolved options that make the run what it is, as YAML that `--config` takes."""
         options = self.options.clone()
         for name in ("config", "ckpt_path", "synthetic_if_missing"):

@@ -24,15 +24,14 @@ class RunRecord(Callback):
 
     Args:
         folder: The run's folder.
-        name: The run's name.
-        config: The resolved configuration, as YAML.
-        data: What `ImageDataModule.describe` says.
+        about: What the record says of the run, as plain data: its `name`, what `ImageDataModule.describe` says of the
+            `data`, the resolved `config` as YAML text, and whatever else belongs to it.
     """
 
-    def __init__(self, folder: Path, name: str, config: str, data: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
         self._folder = folder
-        self._config = config
-        self._about = {"name": name, "data": data, "config": yaml.safe_load(config)}
+        self._config: str = about["config"]
+        self._about = about | {"config": yaml.safe_load(self._config)}
         self._history: History | None = None
         self._started = 0.0
 

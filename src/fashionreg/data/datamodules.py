@@ -36,11 +36,19 @@ class ImageDataModule(LightningDataModule, ABC):
         val_size: Training images set aside for validation, stratified by class: a number, or a share between 0 and 1.
         split_seed: Fixes which images are set aside; the same for every replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
+        evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
+            otherwise its numbers are means over the epoch's own steps.
         seeds: One replica is trained for each seed.
     """
 
     def __init__(
-        self, batch_size: int, val_size: int | float, split_seed: int, normalize: bool, seeds: Sequence[int]
+        self,
+        batch_size: int,
+        val_size: int | float,
+        normalize: bool,
+        evaluate_train: bool,
+        split_seed: int,
+        seeds: Sequence[int],
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -52,6 +60,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.val_size = val_size
         self.split_seed = split_seed
         self.normalize = normalize
+        self.evaluate_train = evaluate_train
         self.seeds = list(seeds)
         self._splits: Splits | None = None
 
@@ -95,7 +104,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def val_dataloader(self) -> dict[str, Loader]:
         """What is evaluated after every epoch: `val`, where there is one, and `test`, to be seen, not selected by."""
-        return self._evaluation_loaders("val", "test")
+        return self._evaluation_loaders(*["train"] * self.evaluate_train, "val", "test")
 
     def test_dataloader(self) -> dict[str, Loader]:
         """What `fashionreg test` reports: `test`, and `train` for the generalization gap."""
@@ -122,6 +131,8 @@ class FashionMNISTDataModule(ImageDataModule):
         val_size: Training images set aside for validation: a number, or a share between 0 and 1.
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
+        evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
+            otherwise its numbers are means over the epoch's own steps.
         split_seed: Fixes which images are used and set aside; the same for every replica.
         seeds: One replica is trained for each seed.
     """
@@ -134,10 +145,11 @@ class FashionMNISTDataModule(ImageDataModule):
         val_size: int | float = 0,
         batch_size: int = 64,
         normalize: bool = False,
+        evaluate_train: bool = False,
         split_seed: int = 0,
         seeds: Sequence[int] = (0,),
     ) -> None:
-        super().__init__(batch_size, val_size, split_seed, normalize, seeds)
+        super().__init__(batch_size, val_size, normalize, evaluate_train, split_seed, seeds)
         self.root = data_root(root)
         self.mirror = mirror
         self.train_size = train_size
@@ -169,6 +181,8 @@ class CSVDataModule(ImageDataModule):
         val_size: Of the other images, those set aside for validation: a number, or a share between 0 and 1.
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
+        evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
+            otherwise its numbers are means over the epoch's own steps.
         split_seed: Fixes which images are tested on; the same for every replica.
         seeds: One replica is trained for each seed.
     """
@@ -180,10 +194,11 @@ class CSVDataModule(ImageDataModule):
         val_size: int | float = 0,
         batch_size: int = 32,
         normalize: bool = False,
+        evaluate_train: bool = False,
         split_seed: int = 0,
         seeds: Sequence[int] = (0,),
     ) -> None:
-        super().__init__(batch_size, val_size, split_seed, normalize, seeds)
+        super().__init__(batch_size, val_size, normalize, evaluate_train, split_seed, seeds)
         self.path = Path(path)
         self.test_size = test_size
 
@@ -207,6 +222,8 @@ class SyntheticDataModule(ImageDataModule):
         val_size: Training images set aside for validation: a number, or a share between 0 and 1.
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
+        evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
+            otherwise its numbers are means over the epoch's own steps.
         split_seed: Fixes which images are set aside; the same for every replica.
         seeds: One replica is trained for each seed.
     """
@@ -219,10 +236,11 @@ class SyntheticDataModule(ImageDataModule):
         val_size: int | float = 0,
         batch_size: int = 64,
         normalize: bool = False,
+        evaluate_train: bool = False,
         split_seed: int = 0,
         seeds: Sequence[int] = (0,),
     ) -> None:
-        super().__init__(batch_size, val_size, split_seed, normalize, seeds)
+        super().__init__(batch_size, val_size, normalize, evaluate_train, split_seed, seeds)
         if train_size < 1 or test_size < 1:
             raise UserError(f"train_size, test_size: must be at least 1, got {train_size} and {test_size}")
         self.train_size = train_size

@@ -51,12 +51,14 @@ class Totals:
             self._excess.scatter_add_(1, bins, confidence - correct.to(confidence.dtype))
 
     def means(self) -> dict[str, Tensor]:
-        """`loss` (nats), `acc` (0 to 1) and, if calibrated, `ece` (0 to 1), each float `(S,)`, over all images added.
+        """`loss` (nats), `acc` (0 to 1) and, if calibrated, `ece` (0 to 1), each `(S,)`, over all images added.
+
+        `acc` is float64 on the CPU, the very share of images: equal differences between seeds are to be seen as equal.
 
         `ece` is the expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean over images of the
         distance between mean confidence and accuracy in the image's bin.
         """
-        means = {"loss": self._loss / self._count, "acc": self._correct / self._count}
+        means = {"loss": self._loss / self._count, "acc": self._correct.cpu().double() / self._count}
         if self._excess is not None:
             means["ece"] = self._excess.abs().sum(dim=1) / self._count
         return means
@@ -71,7 +73,8 @@ class Classifier(LightningModule):
 
     After each epoch `{split}/loss` and `{split}/acc` are logged as means over replicas, with more than one replica
     `{split}/acc_std` too (sample standard deviation). `train/*` are means over the epoch's own steps (dropout on,
-    weights moving), the others are evaluated at its end, with the calibration error `{split}/ece`.
+    weights moving), unless the datamodule has `train` evaluated as the others are: at the epoch's end, with the
+    calibration error `{split}/ece`.
 
     Args:
         network: The networks, with S replicas.
@@ -189,8 +192,9 @@ class Classifier(LightningModule):
             self._epoch_keys = keys.to(self.device)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget earlier evaluations of this epoch; the training totals go on."""
-        self._totals = {split: totals for split, totals in self._totals.items() if split == "train"}
+        """Forget earlier evaluations of this epoch; the training totals go on, unless `train` is evaluated too."""
+        evaluated = {"val", "test", *self._split_names(self.trainer.val_dataloaders, "val")}
+        self._totals = {split: totals for split, totals in self._totals.items() if split not in evaluated}
 
     def on_test_epoch_start(self) -> None:
         """Forget earlier evaluations."""
@@ -217,9 +221,9 @@ class Classifier(LightningModule):
         logged: dict[str, Tensor | float] = {}
         for split, metrics in self.results().items():
             if split in splits:
-                logged |= {f"{split}/{name}": values.mean() for name, values in metrics.items()}
+                logged |= {f"{split}/{name}": values.mean().float() for name, values in metrics.items()}
                 if len(self.seeds) > 1:
-                    logged[f"{split}/acc_std"] = metrics["acc"].std()
+                    logged[f"{split}/acc_std"] = metrics["acc"].std().float()
         self.log_dict(logged, logger=self.logs_itself and bool(self.trainer.loggers))
 
     # -- optimization --------------------------------------------------------------------------------------------

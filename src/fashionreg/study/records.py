@@ -62,8 +62,8 @@ def write_record(folder: Path, history: History, about: dict[str, Any]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    # nine significant digits give back every float32 exactly
-    writer.writerows((*row[:-1], f"{row[-1]:.9g}") for row in history.rows())
+    # enough digits to give back every float32, and every share of images, so that equal differences are seen as equal
+    writer.writerows((*row[:-1], f"{row[-1]:.15g}") for row in history.rows())
     with whole_file(folder / "record.csv") as file:
         file.write(text.getvalue().encode())
     meta = about | {"seeds": history.seeds, "epoch_seconds": [round(seconds, 4) for seconds in history.seconds]}

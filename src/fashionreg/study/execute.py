@@ -1,0 +1,184 @@
+"""A study's plan into records: what is missing is trained, in one process, one variant after another."""
+
+import json
+import shutil
+import sys
+import time
+import traceback
+from argparse import ArgumentError
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from tqdm import tqdm
+
+from fashionreg.callbacks.formats import in_percent
+from fashionreg.errors import UserError
+from fashionreg.files import whole_file
+from fashionreg.launch import in_one_line, lightning_kept_quiet
+from fashionreg.models.classifier import Classifier
+from fashionreg.study.results import PLAN_FILE, StudyPlan, Variant, finished_runs, read_plan
+from fashionreg.training import TrainingCLI
+
+#: Seconds between lines that say how far a study is, where nobody watches a bar.
+QUIET = 10.0
+
+
+class Progress(Callback):
+    """Says which variant and epoch a study is at, and how long it still takes: a bar on terminals, lines elsewhere.
+
+    Args:
+        study: Name of the study.
+        epochs: Epochs of all runs that are still to be done.
+    """
+
+    def __init__(self, study: str, epochs: int) -> None:
+        self._study = study
+        self._epochs = epochs
+        self._done = 0
+        self._where = ""
+        self._started = self._said = time.monotonic()
+        self._bar: tqdm[Any] | None = None
+        if sys.stderr.isatty():
+            layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
+            self._bar = tqdm(total=epochs, leave=False, bar_format=layout)
+
+    def start(self, where: str) -> None:
+        """Name the variant that comes next."""
+        self._where = where
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the epoch."""
+        self._done += 1
+        now = time.monotonic()
+        where = f"{self._study}: {self._where}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        if self._bar is not None:
+            self._bar.set_description_str(where, refresh=False)
+            self._bar.update()
+        elif now - self._said >= QUIET:
+            self._said = now
+            left = (now - self._started) / self._done * (self._epochs - self._done)
+            print(f"  {where}, about {left:.0f} s left", flush=True)
+
+    def say(self, line: str) -> None:
+        """Print a line without harm to the bar."""
+        tqdm.write(line) if self._bar is not None else print(line, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _StudyRun(TrainingCLI):
+    """One fit of a study: its folder says which study's it is, and it says nothing itself."""
+
+    def __init__(self, words: list[str], about: dict[str, Any], progress: Progress) -> None:
+        self._about = about
+        self._progress = progress
+        super().__init__(words)
+
+    @property
+    def console(self) -> list[Callback]:
+        return [self._progress]
+
+    def run_description(self) -> dict[str, Any]:
+        return super().run_description() | self._about
+
+    def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None) -> None:
+        try:
+            self.trainer.fit(model, datamodule=datamodule)
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from stop
+
+
+def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
+    """Train what has no record yet, for every variant and seed of the plan.
+
+    Runs are laid out as those of `fashionreg fit`, `<variant>/version_<n>/`; one that was cut off leaves no finished
+    record and is taken away by the next call. Records of other configurations stay and are not touched.
+
+    Args:
+        plan: The study.
+        folder: Where its results are or will be.
+
+    Returns:
+        For each variant that failed, what went wrong.
+
+    Raises:
+        UserError: If the folder belongs to another study, or another process is at work in it.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{folder}: another process runs this study; wait for it, or choose another --out") from None
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+    with lock:
+        if (folder / PLAN_FILE).exists() and (other := read_plan(folder).name) != plan.name:
+            raise UserError(f"{folder}: holds the study {other}; choose another --out for {plan.name}")
+        with whole_file(folder / PLAN_FILE) as file:
+            file.write(json.dumps(asdict(plan), indent=2).encode() + b"\n")
+        missing = {variant.name: _missing_seeds(folder, variant, plan.seeds) for variant in plan.variants}
+        epochs = sum(variant.config["trainer"]["max_epochs"] for variant in plan.variants if missing[variant.name])
+        progress = Progress(plan.name, epochs)
+        failures = {}
+        try:
+            for position, variant in enumerate(plan.variants, start=1):
+                where = f"[{position}/{len(plan.variants)}] {variant.name}"
+                if not (seeds := missing[variant.name]):
+                    progress.say(f"{where}: has all {len(plan.seeds)} seeds already")
+                    continue
+                progress.start(where)
+                try:
+                    progress.say(f"{where}: {_train(plan, folder, variant, seeds, progress)}")
+                except UserError as error:
+                    failures[variant.name] = str(error)
+                    progress.say(f"{where}: failed: {error}")
+        finally:
+            progress.close()
+        return failures
+
+
+def _missing_seeds(folder: Path, variant: Variant, seeds: Sequence[int]) -> list[int]:
+    """The seeds without a finished record; what cut-off runs have left is taken away."""
+    finished = finished_runs(folder, variant.name)
+    for path in folder.glob(f"{variant.name}/version_*"):
+        if path not in finished:
+            shutil.rmtree(path)
+    done = {seed for about in finished.values() if about.get("key") == variant.key for seed in about["seeds"]}
+    return [seed for seed in seeds if seed not in done]
+
+
+def _train(plan: StudyPlan, folder: Path, variant: Variant, seeds: list[int], progress: Progress) -> str:
+    """Train the seeds of a variant side by side; returns what came out, in a line.
+
+    Raises:
+        UserError: If that is not possible, whatever the reason; the traceback of an error that is nobody's fault is in
+            `<folder>/<variant>/failed.txt`.
+    """
+    words = ["fit", "--config", yaml.safe_dump(variant.config, sort_keys=False), "--seeds", json.dumps(seeds)]
+    words += ["--name", variant.name, "--trainer.default_root_dir", str(folder)]
+    started = time.monotonic()
+    try:
+        with lightning_kept_quiet():
+            run = _StudyRun(words, {"study": plan.name, "key": variant.key}, progress)
+    except (ArgumentError, MisconfigurationException) as error:
+        raise UserError(in_one_line(error)) from error
+    except UserError:
+        raise
+    except Exception as error:
+        log = folder / variant.name / "failed.txt"
+        with whole_file(log) as file:
+            file.write(traceback.format_exc().encode())
+        raise UserError(f"{type(error).__name__}: {' '.join(str(error).split())} (see {log})") from error
+    assert isinstance(run.model, Classifier)
+    accuracy = run.model.results()["test"]["acc"]
+    return f"test accuracy {in_percent(accuracy)} over {len(seeds)} seeds in {time.monotonic() - started:.0f} s"

@@ -1,0 +1,269 @@
+"""A study file, checked as a whole before anything runs, and made into the runs that it means.
+
+    name: lecture7                          # results go to logs/studies/NAME
+    question: Which regularizer helps on 6,000 images?
+    seeds: 10                               # a count, or a list
+    reference: plain                        # the first variant, if not given
+    metric: acc                             # acc, loss or ece; acc if not given
+    split: test                             # train, val or test; test if not given
+    targets: [0.7, 0.8]                     # whose first epoch is asked for
+    shared:                                 # for every variant: files, relative to this one, and overrides
+      - trainer: {max_epochs: 100}
+    variants:                               # each a list of files and overrides, in place of `grid`
+      plain: [../lecture7_plain.yaml]
+      dropout: [../lecture7_dropout.yaml, {model: {init_args: {dropout: 0.5}}}]
+    grid:                                   # every combination of these values, in place of `variants`
+      dropout: [0.0, 0.1, 0.3, 0.5]
+
+Files come before overrides, and what is shared before what is a variant's own. An option of a grid is named in full
+(`model.init_args.dropout`) or by its last part, where only one option has it.
+"""
+
+import hashlib
+import itertools
+import json
+import re
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningCLI
+
+from fashionreg.configs import expand_configs, flat
+from fashionreg.errors import UserError
+from fashionreg.launch import in_one_line, lightning_kept_quiet
+from fashionreg.randomness import expand_seeds
+from fashionreg.study.results import StudyPlan, Variant
+from fashionreg.training import TrainingCLI
+
+METRICS, SPLITS = ("acc", "loss", "ece"), ("train", "val", "test")
+DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
+DEFAULTS |= {"targets": [], "shared": [], "variants": {}, "grid": {}}
+
+#: Options that are not part of what a run computes: a change of these does not make results another's.
+NOT_COMPUTED = re.compile(
+    r"name|seeds|threads|compile|data\.init_args\.(root|mirror|path)"
+    r"|trainer\.(default_root_dir|logger|profiler|enable_\w+|model_registry)(\..*)?"
+)
+
+
+class _Resolver(TrainingCLI):
+    """Parses and makes what a fit needs, and stops there."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        # the trainer refuses what the machine does not have
+        return LightningCLI.instantiate_trainer(self, logger=False, enable_checkpointing=False)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing is trained yet."""
+
+
+def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequence[str] = ()) -> StudyPlan:
+    """Read a study file and check everything that can be checked before anything runs.
+
+    Args:
+        path: The file.
+        seeds: In place of the file's.
+        options: Words of the command line for every run, which win over the file.
+
+    Raises:
+        UserError: With everything that is wrong, each in a line of its own.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such study file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must hold a mapping with name and variants or grid, found {content!r:.60}")
+    problems = _check_shape(content)
+    study = DEFAULTS | {key: value for key, value in content.items() if value is not None}
+    plan = None
+    if not problems:
+        plan = _expand(path, study, seeds, list(options), problems)
+    if problems or plan is None:
+        what = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise UserError("\n  ".join([f"{path}: {what}, nothing was run:", *problems]))
+    return plan
+
+
+def _check_shape(content: dict[str, Any]) -> list[str]:
+    """What is wrong with the file itself, whatever its configurations say."""
+    known = {"name", *DEFAULTS}
+    problems = [f"{key}: unknown; a study file has {', '.join(sorted(known))}" for key in content.keys() - known]
+    name = content.get("name")
+    if not isinstance(name, str) or not _is_folder_name(name):
+        problems.append(f"name: must be a name that a folder can have, got {name!r}")
+    kinds = {"question": str, "reference": str, "metric": str, "split": str, "targets": list, "shared": list}
+    kinds |= {"variants": dict, "grid": dict}
+    for key, kind in kinds.items():
+        if not isinstance(content.get(key, kind()), kind):
+            words = {str: "text", list: "a list", dict: "a mapping"}
+            problems.append(f"{key}: must be {words[kind]}, got {content[key]!r:.60}")
+    if problems:
+        return sorted(problems)
+    if bool(content.get("variants")) == bool(content.get("grid")):
+        problems.append("variants, grid: exactly one of them must be there, and not be empty")
+    for key, allowed in (("metric", METRICS), ("split", SPLITS)):
+        if content.get(key, DEFAULTS[key]) not in allowed:
+            problems.append(f"{key}: there is no {content[key]!r}; there are {', '.join(allowed)}")
+    if content.get("metric", "acc") == "ece" and content.get("split") == "train":
+        problems.append("metric, split: ece is evaluated on val and test")
+    for target in content.get("targets", []):
+        if isinstance(target, bool) or not isinstance(target, int | float):
+            problems.append(f"targets: {target!r} is not a number")
+        elif content.get("metric", "acc") != "loss" and not 0 <= target <= 1:
+            problems.append(f"targets: must be from 0 to 1 (0.8 is 80%), got {target}")
+    for variant, parts in {"shared": content.get("shared", []), **content.get("variants", {})}.items():
+        where = "shared" if variant == "shared" else f"variants: {variant}"
+        if variant != "shared" and (not isinstance(variant, str) or not _is_folder_name(variant)):
+            problems.append(f"variants: {variant!r}: must be a name that a folder can have (put it in quotes?)")
+        if not isinstance(parts, list) or not all(isinstance(part, str | dict) for part in parts):
+            problems.append(f"{where}: must be a list of configuration files and overrides, got {parts!r:.60}")
+    for option, values in content.get("grid", {}).items():
+        if not isinstance(values, list) or not values:
+            problems.append(f"grid: {option}: must be a list of values, got {values!r:.60}")
+        elif len({str(value) for value in values}) < len(values):
+            problems.append(f"grid: {option}: the same value twice in {values}")
+    return problems
+
+
+def _is_folder_name(name: str) -> bool:
+    return bool(re.fullmatch(r"[^\W][\w .,=+-]*", name)) and len(name) <= 100
+
+
+def _expand(
+    path: Path, study: dict[str, Any], seeds: int | list[int] | None, options: list[str], problems: list[str]
+) -> StudyPlan:
+    """Resolve every variant; what is wrong is added to `problems`."""
+    try:
+        chosen = expand_seeds(study["seeds"] if seeds is None else seeds)
+    except (UserError, TypeError) as error:
+        problems.append(
+            str(error) if isinstance(error, UserError) else f"seeds: must be a count or a list, got {study['seeds']!r}"
+        )
+        chosen = [0]
+    words = [*options, "--seeds", json.dumps(chosen)]
+    recipes: dict[str, tuple[list[str | dict[str, Any]], dict[str, Any]]] = {}
+    if study["grid"]:
+        names = _grid_options(path, study, words, problems)
+        if names:
+            recipes = _grid(study["grid"], names)
+    else:
+        recipes = {name: (parts, {}) for name, parts in study["variants"].items()}
+    variants = []
+    fingerprints: dict[str, Any] = {}
+    for name, (parts, levels) in recipes.items():
+        try:
+            config, key = _resolve([*_command(path, study["shared"], parts), *words], fingerprints)
+            variants.append(Variant(name, key, levels, config))
+            if study["split"] == "val" and not config["data"]["init_args"].get("val_size"):
+                problems.append(f"{name}: split: there is no val without data.init_args.val_size")
+        except UserError as error:
+            problems.append(f"{name}: {error}")
+    first = {variant.key: variant.name for variant in reversed(variants)}
+    doubles = [variant for variant in variants if first[variant.key] != variant.name]
+    problems += [f"{variant.name}: is the same configuration as {first[variant.key]}" for variant in doubles]
+    reference = study["reference"] or next(iter(recipes), "")
+    if recipes and reference not in recipes:
+        problems.append(f"reference: there is no variant {reference!r}; there are {', '.join(recipes)}")
+    targets = [float(target) for target in study["targets"]]
+    return StudyPlan(
+        study["name"],
+        study["question"],
+        variants,
+        reference,
+        chosen,
+        study["metric"],
+        study["split"],
+        targets,
+        str(path),
+    )
+
+
+def _command(path: Path, shared: list[str | dict[str, Any]], parts: list[str | dict[str, Any]]) -> list[str]:
+    """The command line of a fit: files before overrides, what is shared before what is the variant's own."""
+    both = [*shared, *parts]
+    words = ["fit"]
+    for file in (part for part in both if isinstance(part, str)):
+        words += ["--config", str(path.parent / file)]
+    words = expand_configs(words)
+    for overrides in (part for part in both if isinstance(part, dict)):
+        words += ["--config", yaml.safe_dump(overrides, sort_keys=False)]
+    return words
+
+
+def _resolve(words: list[str], fingerprints: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The resolved configuration of a run, and the key of its results: a digest of all that they depend on.
+
+    Args:
+        words: The command line.
+        fingerprints: What is known of data so far, by their configuration; what is found here is added.
+
+    Raises:
+        UserError: If the words do not parse, or what they say cannot be made, or the data are not there.
+    """
+    try:
+        with lightning_kept_quiet():
+            run = _Resolver(words)
+    except (ArgumentError, MisconfigurationException) as error:
+        raise UserError(in_one_line(error)) from error
+    config: dict[str, Any] = yaml.safe_load(run.config_text())
+    data = json.dumps(config["data"], sort_keys=True)
+    if data not in fingerprints:
+        run.datamodule.prepare_data()
+        fingerprints[data] = run.datamodule.describe()["fingerprints"]
+    computed = {name: value for name, value in flat(config).items() if not NOT_COMPUTED.fullmatch(name)}
+    text = json.dumps([computed, fingerprints[data]], sort_keys=True)
+    return config, hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _grid_options(path: Path, study: dict[str, Any], words: list[str], problems: list[str]) -> dict[str, str]:
+    """The full name of every option of the grid."""
+    try:
+        config, _ = _resolve([*_command(path, study["shared"], []), *words], {})
+    except UserError as error:
+        problems.append(f"shared: {error}")
+        return {}
+    options = list(flat(config))
+    names = {}
+    for option in study["grid"]:
+        found = [name for name in options if name == option or name.endswith(f".{option}")]
+        if len(found) == 1:
+            names[option] = found[0]
+        else:
+            what = f"could be {' or '.join(found)}" if found else "there is no such option in what is shared"
+            problems.append(f"grid: {option}: {what}")
+    return names if len(names) == len(study["grid"]) else {}
+
+
+def _grid(
+    grid: dict[str, list[Any]], names: dict[str, str]
+) -> dict[str, tuple[list[str | dict[str, Any]], dict[str, Any]]]:
+    """For every combination of values, by its name: overrides, and levels."""
+    # with two levels each, the first is without: `none`, `dropout`, `batch_norm + dropout`
+    two_levels = len(grid) > 1 and all(len(values) == 2 for values in grid.values())
+    recipes: dict[str, tuple[list[str | dict[str, Any]], dict[str, Any]]] = {}
+    for combination in itertools.product(*grid.values()):
+        levels = dict(zip(grid, combination, strict=True))
+        if two_levels:
+            name = " + ".join(option for option, value in levels.items() if value == grid[option][1]) or "none"
+        else:
+            name = ", ".join(f"{option}={json.dumps(value)}" for option, value in levels.items())
+        recipes[name] = ([_nested(names[option], value) for option, value in levels.items()], levels)
+    return recipes
+
+
+def _nested(name: str, value: Any) -> dict[str, Any]:
+    """`a.b` and 1 as `{"a": {"b": 1}}`."""
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    result: dict[str, Any] = value
+    return result
