@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
+import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -16,6 +16,17 @@ from fashionreg.runs import CONFIG_KEY
 from fashionreg.study.records import History, surroundings, write_record
 
 
+class Recorded(Callback):
+    """A callback whose own numbers belong to the record: they are written beside it when the fit ends."""
+
+    #: Name of the file, without `.csv`.
+    table_name: str
+
+    def table(self) -> str:
+        """The numbers so far, as CSV."""
+        raise NotImplementedError
+
+
 class RunRecord(Callback):
     """Writes `config.yaml`, `record.csv` and `record.json`, and fills TensorBoard's text and HParams tabs.
 
@@ -87,6 +98,10 @@ class RunRecord(Callback):
         if trainer.is_global_zero and self._history is not None and self._history.epochs:
             about = self._about | {"status": status, "device": str(trainer.strategy.root_device)}
             about |= {"threads": torch.get_num_threads()} | surroundings()
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, Recorded):
+                    with whole_file(self._folder / f"{callback.table_name}.csv") as file:
+                        file.write(callback.table().encode())
             write_record(self._folder, self._history, about)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------

@@ -68,6 +68,13 @@ class ReplicaBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(S, B, C)` to `(S, B, C)`; in training B must be at least 2."""
+        return self._normalize(x, self.training, self.momentum)
+
+    def by_own_statistics(self, x: Tensor) -> Tensor:
+        """`(S, B, C)` to `(S, B, C)` as in training, but without a trace in the running statistics."""
+        return self._normalize(x, True, 0.0)
+
+    def _normalize(self, x: Tensor, training: bool, momentum: float) -> Tensor:
         replicas, batch, features = x.shape
         # replicas are features to the fused kernel: statistics are taken over the batch for each of the S * C columns
         columns = x.transpose(0, 1).reshape(batch, replicas * features)
@@ -77,8 +84,8 @@ class ReplicaBatchNorm(nn.Module):
             self.running_var.view(-1),
             self.weight.view(-1),
             self.bias.view(-1),
-            self.training,
-            self.momentum,
+            training,
+            momentum,
             self.eps,
         )
         return normalized.view(batch, replicas, features).transpose(0, 1)

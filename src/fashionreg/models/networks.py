@@ -83,6 +83,27 @@ class MLP(nn.Module):
         return iter(random_mask(keys, 1 - self.dropout, sum(counts)).split(counts, dim=1))
 
     @torch.no_grad()
+    def pre_activations(self, images: Tensor) -> list[Tensor]:
+        """What each ReLU is given, as in training but without dropout; running statistics stay as they are.
+
+        Args:
+            images: float `(S, B, sizes[0])`, or `(B, sizes[0])` shown to all replicas, B at least 2.
+
+        Returns:
+            For each hidden layer float `(S, B, C)`.
+        """
+        inputs = []
+        x = images
+        for layer in self.layers:
+            if isinstance(layer, ReplicaBatchNorm):
+                x = layer.by_own_statistics(x)
+            elif not isinstance(layer, ReplicaDropout):
+                if isinstance(layer, nn.ReLU):
+                    inputs.append(x)
+                x = layer(x)
+        return inputs
+
+    @torch.no_grad()
     def replica(self, index: int) -> nn.Sequential:
         """Replica `index` as a plain `torch.nn.Sequential`, with copies of its parameters and statistics."""
         plain = [

@@ -252,6 +252,7 @@ def _verdict(found: Findings) -> list[str]:
     sentences += _overfitting(found)
     sentences += _convergence(found)
     sentences += _additivity(found)
+    sentences += _moving_target(found)
     if plan.reference not in {variant.name for variant in found.variants}:
         sentences.insert(0, f"Nothing can be compared yet: the reference {plan.reference} has no results.")
     return sentences
@@ -344,6 +345,22 @@ def _additivity(found: Findings) -> list[str]:
         for effect in shown
     ]
     return [f"The effects do not simply add up: interaction of {'; '.join(terms)}."]
+
+
+def _moving_target(found: Findings) -> list[str]:
+    """How far the input of the last hidden layer has moved when training ends, where that was watched."""
+    drift = found.results.drift
+    if drift.empty:
+        return []
+    deepest = max(drift.layer.unique(), key=lambda layer: int(layer.removeprefix("hidden")))
+    rows = drift[(drift.layer == deepest) & (drift.statistic == "mean_drift")]
+    ends = rows[rows.step == rows.groupby("variant").step.transform("max")].groupby("variant", sort=False).value
+    names = [variant.name for variant in found.variants if variant.name in ends.groups]
+    moved = ", ".join(f"{ends.get_group(name).mean():.2g} in {name}" for name in names)
+    return [
+        f"The moving target: by the end of training the mean input of a unit in the last hidden layer ({deepest}) has "
+        f"moved by this many of its initial standard deviations (means over units and seeds): {moved}."
+    ]
 
 
 def _notes(found: Findings) -> list[str]:

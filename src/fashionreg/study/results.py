@@ -73,12 +73,15 @@ class StudyResults:
         seconds: One row for each variant, seed and epoch: variant, seed, epoch, seconds. Wall time of the epoch,
             evaluation included, divided by the number of seeds that were trained side by side.
         runs: What `record.json` of each run says, with `variant` added.
+        drift: What `ActivationDrift` has seen, one row for each number: variant, seed, step, layer, statistic, value;
+            empty where it was not at work.
     """
 
     plan: StudyPlan
     table: pd.DataFrame
     seconds: pd.DataFrame
     runs: list[dict[str, Any]]
+    drift: pd.DataFrame
 
     def missing(self) -> dict[str, list[int]]:
         """For each variant that is not complete the seeds without results."""
@@ -164,7 +167,7 @@ def read_study(folder: Path) -> StudyResults:
         UserError: If there is no study, or a record of it is damaged.
     """
     plan = read_plan(folder)
-    tables, seconds, runs = [], [], []
+    tables, seconds, runs, drifts = [], [], [], []
     for variant in plan.variants:
         needed = set(plan.seeds)
         for path, about in finished_runs(folder, variant.name).items():
@@ -176,6 +179,9 @@ def read_study(folder: Path) -> StudyResults:
             table = table[table.seed.isin(wanted)].assign(study=plan.name, variant=variant.name)
             tables.append(table)
             runs.append(about | {"variant": variant.name})
+            if (path / "drift.csv").is_file():
+                drift = pd.read_csv(path / "drift.csv")
+                drifts.append(drift[drift.seed.isin(wanted)].assign(variant=variant.name))
             share = [value / len(about["seeds"]) for value in about["epoch_seconds"]]
             seconds += [(variant.name, seed, epoch + 1, value) for seed in wanted for epoch, value in enumerate(share)]
     columns = ["study", "variant", *COLUMNS]
@@ -183,4 +189,7 @@ def read_study(folder: Path) -> StudyResults:
     order = {variant.name: position for position, variant in enumerate(plan.variants)}
     keys = ["variant", "seed", "epoch", "split", "metric"]
     table = table.sort_values(keys, key=lambda c: c.map(order) if c.name == "variant" else c, ignore_index=True)
-    return StudyResults(plan, table, pd.DataFrame(seconds, columns=["variant", "seed", "epoch", "seconds"]), runs)
+    drift_columns = ["variant", "seed", "step", "layer", "statistic", "value"]
+    drift = pd.concat(drifts, ignore_index=True)[drift_columns] if drifts else pd.DataFrame(columns=drift_columns)
+    wall_time = pd.DataFrame(seconds, columns=["variant", "seed", "epoch", "seconds"])
+    return StudyResults(plan, table, wall_time, runs, drift)

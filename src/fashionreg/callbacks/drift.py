@@ -1,0 +1,150 @@
+"""The moving target that deep layers chase: how what a layer is given changes while the layers before it learn."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.optim import Optimizer
+
+from fashionreg.callbacks.run_record import Recorded
+from fashionreg.data.datamodules import ImageDataModule
+from fashionreg.errors import UserError
+from fashionreg.models.classifier import Classifier
+from fashionreg.models.layers import ReplicaLinear
+
+#: Percentiles of a unit's input, as in figure 1 of Ioffe and Szegedy (2015).
+PERCENTILES = (15, 50, 85)
+STATISTICS = (*(f"p{percentile}" for percentile in PERCENTILES), "mean_drift", "std_drift", "dead", "gradient_norm")
+
+
+class ActivationDrift(Recorded):
+    """Follows the input of each hidden layer's ReLUs through training (figure 1 b, c of Ioffe and Szegedy 2015).
+
+    In chosen steps the same training images are shown to the network, as in training but without dropout. For each
+    hidden layer `hidden1`, `hidden2`, ... and each replica it takes
+
+    * `p15`, `p50`, `p85`: percentiles over the images of the input of one unit's ReLU;
+    * `mean_drift`, `std_drift`: how far the mean and the standard deviation of a unit's input are from where they were
+      in the first step, in standard deviations of the first step, a mean over the layer's units;
+    * `dead`: the share of units, 0 to 1, whose ReLU lets none of the images through;
+    * `gradient_norm`: the Euclidean norm of the gradient of the layer's weights in this step's batch.
+
+    They go to TensorBoard as means over replicas (`drift/<layer>/<statistic>`, x-axis: optimizer step), and to
+    `drift.csv` beside the record, one row for each number: seed, step, layer, statistic, value.
+
+    Args:
+        every_n_steps: Steps from one look to the next.
+        images: Number of images shown, the first of the training images.
+        unit: The unit whose percentiles are taken, from 0, in every hidden layer.
+    """
+
+    table_name = "drift"
+
+    def __init__(self, every_n_steps: int = 50, images: int = 256, unit: int = 0) -> None:
+        if every_n_steps < 1:
+            raise UserError(f"ActivationDrift: every_n_steps: must be at least 1, got {every_n_steps}")
+        if images < 2:
+            raise UserError(f"ActivationDrift: images: must be at least 2, got {images}")
+        self._every = every_n_steps
+        self._count = images
+        self._unit = unit
+        self._images: Tensor | None = None
+        self._origin: list[tuple[Tensor, Tensor]] = []
+        self._seeds: list[int] = []
+        # looks of the running epoch, still on the device; then all looks, as numbers
+        self._fresh: list[tuple[int, Tensor]] = []
+        self._looks: list[tuple[int, list[list[list[float]]]]] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Choose the images.
+
+        Raises:
+            UserError: If a hidden layer does not have the chosen unit.
+        """
+        assert isinstance(pl_module, Classifier)
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(datamodule, ImageDataModule)
+        narrowest = min(pl_module.network.sizes[1:-1], default=0)
+        if narrowest and not 0 <= self._unit < narrowest:
+            raise UserError(
+                f"ActivationDrift: unit: must be from 0 to {narrowest - 1} (the narrowest hidden layer has "
+                f"{narrowest} units), got {self._unit}"
+            )
+        dataset = datamodule.resident(datamodule.splits.train)
+        shown = torch.arange(min(self._count, len(dataset)), device=dataset.device)
+        self._images = dataset[shown][0]
+        self._seeds = pl_module.seeds
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Look, if it is time."""
+        if trainer.global_step % self._every == 0:
+            assert isinstance(pl_module, Classifier)
+            self._fresh.append((trainer.global_step, self._look(pl_module)))
+
+    def _look(self, module: Classifier) -> Tensor:
+        """The statistics of every hidden layer, `(layers, statistics, S)`."""
+        assert self._images is not None
+        linear = [layer for layer in module.network.layers if isinstance(layer, ReplicaLinear)]
+        inputs = module.network.pre_activations(self._images.to(linear[0].weight.dtype))
+        rows = []
+        for position, x in enumerate(inputs):
+            mean, std = x.mean(dim=1), x.std(dim=1)
+            if len(self._origin) <= position:
+                self._origin.append((mean, std))
+            first_mean, first_std = self._origin[position]
+            # a unit that begins without any spread has no unit to measure its drift in
+            scale = first_std.clamp(min=torch.finfo(x.dtype).eps)
+            gradient = linear[position].weight.grad
+            norm = (
+                torch.zeros(len(self._seeds), device=x.device) if gradient is None else gradient.flatten(1).norm(dim=1)
+            )
+            rows.append(
+                torch.stack(
+                    [
+                        *x[:, :, self._unit].quantile(x.new_tensor(PERCENTILES) / 100, dim=1),
+                        ((mean - first_mean).abs() / scale).mean(dim=1),
+                        ((std - first_std).abs() / scale).mean(dim=1),
+                        (x <= 0).all(dim=1).to(x.dtype).mean(dim=1),
+                        norm.to(x.dtype),
+                    ]
+                )
+            )
+        return torch.stack(rows) if rows else torch.empty(0, len(STATISTICS), len(self._seeds))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the epoch's numbers off the device, and log them."""
+        for step, look in self._fresh:
+            values = look.cpu().tolist()
+            self._looks.append((step, values))
+            points = {
+                f"drift/hidden{layer}/{statistic}": sum(over_seeds) / len(over_seeds)
+                for layer, statistics in enumerate(values, start=1)
+                for statistic, over_seeds in zip(STATISTICS, statistics, strict=True)
+            }
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.log_metrics(points, step=step)
+        self._fresh = []
+
+    def table(self) -> str:
+        """One row for each number: seed, step, layer, statistic, value."""
+        lines = ["seed,step,layer,statistic,value"]
+        for step, layers in self._looks:
+            for layer, statistics in enumerate(layers, start=1):
+                for statistic, values in zip(STATISTICS, statistics, strict=True):
+                    cells = zip(self._seeds, values, strict=True)
+                    lines += [f"{seed},{step},hidden{layer},{statistic},{value:.6g}" for seed, value in cells]
+        return "\n".join([*lines, ""])
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The looks so far, and where the drift is measured from."""
+        return {"looks": self._looks, "origin": self._origin}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from them."""
+        self._looks = [(step, values) for step, values in state_dict["looks"]]
+        self._origin = [(mean, std) for mean, std in state_dict["origin"]]

@@ -1,0 +1,140 @@
+"""Activation drift against NumPy on what plain torch layers are given."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from fashionreg.data.datamodules import SyntheticDataModule
+from fashionreg.models import RegularizedMLP
+
+DRIFT = """\
+trainer:
+  callbacks+:
+    - class_path: fashionreg.callbacks.drift.ActivationDrift
+      init_args: {every_n_steps: 3, images: 64}
+"""
+KEYS = ["seed", "step", "layer", "statistic"]
+
+
+@pytest.fixture
+def drifting(run, workplace):
+    """Fits `tiny.yaml` with two hidden layers, three seeds and the callback; returns the table."""
+    (workplace / "drift.yaml").write_text(DRIFT)
+
+    def drifting(*words, name="tiny", version=0):
+        options = ["--model.init_args.hidden_sizes", "[8, 6]", "--seeds", 3, "--name", name]
+        code, _, err = run("fit", "--config", "tiny.yaml", "--config", "drift.yaml", *options, *words)
+        assert code == 0, err
+        return pd.read_csv(f"logs/{name}/version_{version}/drift.csv").set_index(KEYS).value.sort_index()
+
+    return drifting
+
+
+def data():
+    return SyntheticDataModule(train_size=200, test_size=50, batch_size=64).splits.train
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_pre_activations_are_what_the_relus_of_the_plain_network_are_given(batch_norm):
+    torch.manual_seed(0)
+    model = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=batch_norm, dropout=0.4, seeds=[3, 1])
+    images = torch.rand(20, 784)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = model.network.pre_activations(images)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    for replica in range(2):
+        given = []
+        plain = model.network.replica(replica).train()
+        for layer in plain:
+            if isinstance(layer, nn.Dropout):
+                layer.eval()
+            if isinstance(layer, nn.ReLU):
+                layer.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0].detach()))
+        plain(images)
+        assert len(found) == len(given) == 2
+        for ours, theirs in zip(found, given, strict=True):
+            torch.testing.assert_close(ours[replica], theirs)
+
+
+def test_statistics_of_the_first_look_are_numpys(drifting):
+    table = drifting()
+    images = data().images[:64].flatten(1).float() / 255
+    model = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2])
+    for layer, x in enumerate(model.network.pre_activations(images), start=1):
+        for seed in range(3):
+            values = x[seed].numpy()
+            row = table[seed, 0, f"hidden{layer}"]
+            expected = np.percentile(values[:, 0], [15, 50, 85])
+            assert row[["p15", "p50", "p85"]].to_numpy() == pytest.approx(expected, abs=1e-5)
+            assert row["dead"] == pytest.approx((values <= 0).all(axis=0).mean())
+            assert row[["mean_drift", "std_drift"]].tolist() == [0, 0]
+            assert row["gradient_norm"] > 0
+
+
+def test_drift_is_measured_from_the_first_look_in_its_standard_deviations(drifting):
+    table = drifting("--trainer.max_epochs", 1)
+    images = data().images[:64].flatten(1).float() / 255
+    start = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2]).network
+    end = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2])
+    drifting("--trainer.max_steps", 3, "--trainer.max_epochs", 1, name="short")
+    state = torch.load("logs/short/version_0/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    end.load_state_dict(state)
+    for layer, (first, last) in enumerate(
+        zip(start.pre_activations(images), end.network.pre_activations(images), strict=True), start=1
+    ):
+        scale = first.std(dim=1)
+        mean = ((last.mean(dim=1) - first.mean(dim=1)).abs() / scale).mean(dim=1)
+        std = ((last.std(dim=1) - scale).abs() / scale).mean(dim=1)
+        for seed in range(3):
+            # the look of step 3 comes before its update: after three updates
+            row = table[seed, 3, f"hidden{layer}"]
+            assert row["mean_drift"] == pytest.approx(mean[seed].item(), rel=1e-3, abs=1e-6)
+            assert row["std_drift"] == pytest.approx(std[seed].item(), rel=1e-3, abs=1e-6)
+
+
+def test_looks_come_at_the_chosen_steps_and_go_to_tensorboard_as_means(drifting):
+    table = drifting()
+    assert sorted(table.index.unique("step")) == [0, 3, 6]
+    assert len(table) == 3 * 3 * 2 * 7
+    events = EventAccumulator("logs/tiny/version_0").Reload()
+    points = [(event.step, event.value) for event in events.Scalars("drift/hidden2/p50")]
+    assert [step for step, _ in points] == [0, 3, 6]
+    for step, value in points:
+        assert value == pytest.approx(table.xs((step, "hidden2", "p50"), level=KEYS[1:]).mean(), rel=1e-4)
+
+
+def test_looking_changes_nothing(drifting, run):
+    drifting()
+    run("fit", "--config", "tiny.yaml", "--model.init_args.hidden_sizes", "[8, 6]", "--seeds", 3, "--name", "blind")
+    record, blind = (Path(f"logs/{name}/version_0/record.csv").read_text() for name in ("tiny", "blind"))
+    assert record == blind
+    assert json.loads(Path("logs/tiny/version_0/record.json").read_text())["status"] == "finished"
+
+
+def test_a_resumed_run_has_the_looks_of_one_never_stopped(drifting, run):
+    whole = drifting("--trainer.max_epochs", 4)
+    drifting("--trainer.max_epochs", 2, name="stopped")
+    last = "logs/stopped/version_0/checkpoints/last.ckpt"
+    assert run("fit", "--ckpt_path", last, "--trainer.max_epochs", 4)[0] == 0
+    resumed = pd.read_csv("logs/stopped/version_1/drift.csv").set_index(KEYS).value.sort_index()
+    pd.testing.assert_series_equal(resumed, whole)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("every_n_steps: 0", "ActivationDrift: every_n_steps: must be at least 1, got 0"),
+        ("images: 1", "ActivationDrift: images: must be at least 2, got 1"),
+        ("unit: 8", "ActivationDrift: unit: must be from 0 to 7 (the narrowest hidden layer has 8 units), got 8"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(refusal, workplace, option, expected):
+    (workplace / "drift.yaml").write_text(DRIFT.replace("every_n_steps: 3, images: 64", option))
+    _, line = refusal("fit", "--config", "tiny.yaml", "--config", "drift.yaml")
+    assert expected in line

@@ -1,0 +1,172 @@
+"""`fashionreg study`: what is missing is trained, and nothing else; what is interrupted goes on."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fashionreg.study.results import read_study
+from samples import files
+
+SMOKE = Path(__file__).parents[2] / "configs" / "studies" / "smoke.yaml"
+OUT = Path("results")
+
+
+@pytest.fixture
+def study(run):
+    """Runs the smoke study; returns exit code, standard output and standard error."""
+
+    def study(*words):
+        return run("study", SMOKE, "--out", OUT, *words)
+
+    return study
+
+
+def numbers(folder=OUT):
+    return read_study(Path(folder)).table
+
+
+def test_every_variant_and_seed_gets_its_numbers(study):
+    code, out, err = study("--seeds", 3)
+    assert (code, err) == (0, "")
+    table = numbers()
+    assert set(table.variant) == {"plain", "bn", "dropout"}
+    assert set(table.seed) == {0, 1, 2}
+    assert set(table.epoch) == {1, 2, 3, 4}
+    assert set(table.split + "/" + table.metric) == {
+        f"{split}/{metric}" for split in ("train", "test") for metric in ("acc", "loss", "ece")
+    }
+    assert len(table) == 3 * 3 * 4 * 6
+    assert not table.duplicated(["variant", "seed", "epoch", "split", "metric"]).any()
+    assert (OUT / "report.html").is_file()
+    pd.testing.assert_frame_equal(pd.read_csv(OUT / "results.csv"), table, check_exact=False)
+    assert "[3/3] dropout: test accuracy" in out
+
+
+def test_a_variant_in_a_study_is_the_fit_of_its_configuration(study, run):
+    study("--seeds", 3)
+    config = OUT / "bn" / "version_0" / "config.yaml"
+    assert run("fit", "--config", config, "--trainer.default_root_dir", "alone")[0] == 0
+    alone = Path("alone/bn/version_0/record.csv")
+    assert alone.read_text() == (OUT / "bn" / "version_0" / "record.csv").read_text()
+
+
+def test_the_same_command_again_trains_nothing(study):
+    study("--seeds", 2)
+    before = files(OUT)
+    code, out, _ = study("--seeds", 2)
+    assert code == 0
+    assert out.count("has all 2 seeds already") == 3
+    changed = {path for path, content in files(OUT).items() if before.get(path) != content}
+    # reports and plan are written anew, with the same bytes
+    assert all(path.read_bytes() == before[path][0] for path in changed)
+    assert not any("version_" in str(path) for path in changed)
+
+
+def test_more_seeds_train_only_the_new_ones_and_fewer_show_fewer(study):
+    study("--seeds", 2)
+    study("--seeds", 5)
+    records = [json.loads(path.read_text())["seeds"] for path in sorted(OUT.glob("bn/*/record.json"))]
+    assert records == [[0, 1], [2, 3, 4]]
+    assert set(numbers().seed) == {0, 1, 2, 3, 4}
+    study("--seeds", "[1, 3]")
+    assert set(numbers().seed) == {1, 3}
+    assert len(list(OUT.glob("*/version_*"))) == 6
+
+
+def test_a_changed_configuration_is_run_anew_and_never_mixed_with_the_old(study):
+    study("--seeds", 2)
+    first = numbers()
+    study("--seeds", 2, "--model.init_args.hidden_sizes", "[12]")
+    assert len(list(OUT.glob("plain/version_*"))) == 2
+    second = numbers()
+    assert len(second) == len(first)
+    assert not second.value.equals(first.value)
+    assert study("--seeds", 2)[1].count("has all 2 seeds already") == 3
+    pd.testing.assert_frame_equal(numbers(), first)
+
+
+def test_a_variant_that_fails_does_not_end_the_study(study, monkeypatch):
+    from fashionreg.models.classifier import Classifier
+
+    step = Classifier.training_step
+
+    def breaking(self, batch, batch_idx):
+        if self.network.batch_norm:
+            raise RuntimeError("out of\nluck")
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", breaking)
+    code, out, err = study("--seeds", 2)
+    assert code == 1
+    assert len(err.splitlines()) == 1
+    assert "1 of 3 variants failed: bn" in err
+    assert "[2/3] bn: failed: RuntimeError: out of luck (see" in out
+    assert "RuntimeError: out of" in (OUT / "bn" / "failed.txt").read_text()
+    assert set(numbers().variant) == {"plain", "dropout"}
+    assert "Incomplete: bn has no results for 2 of 2 seeds." in out
+
+
+def test_a_folder_belongs_to_one_study_and_one_process(study, run, refusal):
+    study("--seeds", 1)
+    other = SMOKE.read_text().replace("name: smoke", "name: other")
+    Path("other.yaml").write_text(other)
+    _, line = refusal("study", "other.yaml", "--out", OUT)
+    assert "holds the study smoke" in line
+    from filelock import FileLock
+
+    with FileLock(OUT / ".lock"):
+        _, line = refusal("study", SMOKE, "--out", OUT)
+    assert "another process runs this study" in line
+
+
+def test_dry_run_trains_nothing(study):
+    code, out, _ = study("--dry_run")
+    assert code == 0
+    assert "nothing was run" in out
+    assert not OUT.exists()
+
+
+def test_options_are_checked_before_anything_runs(run):
+    code, _, err = run("study", SMOKE, "--trainer.max_epoch", 3)
+    assert code == 1
+    assert "3 problems, nothing was run" in err
+    assert "max_epoch" in err
+    assert not Path("logs").exists()
+    assert run("study", SMOKE, "--seeds", "some")[0] == 1
+
+
+def test_killed_ten_times_a_study_ends_with_the_records_of_one_never_interrupted(study, workplace):
+    command = [sys.executable, "-m", "fashionreg", "study", str(SMOKE), "--out", "killed", "--seeds", "2"]
+    command += ["--trainer.max_epochs", "120"]
+    luck = random.Random(0)
+    kills = 0
+    # start-up takes seconds, and the runs together about as long: most of the kills hit a run
+    started = time.monotonic()
+    for attempt in range(10):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if attempt == 0:
+            while not list(Path("killed").glob("*/version_*/events*")) and process.poll() is None:
+                time.sleep(0.05)
+            startup = time.monotonic() - started
+            time.sleep(luck.uniform(0, 1))
+        else:
+            time.sleep(startup * 0.8 + luck.uniform(0, 1.2))
+        process.send_signal(signal.SIGKILL)
+        _, err = process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+        assert err == ""
+    assert kills >= 3
+    assert subprocess.run(command, capture_output=True, text=True).returncode == 0
+    assert study("--seeds", "2", "--trainer.max_epochs", "120")[0] == 0
+    pd.testing.assert_frame_equal(numbers("killed"), numbers())
+    unfinished = [path for path in Path("killed").glob("*/version_*") if not (path / "record.json").is_file()]
+    assert unfinished == []
+    shutil.rmtree("killed")

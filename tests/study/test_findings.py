@@ -1,0 +1,226 @@
+"""Findings follow from the records, and the verdict says what they show and no more."""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from fashionreg.study.findings import find, in_p, in_units, seeds_in_words
+from fashionreg.study.results import read_study
+from studies import write_study
+
+
+@pytest.fixture
+def findings(tmp_path):
+    """The findings of a fake study, after `change` has been made to the value column of each variant's record."""
+
+    def findings(change=None, **options):
+        folder = write_study(tmp_path / "study", **options)
+        for path in folder.glob("*/version_0/record.csv"):
+            if change is not None:
+                table = pd.read_csv(path)
+                table["value"] = change(path.parts[-3], table)
+                table.to_csv(path, index=False)
+        return find(read_study(folder))
+
+    return findings
+
+
+def final(found, variant, split="test", metric="acc"):
+    table = found.results.table
+    rows = table.query("variant == @variant and split == @split and metric == @metric and epoch == @found.epochs")
+    return rows.sort_values("seed").value.to_numpy()
+
+
+def test_numbers_of_variants_are_those_of_scipy(findings):
+    found = findings()
+    for variant in found.variants:
+        values = final(found, variant.name)
+        estimate = variant.final["test/acc"]
+        low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+        assert (estimate.mean, estimate.std) == pytest.approx((values.mean(), values.std(ddof=1)))
+        assert (estimate.low, estimate.high) == pytest.approx((low, high))
+        gap = final(found, variant.name, "train") - values
+        assert variant.final["gap"].mean == pytest.approx(gap.mean())
+        np.testing.assert_array_equal(variant.values, values)
+
+
+def test_comparisons_are_paired_by_seed(findings):
+    found = findings()
+    p_values = []
+    for name in ("bn", "dropout"):
+        difference = final(found, name) - final(found, "plain")
+        comparison = found.comparisons[name]
+        assert comparison.difference.mean == pytest.approx(difference.mean())
+        assert comparison.t_p == pytest.approx(stats.ttest_rel(final(found, name), final(found, "plain")).pvalue)
+        p_values.append(comparison.t_p)
+    assert found.comparisons["bn"].t_p_holm == pytest.approx(min(2 * min(p_values), max(p_values), 1), rel=1e-6)
+    assert "plain" not in found.comparisons
+
+
+def test_seeds_that_a_variant_lacks_are_paired_for_none(findings):
+    found = findings(absent={"bn": [3, 4]})
+    assert {comparison.n for comparison in found.comparisons.values()} == {8}
+    assert any("bn has no results for 2 of 10 seeds" in note for note in found.notes)
+
+
+def test_a_clear_difference_is_said_with_its_direction(findings):
+    found = findings()
+    sentence = next(sentence for sentence in found.verdict if sentence.startswith("bn is"))
+    assert sentence.startswith("bn is better than plain: +2.45 points test accuracy after 12 epochs (95% interval +2.")
+    assert "better in 10 of 10 seeds; p < 0.001" in sentence
+
+
+def shifted(change):
+    """The record's values, with the accuracy on test of one variant replaced by that of `plain` and a change."""
+    plain = {}
+
+    def change_values(variant, table):
+        chosen = (table.split == "test") & (table.metric == "acc")
+        base = pd.Series([0.8 + 0.01 * ((7 * seed) % 10) for seed in table.seed])
+        plain[variant] = change(variant, table.seed)
+        return table.value.where(~chosen, base + plain[variant])
+
+    return change_values
+
+
+def test_where_nothing_can_be_shown_the_verdict_names_what_would_have_been_missed(findings):
+    found = findings(shifted(lambda variant, seed: 0 if variant == "plain" else (seed % 2 - 0.5) * 0.01))
+    sentence = found.verdict[0]
+    assert sentence.startswith("No difference between bn and plain could be shown with 10 seeds")
+    missed = found.comparisons["bn"].detectable
+    assert f"an effect below {100 * missed:.2f} points would probably have been missed" in sentence
+    assert not any(" is better " in sentence for sentence in found.verdict[:2])
+
+
+def test_a_worse_variant_is_called_worse(findings):
+    found = findings(shifted(lambda variant, seed: -(variant == "bn") * (0.05 + 0.001 * seed)))
+    assert found.verdict[0].startswith("bn is worse than plain: \N{MINUS SIGN}5.45 points")
+    assert "worse in 10 of 10 seeds" in found.verdict[0]
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1]])
+def test_too_few_seeds_are_said_and_not_tested(findings, seeds):
+    found = findings(seeds=seeds)
+    text = " ".join(found.verdict)
+    assert "nan" not in text
+    if len(seeds) == 1:
+        assert "1 seed is too few for a test" in text
+    assert "95% interval nan" not in text
+
+
+def test_lower_is_better_for_losses(findings):
+    found = findings(metric="loss", targets=[])
+    better = found.comparisons["bn"].difference.mean < 0
+    sentence = next(sentence for sentence in found.verdict if sentence.startswith("bn is"))
+    assert ("better" in sentence) == better
+    assert "points" not in sentence
+
+
+def test_the_best_epoch_is_chosen_on_validation_images_alone(findings):
+    found = findings(validation=True)
+    table = found.results.table
+    for variant in found.variants:
+        rows = table[(table.variant == variant.name) & (table.metric == "acc")]
+        chosen = [
+            (group.set_index("epoch").value.idxmax(), seed) for seed, group in rows[rows.split == "val"].groupby("seed")
+        ]
+        assert variant.best_epoch.mean == pytest.approx(np.mean([epoch for epoch, _ in chosen]))
+        test = rows[rows.split == "test"].set_index(["seed", "epoch"]).value
+        assert variant.best.mean == pytest.approx(np.mean([test[seed, epoch] for epoch, seed in chosen]))
+    assert any("the best epoch is chosen on validation images" in note for note in found.notes)
+
+
+def test_without_validation_images_there_is_no_best_epoch(findings):
+    assert all(variant.best_epoch is None and variant.best is None for variant in findings().variants)
+
+
+def test_targets_and_the_references_final_value_are_reached_or_not(findings):
+    found = findings(targets=[0.1, 0.999])
+    for name, reached in found.reaching_epochs.items():
+        assert [reaching.target for reaching in reached[:2]] == [0.1, 0.999]
+        assert (reached[0].reached, reached[0].median) == (10, 1)
+        assert (reached[1].reached, reached[1].median) == (0, np.inf)
+        assert reached[2].target == pytest.approx(final(found, "plain").mean())
+        assert len(found.reaching_seconds[name]) == 3
+    assert any(sentence.startswith("To reach the test accuracy that plain has") for sentence in found.verdict)
+
+
+LEVELS = {
+    " + ".join(factor for factor, on in zip("abc", combination, strict=True) if on) or "none": dict(
+        zip("abc", combination, strict=True)
+    )
+    for combination in itertools.product([False, True], repeat=3)
+}
+
+
+def factorial(interaction):
+    def value(variant, seed):
+        on = LEVELS[variant]
+        noise = 0.001 * np.sin(seed + 10 * len(variant))
+        return 0.02 * on["a"] - 0.01 * on["b"] + interaction * (on["a"] and on["b"]) + noise
+
+    return shifted(value)
+
+
+def test_effects_of_a_factorial_are_found(findings):
+    found = findings(factorial(0.04), variants=LEVELS)
+    effects = {effect.factors: effect.estimate.mean for effect in found.effects}
+    assert len(effects) == 7
+    # the mean with a on minus the mean with a off: its own 0.02, and half of the interaction
+    assert effects["a",] == pytest.approx(0.04, abs=1e-3)
+    assert effects["b",] == pytest.approx(0.01, abs=1e-3)
+    assert effects["a", "b"] == pytest.approx(0.02, abs=1e-3)
+    assert effects["c",] == pytest.approx(0, abs=1e-3)
+    assert any(
+        sentence.startswith("The effects do not simply add up: interaction of a x b +2.0") for sentence in found.verdict
+    )
+
+
+def test_effects_that_add_up_are_said_to(findings):
+    found = findings(factorial(0), variants=LEVELS)
+    assert any("no interaction could be shown" in sentence for sentence in found.verdict)
+
+
+def test_a_study_that_is_no_factorial_has_no_effects(findings):
+    assert findings().effects == []
+
+
+def test_a_loss_that_is_no_number_is_noted_and_not_averaged(findings):
+    def diverge(variant, table):
+        return table.value.where((variant != "bn") | (table.metric != "loss") | (table.seed != 3))
+
+    found = findings(diverge)
+    variant = next(variant for variant in found.variants if variant.name == "bn")
+    assert np.isnan(variant.final["test/loss"].mean)
+    assert variant.final["test/acc"].mean > 0
+    assert any("Diverged: bn reached a loss that is no number with 1 seed (3)." in note for note in found.notes)
+
+
+def test_synthetic_data_and_running_means_are_noted(findings):
+    found = findings(source="synthetic garments", evaluate_train=False)
+    assert any("nothing here is about Fashion-MNIST" in note for note in found.notes)
+    assert any("means over each epoch's own steps" in note for note in found.notes)
+
+
+def test_findings_need_no_more_than_the_records(findings, tmp_path):
+    found = findings()
+    again = find(read_study(tmp_path / "study"))
+    assert again.verdict == found.verdict
+    assert json.dumps([c.t_p for c in again.comparisons.values()]) == json.dumps(
+        [c.t_p for c in found.comparisons.values()]
+    )
+
+
+def test_numbers_in_words():
+    assert in_units(0.8125, "acc") == "81.25%"
+    assert in_units(-0.0031, "acc", signed=True, difference=True) == "\N{MINUS SIGN}0.31 points"
+    assert in_units(0.5, "loss", signed=True, difference=True) == "+0.5000"
+    assert in_p(0.0304) == "p = 0.030"
+    assert in_p(1e-9) == "p < 0.001"
+    assert seeds_in_words([0, 1, 2, 3]) == "4 seeds (0 to 3)"
+    assert seeds_in_words([3, 7]) == "2 seeds (3, 7)"
+    assert seeds_in_words([5]) == "1 seed (5)"

@@ -1,0 +1,175 @@
+"""A study file is checked as a whole, and means the runs that it says."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fashionreg.errors import UserError
+from fashionreg.study.plan import read_study
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+STUDY = """\
+name: small
+reference: plain
+shared:
+  - tiny.yaml
+  - trainer: {max_epochs: 1}
+variants:
+  plain: [{model: {init_args: {batch_norm: false, dropout: 0.0}}}]
+  dropout: [{model: {init_args: {batch_norm: false}}}]
+"""
+
+
+@pytest.fixture
+def study(workplace):
+    """Reads a study file made from `STUDY` with some keys changed; None leaves a key out."""
+
+    def study(seeds=None, options=(), **changes):
+        content = yaml.safe_load(STUDY) | changes
+        path = workplace / "study.yaml"
+        path.write_text(
+            yaml.safe_dump({key: value for key, value in content.items() if value is not None}, sort_keys=False)
+        )
+        return read_study(path, seeds, options)
+
+    return study
+
+
+def problems(error):
+    head, *lines = str(error.value).splitlines()
+    assert "study.yaml" in head
+    assert "nothing was run" in head
+    return [line.strip() for line in lines]
+
+
+def test_variants_are_resolved_files_before_overrides_and_shared_before_own(study):
+    plan = study()
+    assert [variant.name for variant in plan.variants] == ["plain", "dropout"]
+    plain, dropout = (variant.config for variant in plan.variants)
+    assert plain["model"]["init_args"]["dropout"] == 0.0
+    assert dropout["model"]["init_args"]["dropout"] == 0.2  # the file's
+    assert {plain["trainer"]["max_epochs"], dropout["trainer"]["max_epochs"]} == {1}
+    assert (plan.metric, plan.split, plan.targets, plan.seeds) == ("acc", "test", [], list(range(10)))
+
+
+def test_seeds_and_options_of_the_command_line_win(study):
+    plan = study(3, ["--trainer.max_epochs", "7"])
+    assert plan.seeds == [0, 1, 2]
+    assert {variant.config["trainer"]["max_epochs"] for variant in plan.variants} == {7}
+
+
+def test_a_grid_is_every_combination_of_its_values(study):
+    plan = study(variants=None, reference="dropout=0.0, lr=0.1", grid={"dropout": [0.0, 0.5], "lr": [0.1, 0.2, 0.3]})
+    assert len(plan.variants) == 6
+    for variant in plan.variants:
+        arguments = variant.config["model"]["init_args"]
+        assert variant.levels == {"dropout": arguments["dropout"], "lr": arguments["optimizer"]["init_args"]["lr"]}
+        assert variant.name == f"dropout={variant.levels['dropout']}, lr={variant.levels['lr']}"
+
+
+def test_a_factorial_names_its_variants_by_what_is_on(study):
+    grid = {"batch_norm": [False, True], "dropout": [0.0, 0.5], "weight_decay": [0.0, 0.01]}
+    plan = study(variants=None, reference="none", grid=grid)
+    names = [variant.name for variant in plan.variants]
+    assert len(names) == 8
+    assert names[0] == "none"
+    assert "batch_norm + weight_decay" in names
+    assert names[-1] == "batch_norm + dropout + weight_decay"
+
+
+def test_keys_depend_on_what_is_computed_and_on_nothing_else(study):
+    keys = [variant.key for variant in study().variants]
+    assert len(set(keys)) == 2
+    same = [["--trainer.logger", "false"], ["--threads", "1"], ["--trainer.enable_checkpointing", "false"]]
+    for options in same:
+        assert [variant.key for variant in study(5, options).variants] == keys
+    other = [["--trainer.max_epochs", "2"], ["--data.init_args.data_seed", "1"], ["--trainer.gradient_clip_val", "1"]]
+    for options in other:
+        assert not {variant.key for variant in study(None, options).variants} & set(keys)
+
+
+def test_everything_that_is_wrong_is_said_at_once(study, workplace):
+    (workplace / "broken.yaml").write_text("model: [")
+    with pytest.raises(UserError) as error:
+        study(
+            seeds=[1, 1],
+            reference="nobody",
+            variants={
+                "missing": ["nowhere.yaml"],
+                "broken": ["broken.yaml"],
+                "typo": [{"model": {"init_args": {"drop_out": 0.1}}}],
+                "range": [{"model": {"init_args": {"dropout": 1.5}}}],
+                "one": [],
+                "two": [],
+            },
+        )
+    found = "\n".join(problems(error))
+    for what in (
+        "seeds: 1 is named twice",
+        "missing: ",
+        "nowhere.yaml: no such configuration file",
+        "broken: ",
+        "is not valid YAML",
+        "typo: ",
+        "drop_out",
+        "range: dropout: must be at least 0 and below 1, got 1.5",
+        "two: is the same configuration as one",
+        "reference: there is no variant 'nobody'; there are missing, broken",
+    ):
+        assert what in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"colour": "red"}, "colour: unknown"),
+        ({"name": "a/b"}, "name: must be a name that a folder can have, got 'a/b'"),
+        ({"name": None}, "name: must be"),
+        ({"metric": "f1"}, "metric: there is no 'f1'; there are acc, loss, ece"),
+        ({"split": "validation"}, "split: there is no 'validation'"),
+        ({"split": "val"}, "split: there is no val without data.init_args.val_size"),
+        ({"targets": [80]}, "targets: must be from 0 to 1 (0.8 is 80%), got 80"),
+        ({"targets": "high"}, "targets: must be a list"),
+        ({"variants": None}, "exactly one of them must be there"),
+        ({"grid": {"dropout": [0.1]}}, "exactly one of them must be there"),
+        ({"variants": {"plain": "tiny.yaml"}}, "variants: plain: must be a list of configuration files and overrides"),
+        ({"variants": {"../up": []}}, "'../up': must be a name that a folder can have"),
+        ({"variants": None, "grid": {"drop": [0.1]}}, "grid: drop: there is no such option"),
+        ({"variants": None, "grid": {"dropout": 0.1}}, "grid: dropout: must be a list of values"),
+        ({"variants": None, "grid": {"dropout": [0.1, 0.1]}}, "grid: dropout: the same value twice"),
+        ({"variants": None, "grid": {"class_path": ["x"]}}, "grid: class_path: could be model.class_path or"),
+        ({"seeds": "many"}, "seeds: must be a count or a list"),
+        ({"seeds": 0}, "seeds: a count must be at least 1"),
+    ],
+)
+def test_a_mistake_is_named_with_what_would_be_right(study, changes, expected):
+    with pytest.raises(UserError) as error:
+        study(**changes)
+    assert any(expected in line for line in problems(error)), problems(error)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "name: [", "just words"])
+def test_a_file_that_is_no_study_is_refused(workplace, text):
+    path = workplace / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match="study.yaml: "):
+        read_study(path)
+    with pytest.raises(UserError, match="no such study file"):
+        read_study(workplace / "nowhere.yaml")
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["batch_norm", "lecture7", "dropout_rate", "weight_decay", "additive", "smoke"])
+def test_shipped_studies_are_in_order(name, real_data, workplace, monkeypatch):
+    from fashionreg.cli import main
+
+    monkeypatch.setenv("FASHIONREG_DATA", str(real_data))
+    assert main(["data", "subset", "--size", "6000", "--seed", "0", "--out", "data/fmnist_small.csv"]) == 0
+    plan = read_study(CONFIGS / "studies" / f"{name}.yaml")
+    assert plan.name == name
+    assert plan.question.endswith("?")
+    assert plan.reference in {variant.name for variant in plan.variants}
+    assert json.dumps([variant.config for variant in plan.variants])
