@@ -64,6 +64,9 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 for what went wrong while running, 2 for words that cannot be understood.
     """
     words = list(sys.argv[1:] if args is None else args)
+    if (here := os.getcwd()) not in sys.path:
+        # last, so that it hides nothing: configurations may name classes of modules in the working folder
+        sys.path.append(here)
     try:
         if words and words[0] in TRAINING_COMMANDS:
             from fashionreg.launch import run

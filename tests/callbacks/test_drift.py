@@ -50,12 +50,16 @@ def test_pre_activations_are_what_the_relus_of_the_plain_network_are_given(batch
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     for replica in range(2):
         given = []
+
+        def keep(module, inputs, given=given):
+            given.append(inputs[0].detach())
+
         plain = model.network.replica(replica).train()
         for layer in plain:
             if isinstance(layer, nn.Dropout):
                 layer.eval()
             if isinstance(layer, nn.ReLU):
-                layer.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0].detach()))
+                layer.register_forward_pre_hook(keep)
         plain(images)
         assert len(found) == len(given) == 2
         for ours, theirs in zip(found, given, strict=True):

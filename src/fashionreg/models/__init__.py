@@ -2,5 +2,6 @@
 
 from fashionreg.models.classifier import Classifier
 from fashionreg.models.mlps import BaselineMLP, RegularizedMLP
+from fashionreg.models.networks import MLP
 
-__all__ = ["BaselineMLP", "Classifier", "RegularizedMLP"]
+__all__ = ["MLP", "BaselineMLP", "Classifier", "RegularizedMLP"]
