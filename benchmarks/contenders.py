@@ -5,7 +5,7 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -117,6 +117,7 @@ def fit(
     width: int = 64,
     train_size: int | None = None,
     in_table: bool = False,
+    options: Sequence[str] = (),
 ) -> Contender:
     """`fashionreg fit` as its command line runs it, in this process; epochs are timed by its own record.
 
@@ -130,6 +131,7 @@ def fit(
         width: Of the first hidden layer; the second is half as wide.
         train_size: Training images, where they are not those of `work`.
         in_table: As `Contender.in_table`.
+        options: Further words of the command line.
     """
     images = train_size or work.train_size
 
@@ -144,6 +146,7 @@ def fit(
                 words += ["--data.init_args.train_size", str(images)]
             if width != 64:
                 words += ["--model.init_args.hidden_sizes", f"[{width}, {width // 2}]"]
+            words += options
             with contextlib.redirect_stdout(io.StringIO()):
                 code = fashionreg(words)
             if code:
@@ -163,7 +166,7 @@ def fit(
         device=device,
         batch_norm=config == "bn",
         in_table=in_table,
-        setting=(width, images) if device == "cpu" and config == "bn" else None,
+        setting=(width, images) if device == "cpu" and config == "bn" and not options else None,
     )
 
 
@@ -194,6 +197,22 @@ def all_contenders(work: Work, *, cuda: bool) -> list[Contender]:
             label="`fashionreg fit`, S = 10, **no batch norm**",
             config="baseline",
             in_table=True,
+        ),
+        fit(
+            "fit-10-unwatched",
+            work,
+            10,
+            label="`fashionreg fit`, S = 10, without the configuration's callbacks",
+            in_table=True,
+            options=["--trainer.callbacks", "null"],
+        ),
+        fit(
+            "fit-10-watched",
+            work,
+            10,
+            label="`fashionreg fit`, S = 10, with those of the study too (ActivationDrift)",
+            in_table=True,
+            options=["--trainer.callbacks+", "fashionreg.callbacks.ActivationDrift"],
         ),
     ]
     if cuda:

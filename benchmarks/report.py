@@ -60,6 +60,14 @@ REQUIREMENTS = (
         "",
         lambda m: m["start:first_step"] / m["start:import"],
     ),
+    Requirement(
+        "an epoch with all shipped callbacks / with none, S = 10",
+        1.1,
+        1.0,
+        False,
+        "",
+        lambda m: m["fit-10-watched"] / m["fit-10-unwatched"],
+    ),
     Requirement("peak memory, S = 10", 1.5, 0.9, False, "GiB", lambda m: m["memory:fit-10"]),
 )
 
