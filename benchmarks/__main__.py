@@ -61,6 +61,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"benchmarks: error: {error}", file=sys.stderr)
         return 1
+    if options.train_size is not None and not 1 <= options.train_size <= all_images:
+        print(f"benchmarks: error: --train_size must be from 1 to {all_images}", file=sys.stderr)
+        return 2
     work = Work(root, options.epochs, options.train_size or all_images, all_images)
     contenders = all_contenders(work, cuda=torch.cuda.is_available())
     names = [*SECTIONS, *(contender.name for contender in contenders)]

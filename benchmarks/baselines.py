@@ -132,6 +132,7 @@ def plain_lightning(
         warnings.simplefilter("ignore")  # Lightning's advice about workers
         trainer = Trainer(
             accelerator=device,
+            devices=1,
             max_epochs=epochs,
             callbacks=[ends],
             logger=False,

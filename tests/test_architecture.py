@@ -21,6 +21,19 @@ def imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+#: What is left behind is read, tested and shown where neither torch nor Lightning is installed.
+NUMBERS_ONLY = [
+    "torch",
+    "lightning",
+    "fashionreg.data",
+    "fashionreg.models",
+    "fashionreg.callbacks",
+    "fashionreg.training",
+    "fashionreg.launch",
+    "fashionreg.study.plan",
+    "fashionreg.study.execute",
+]
+
 FORBIDDEN = {
     "data": [
         "fashionreg.models",
@@ -49,6 +62,7 @@ FORBIDDEN = {
     ],
     "figures.py": ["fashionreg.models", "fashionreg.callbacks", "fashionreg.training", "lightning"],
     "errors.py": ["fashionreg"],
+    **{f"study/{name}.py": NUMBERS_ONLY for name in ("statistics", "results", "findings", "plots", "page", "report")},
     "files.py": ["torch", "fashionreg.data", "fashionreg.models"],
     "configs.py": ["torch", "lightning", "fashionreg.training", "fashionreg.launch"],
 }
@@ -65,7 +79,14 @@ def test_imports_point_one_way(place):
                 assert not f"{module}.".startswith(f"{forbidden}."), f"{path.name} imports {module}"
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["data", "--help"], ["data", "subset", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        *([*command, "--help"] for command in (["data"], ["data", "subset"], ["export"], ["study"], ["report"])),
+    ],
+)
 def test_help_imports_none_of_the_slow_libraries(words):
     slow = {"torch", "lightning", "pandas", "matplotlib", "torchvision", "numpy", "scipy", "sklearn"}
     code = f"import sys; from fashionreg.cli import main; main({words}); print(sorted({slow} & sys.modules.keys()))"

@@ -103,10 +103,24 @@ def test_every_contender_is_measured_and_learns(content):
         assert len(row["accuracies"]) == 2 * row["seeds"]
         assert row["accuracy"] == pytest.approx(np.mean(row["accuracies"]))
         assert row["threads"] >= 1
-        # without batch norm two epochs of 32 steps end where they began
-        assert row["accuracy"] > (0.2 if row["batch_norm"] else 0.02)
-        assert row["reaches_accuracy"] in (True, False) if row["in_table"] else "reaches_accuracy" not in row
-    assert rows["fit-1"]["reaches_accuracy"]
+        if row["batch_norm"]:  # without it two epochs of 32 steps end where they began
+            assert row["accuracy"] > 0.2
+        assert ("reaches_accuracy" in row) == row["in_table"]
+    # its seed is one of the ten
+    assert rows["fit-1"]["reaches_accuracy"] is True
+
+
+def test_an_accuracy_is_reached_within_the_range_of_the_ten_seeds_and_not_beyond():
+    from benchmarks.measure import _reaches_accuracy
+
+    reference = {"name": "fit-10", "accuracies": [0.7, 0.8], "accuracy": 0.75, "batch_norm": True}
+    for accuracy, reached in ((0.69, False), (0.7, True), (0.8, True), (0.81, False)):
+        row = {"name": "bare", "accuracy": accuracy, "batch_norm": True}
+        assert _reaches_accuracy(row, [reference, row]) is reached
+        for other in ({"name": "sklearn"}, {"batch_norm": False}):
+            assert _reaches_accuracy(row | other, [reference]) is None
+    assert _reaches_accuracy(reference, [reference]) is None
+    assert _reaches_accuracy(row, [row]) is None
 
 
 def test_a_fit_is_the_same_network_whatever_runs_beside_it(content):
@@ -143,6 +157,7 @@ def test_what_is_met_follows_from_the_figures():
     from benchmarks.report import check_requirements
 
     epochs = {"notebook": 9.0, "lightning": 13.0, "bare": 1.25, "fit-1": 2.5, "fit-10": 0.25}
+    epochs |= {"fit-10-watched": 0.27, "fit-10-unwatched": 0.25}
     starts = {"pass": 0.02, "help": 0.1, "import": 4.0, "first_step": 6.4}
     content = {
         "epochs": [{"name": name, "per_seed": seconds} for name, seconds in epochs.items()],
@@ -150,8 +165,8 @@ def test_what_is_met_follows_from_the_figures():
         "memory": [{"name": "fit-10", "gib": 1.0}],
     }
     rows = check_requirements(content)
-    assert [row["measured"] for row in rows] == pytest.approx([3.6, 36, 52, 2.0, 5.0, 0.1, 0.08, 1.6, 1.0])
-    assert [row["met"] for row in rows] == ["least", "aim", "aim", "least", "aim", "aim", "aim", "no", "least"]
+    assert [row["measured"] for row in rows] == pytest.approx([3.6, 36, 52, 2.0, 5.0, 0.1, 0.08, 1.6, 1.08, 1.0])
+    assert [row["met"] for row in rows] == ["least", "aim", "aim", "least", "aim", "aim", "aim", "no", "least", "least"]
 
 
 def test_table_and_figure_show_what_the_json_holds(content, results):

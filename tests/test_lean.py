@@ -7,11 +7,11 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from fashionreg import callbacks
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.launch import BY_DESIGN
 from fashionreg.lean import DirectEpochLoop, EpochCheckpoint
 from fashionreg.models import RegularizedMLP
-from fashionreg.models.classifier import Classifier
 
 SEEDS = [0, 5]
 
@@ -33,7 +33,7 @@ class StepLog(RegularizedMLP):
         return loss
 
 
-def fit(folder, *, direct, model=None, callbacks=(), **options):
+def fit(folder, *, direct, model=None, data=SyntheticDataModule, callbacks=(), **options):
     """The checkpoint after two epochs of four steps, and the trainer."""
     seed_everything(0)
     checkpoint = EpochCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
@@ -47,8 +47,8 @@ def fit(folder, *, direct, model=None, callbacks=(), **options):
     )
     if direct:
         DirectEpochLoop.install(trainer)
-    data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64, seeds=SEEDS)
-    trainer.fit(model or make_model(), data)
+    datamodule = data(train_size=200, test_size=50, batch_size=64, seeds=SEEDS)
+    trainer.fit(model or make_model(), datamodule)
     path = folder / "last.ckpt"
     return (torch.load(path, weights_only=False) if path.exists() else None), trainer
 
@@ -81,6 +81,29 @@ class Listener(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.calls.append(("end", trainer.global_step, batch_idx, outputs["loss"].item()))
+
+
+class Logger(Callback):
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        pl_module.log("grad_norm", sum(parameter.grad.norm() for parameter in pl_module.parameters()))
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        pl_module.log("batch_loss", outputs["loss"], on_step=False, on_epoch=True)
+
+
+class OwnClipping(RegularizedMLP):
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
+        for parameter in self.parameters():
+            parameter.grad.clamp_(-0.001, 0.001)
+
+
+class SilentSGD(torch.optim.SGD):
+    """An optimizer that keeps the loss to itself, and calls for it twice."""
+
+    def step(self, closure=None):
+        if closure is not None:
+            closure()
+        super().step(closure)
 
 
 class AfterBackward(Callback):
@@ -135,6 +158,28 @@ def test_what_a_model_logs_in_a_step_is_the_same(tmp_path):
     assert_same(*metrics)
 
 
+def test_what_a_callback_logs_in_a_step_is_the_same(tmp_path):
+    metrics = [
+        fit(tmp_path / str(direct), direct=direct, callbacks=[Logger()])[1].callback_metrics for direct in (True, False)
+    ]
+    assert {"grad_norm", "batch_loss"} <= metrics[0].keys()
+    assert_same(*metrics)
+
+
+@pytest.mark.parametrize("changed", ["clipping", "optimizer"])
+def test_a_models_own_clipping_and_an_optimizer_of_ones_own_are_heeded(tmp_path, changed):
+    states = []
+    for direct in (True, False):
+        model = make_model(OwnClipping if changed == "clipping" else RegularizedMLP)
+        if changed == "optimizer":
+            model.optimizer = partial(SilentSGD, lr=0.1)
+        _, trainer = fit(tmp_path / str(direct), direct=direct, model=model, callbacks=[Listener()])
+        states.append(trainer.lightning_module.state_dict())
+    plain = fit(tmp_path / "plain", direct=True)[1].lightning_module.state_dict()
+    assert_same(*states)
+    assert any(not torch.equal(states[0][name], value) for name, value in plain.items())
+
+
 def test_a_checkpoint_within_an_epoch_is_lightnings(tmp_path):
     for name, direct in (("a", True), ("b", False)):
         every = ModelCheckpoint(tmp_path / name, "{step}", every_n_train_steps=3, save_top_k=-1)
@@ -150,7 +195,17 @@ def test_a_checkpoint_within_an_epoch_is_lightnings(tmp_path):
 
 class OwnBackward(RegularizedMLP):
     def backward(self, loss):
-        loss.backward()
+        (0.5 * loss).backward()
+
+
+class Noisy(SyntheticDataModule):
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return batch[0] * 0.9, batch[1]
+
+
+class Dimmed(SyntheticDataModule):
+    def transfer_batch_to_device(self, batch, device, dataloader_idx):
+        return batch[0] * 0.9, batch[1]
 
 
 @pytest.mark.parametrize(
@@ -161,8 +216,10 @@ class OwnBackward(RegularizedMLP):
         {"accumulate_grad_batches": 2},
         {"profiler": "simple"},
         {"model": OwnBackward},
+        {"data": Noisy},
+        {"data": Dimmed},
     ],
-    ids=lambda options: next(iter(options)),
+    ids=lambda options: str(next(iter(options.items()))),
 )
 def test_where_something_stands_between_the_steps_are_lightnings(tmp_path, options, capsys):
     kind = options.get("model", RegularizedMLP)
@@ -186,5 +243,6 @@ def test_the_models_and_callbacks_of_the_package_go_the_direct_way(fitted, monke
 
     monkeypatch.setattr(DirectEpochLoop, "on_run_start", watched)
     assert fitted("fit", "--config", "tiny.yaml")[0] == 0
-    assert ways == [True, True]
-    assert issubclass(RegularizedMLP, Classifier)
+    words = [f"--trainer.callbacks+=fashionreg.callbacks.{name}" for name in callbacks.__all__]
+    assert fitted("fit", "--config", "tiny.yaml", *words)[0] == 0
+    assert ways == [True] * 4

@@ -44,8 +44,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--ckpt_path", type=Path, required=True, metavar="FILE", help="checkpoint of a run")
     parser.add_argument("--seed", type=int, help="seed of the replica (default: the first of the checkpoint)")
-    parser.add_argument("--format", choices=["torch", "onnx"], help="default: by the suffix of --out, .pt or .onnx")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
+    parser.add_argument("--format", choices=["torch", "onnx"], help="default: by the suffix of --out, else onnx")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: NAME_seedN.onnx or .pt)")
     parser.add_argument("--keep_batch_norm", action="store_true", help="do not fold batch norm into the linear layers")
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists (default: refuse)")
     parser.set_defaults(run=export)
@@ -59,29 +59,36 @@ def export(args: argparse.Namespace) -> int:
     """
     import torch
 
-    form = args.format or _FORMATS.get(args.out.suffix)
+    form = args.format or ("onnx" if args.out is None else _FORMATS.get(args.out.suffix))
     if form is None:
         raise UserError(f"{args.out}: the suffix says no format; name it .pt or .onnx, or give --format torch or onnx")
-    if args.out.exists() and not args.force:
-        raise UserError(f"{args.out}: exists; choose another --out, or replace it with --force")
-    model = load_classifier(args.ckpt_path)
+    model, config = load_classifier(args.ckpt_path)
     seed = model.seeds[0] if args.seed is None else args.seed
     if seed not in model.seeds:
         raise UserError(f"seed: {args.ckpt_path} holds the seeds {model.seeds}, not {seed}")
+    out = args.out or Path(f"{Path(config['name']).name}_seed{seed}{'.onnx' if form == 'onnx' else '.pt'}")
+    if out.exists() and not args.force:
+        raise UserError(f"{out}: exists; choose another --out, or replace it with --force")
     network = model.network.replica(model.seeds.index(seed)).eval()
     if not args.keep_batch_norm:
         network = fold_batch_norm(network)
-    with whole_file(args.out) as file:
+    expected = "pixels / 255, row by row"
+    if config["data"]["init_args"].get("normalize"):
+        expected += ", minus 0.2860, divided by 0.3530"
+    with whole_file(out) as file:
         if form == "torch":
             torch.save(network.state_dict(), file)
         else:
-            file.write(to_onnx(network))
-    print(f"{args.out}: seed {seed} as {form}, {network}")
+            file.write(
+                to_onnx(network, f"fashionreg {config['name']}, seed {seed}; input float32 (batch, 784): {expected}")
+            )
+    print(f"{out}: seed {seed} as {form}, {network}")
+    print(f"input: float32 (batch, 784), {expected}")
     return 0
 
 
-def load_classifier(path: Path) -> "Classifier":
-    """The model of a checkpoint, on the CPU, with its parameters.
+def load_classifier(path: Path) -> tuple["Classifier", dict[str, Any]]:
+    """The model of a checkpoint, on the CPU, with its parameters; and the configuration of its run.
 
     Raises:
         UserError: If the file is no checkpoint of this project, or its class cannot be imported.
@@ -93,17 +100,18 @@ def load_classifier(path: Path) -> "Classifier":
     from fashionreg.models import Classifier
     from fashionreg.runs import CONFIG_KEY, read_checkpoint
 
-    config = read_checkpoint(path).get(CONFIG_KEY)
-    if config is None:
+    text = read_checkpoint(path).get(CONFIG_KEY)
+    if text is None:
         raise UserError(f"ckpt_path: {path}: was not written by `fashionreg fit`: it carries no configuration")
-    module, _, name = yaml.safe_load(config)["model"]["class_path"].rpartition(".")
+    config: dict[str, Any] = yaml.safe_load(text)
+    module, _, name = config["model"]["class_path"].rpartition(".")
     try:
         model_class = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"ckpt_path: {path}: its model {module}.{name} cannot be imported: {error}") from error
     model = model_class.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     assert isinstance(model, Classifier)
-    return model
+    return model, config
 
 
 def fold_batch_norm(network: "nn.Sequential") -> "nn.Sequential":
@@ -122,8 +130,8 @@ def fold_batch_norm(network: "nn.Sequential") -> "nn.Sequential":
     return nn.Sequential(*layers).eval()
 
 
-def to_onnx(network: "nn.Sequential") -> bytes:
-    """The network as the bytes of an ONNX file for batches of any size.
+def to_onnx(network: "nn.Sequential", description: str) -> bytes:
+    """The network as the bytes of an ONNX file for batches of any size, with a description of what it expects.
 
     Raises:
         UserError: If the packages that write ONNX are not installed.
@@ -149,5 +157,7 @@ def to_onnx(network: "nn.Sequential") -> bytes:
             f"format: onnx needs the packages onnx and onnxscript: pip install 'fashionreg[onnx]' ({error})"
         ) from error
     assert program is not None
-    content: bytes = program.model_proto.SerializeToString()
+    model = program.model_proto
+    model.doc_string = description
+    content: bytes = model.SerializeToString()
     return content

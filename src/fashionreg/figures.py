@@ -11,17 +11,58 @@ from numpy.typing import NDArray
 
 from fashionreg.data.images import CLASS_NAMES, LabelledImages
 
+#: Okabe and Ito's palette: told apart by readers of every colour vision, and in grey by the line styles beside it.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", "-.", ":")
+
 
 def image_grid(data: LabelledImages, rows: int = 4, columns: int = 4) -> Figure:
     """The first `rows * columns` images in reading order, each under its class name; missing ones stay blank."""
-    figure = Figure(figsize=(1.5 * columns, 1.7 * rows), layout="constrained")
+    return _grid(data, [CLASS_NAMES[label] for label in data.labels[: rows * columns].tolist()], rows, columns, 10)
+
+
+def _grid(data: LabelledImages, captions: Sequence[str], rows: int, columns: int, fontsize: float) -> Figure:
+    """One cell for each caption, in reading order, with the image of the same number below it."""
+    lines = max((caption.count("\n") for caption in captions), default=0)
+    figure = Figure(figsize=(1.5 * columns, (1.7 + 0.2 * lines) * rows), layout="constrained")
     for position, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.set_axis_off()
-        if position < len(data):
+        if position < len(captions):
             # fixed limits: otherwise every image is stretched to its own darkest and brightest pixel
             axes.imshow(data.images[position].numpy(), cmap="gray", vmin=0, vmax=255)
-            axes.set_title(CLASS_NAMES[int(data.labels[position])], fontsize=10)
+            axes.set_title(captions[position], fontsize=fontsize)
     return figure
+
+
+def worst_mistakes(
+    data: LabelledImages,
+    predicted: NDArray[np.int64],
+    probability: NDArray[np.float64],
+    rows: int = 4,
+    columns: int = 4,
+) -> Figure:
+    """Images that were taken for something else, in reading order, each under what it is and what was predicted.
+
+    Args:
+        data: M images with their true classes, the worst mistake first; those beyond `rows * columns` are not shown.
+        predicted: int `(M,)`, the class predicted for each.
+        probability: float `(M,)`, 0 to 1, given to that class.
+        rows: Rows of the grid.
+        columns: Columns of the grid.
+    """
+    captions = [
+        f"{CLASS_NAMES[true]}\nnot {CLASS_NAMES[wrong]} ({_percent(share)})"
+        for true, wrong, share in zip(data.labels.tolist(), predicted.tolist(), probability.tolist(), strict=True)
+    ][: rows * columns]
+    figure = _grid(data, captions, rows, columns, 9)
+    title = "Most certain mistakes: what it is, what was predicted (with what probability)"
+    figure.suptitle(title if captions else "No mistakes", fontsize=10)
+    return figure
+
+
+def _percent(share: float) -> str:
+    """A share as text in which nearly certain stays apart from certain."""
+    return ">99.9%" if share > 0.999 else f"{100 * share:.1f}%"
 
 
 def confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
@@ -49,11 +90,6 @@ def confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str]) -> F
     return figure
 
 
-#: Okabe and Ito's palette: told apart by readers of every colour vision, and in grey by the line styles beside it.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", "-.", ":")
-
-
 def learning_curves(records: Mapping[str, pd.DataFrame], split: str = "test") -> Figure:
     """Accuracy by epoch: for each run the mean over seeds, a band of one standard deviation, and every single seed.
 
@@ -79,4 +115,73 @@ def learning_curves(records: Mapping[str, pd.DataFrame], split: str = "test") ->
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
+    return figure
+
+
+def class_accuracy(accuracy: NDArray[np.float64], class_names: Sequence[str]) -> Figure:
+    """Accuracy of each class: a bar for the mean over seeds and, with several seeds, a dot for every one.
+
+    Args:
+        accuracy: float `(S, K)`, 0 to 1: the share of the images of a class that each seed's network gets right; NaN
+            where a class has no images.
+        class_names: K names.
+    """
+    seeds, classes = accuracy.shape
+    percent = 100 * accuracy
+    mean = percent.mean(axis=0)
+    figure = Figure(figsize=(7, 0.42 * classes + 1.1), layout="constrained")
+    axes = figure.subplots()
+    positions = np.arange(classes)
+    axes.barh(positions, np.nan_to_num(mean), height=0.65, color=COLOURS[5])
+    if seeds > 1:
+        # spread over the height of the bar, since equal accuracies would lie on one another
+        offsets = np.linspace(-0.22, 0.22, seeds)[:, None] + positions
+        axes.scatter(percent, offsets, s=12, color=COLOURS[0], linewidths=0, alpha=0.8, zorder=3)
+    # past the best seed's dot, so that the number does not hide it
+    for position, end, value in zip(positions, np.nan_to_num(percent).max(axis=0), mean, strict=True):
+        label = "no images" if np.isnan(value) else f"{value:.1f}"
+        axes.annotate(label, (end, position), (6, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_yticks(positions, class_names)
+    axes.invert_yaxis()
+    what = f"mean of {seeds} seeds, a dot for each" if seeds > 1 else "1 seed"
+    axes.set(xlim=(0, 109), xlabel="accuracy (%)", title=f"Accuracy by class ({what})")
+    axes.set_xticks(range(0, 101, 20))
+    axes.grid(axis="x", alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def reliability_diagram(
+    counts: NDArray[np.int64], confidence: NDArray[np.float64], accuracy: NDArray[np.float64]
+) -> Figure:
+    """How far confidence can be trusted (Guo et al. 2017): accuracy by confidence above, number of answers below.
+
+    The title gives the expected calibration error: the mean over answers of the distance between mean confidence and
+    accuracy in the answer's bin.
+
+    Args:
+        counts: int `(M,)`, answers in each of M bins of equal width between confidence 0 and 1; not all 0.
+        confidence: float `(M,)`, 0 to 1, the mean confidence in each bin; not looked at where there is no answer.
+        accuracy: float `(M,)`, 0 to 1, the share of right answers in each bin; likewise.
+    """
+    edges = np.linspace(0, 100, len(counts) + 1)
+    filled = counts > 0
+    weights, sure, right = counts[filled], 100 * confidence[filled], 100 * accuracy[filled]
+    error = np.average(np.abs(right - sure), weights=weights)
+    figure = Figure(figsize=(5.5, 6.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    bars = {"align": "edge", "width": 100 / len(counts), "edgecolor": "white", "linewidth": 1}
+    above.bar(edges[:-1][filled], right, color=COLOURS[5], label="accuracy in the bin", **bars)
+    above.plot([0, 100], [0, 100], color=COLOURS[6], linestyle="--", linewidth=1, label="perfectly calibrated")
+    above.vlines(sure, np.minimum(sure, right), np.maximum(sure, right), color=COLOURS[1], linewidth=2, label="gap")
+    above.plot(sure, right, "o", color=COLOURS[0], markersize=4, label="accuracy at the bin's mean confidence")
+    above.set(xlim=(0, 100), ylim=(0, 100), ylabel="accuracy (%)", title=f"Expected calibration error: {error:.2f}%")
+    above.legend(frameon=False, fontsize=9, loc="upper left")
+    below.bar(edges[:-1], 100 * counts / counts.sum(), color=COLOURS[0], **bars)
+    below.set(xlabel="confidence (%)", ylabel=f"% of {counts.sum():,}\nanswers")
+    for axes in (above, below):
+        axes.grid(alpha=0.25)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
     return figure

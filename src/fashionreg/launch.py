@@ -50,6 +50,10 @@ def run(words: Sequence[str]) -> int:
         return 2
     except MisconfigurationException as error:
         raise UserError(in_one_line(error)) from error
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+            raise
+        raise UserError(f"compile: {str(error).splitlines()[0]}; leave out --compile") from error
     return 0
 
 
@@ -89,8 +93,10 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
         logs = option_value(rest, "--trainer.default_root_dir") or merged["trainer"]["default_root_dir"]
         path = str(newest_checkpoint(Path(logs) / name))
         rest += ["--ckpt_path", path]
-    if path is not None and (config := read_checkpoint(Path(path)).get(CONFIG_KEY)):
-        rest = ["--config", config, *rest]
+    if path is not None and (text := read_checkpoint(Path(path)).get(CONFIG_KEY)):
+        # how fast a run was made on its machine is no part of it
+        config = {name: value for name, value in yaml.safe_load(text).items() if name not in ("threads", "compile")}
+        rest = ["--config", yaml.safe_dump(config, sort_keys=False), *rest]
     return [command, *rest]
 
 

@@ -8,7 +8,7 @@ named and called, the empty ones too (see `benchmarks/README.md`).
 from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import Precision
@@ -16,8 +16,8 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
-#: Hooks of the module within a step; the direct way calls none of them.
-MODULE_HOOKS = (
+#: Hooks of the module, and of the datamodule where it has them, within a step; the direct way calls none of them.
+OWN_HOOKS = (
     "on_train_batch_start",
     "on_train_batch_end",
     "on_before_zero_grad",
@@ -28,6 +28,7 @@ MODULE_HOOKS = (
     "on_before_optimizer_step",
     "optimizer_step",
     "on_before_batch_transfer",
+    "transfer_batch_to_device",
     "on_after_batch_transfer",
 )
 
@@ -57,19 +58,21 @@ class DirectEpochLoop(_TrainingEpochLoop):
         super().on_run_start(data_fetcher)
         callbacks: list[Callback] = self.trainer.callbacks
         self._direct = self._is_same(callbacks)
-        self._starts = _listeners(callbacks, "on_train_batch_start")
-        self._steps = _listeners(callbacks, "on_before_optimizer_step")
-        self._ends = _listeners(callbacks, "on_train_batch_end")
+        hooks = ("on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end")
+        self._heard = {hook: _listeners(callbacks, hook) for hook in hooks}
 
     def _is_same(self, callbacks: list[Callback]) -> bool:
         trainer, module = self.trainer, self.trainer.lightning_module
+        datamodule = trainer.datamodule
         return (
             type(trainer.strategy) is SingleDeviceStrategy
             and type(trainer.precision_plugin) is Precision
             and type(trainer.profiler) is PassThroughProfiler
             and module.automatic_optimization
             and trainer.accumulate_grad_batches == 1
-            and not any(_overrides(module, LightningModule, hook) for hook in MODULE_HOOKS)
+            and not self.automatic_optimization._skip_backward
+            and not any(_overrides(module, LightningModule, hook) for hook in OWN_HOOKS)
+            and not any(_overrides(datamodule, LightningDataModule, hook) for hook in OWN_HOOKS)
             and not any(_listeners(callbacks, hook) for hook in CALLBACK_HOOKS)
         )
 
@@ -88,45 +91,49 @@ class DirectEpochLoop(_TrainingEpochLoop):
             batch = trainer.strategy.batch_to_device(batch)
         progress.increment_ready()
         trainer._logger_connector.on_batch_start(batch)
-        for listener in self._starts:
-            listener(trainer, module, batch, batch_idx)
+        self._tell("on_train_batch_start", batch, batch_idx)
         progress.increment_started()
+        loss: Tensor | None = None
 
         def closure() -> Tensor:
+            nonlocal loss
             module._current_fx_name = "training_step"
-            loss: Tensor = module.training_step(batch, batch_idx)
+            loss = module.training_step(batch, batch_idx)
             module._current_fx_name = None
             counts.zero_grad.increment_ready()
             counts.zero_grad.increment_started()
             optimizer.zero_grad()
             counts.zero_grad.increment_completed()
             loss.backward()
-            for listener in self._steps:
-                listener(trainer, module, optimizer)
-            if trainer.gradient_clip_val is not None:
-                module.configure_gradient_clipping(
-                    optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-                )
+            self._tell("on_before_optimizer_step", optimizer)
+            module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
             return loss
 
         counts.step.increment_ready()
-        loss = optimizer.step(closure)
+        optimizer.step(closure)
         counts.step.increment_completed()
         progress.increment_processed()
         self.update_lr_schedulers("step", update_plateau_schedulers=False)
         if self._num_ready_batches_reached():
             self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
-        if self._ends:
-            outputs = {"loss": loss.detach()}
-            for listener in self._ends:
-                listener(trainer, module, outputs, batch, batch_idx)
+        assert loss is not None
+        self._tell("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
         trainer._logger_connector.on_batch_end()
         progress.increment_completed()
         trainer._logger_connector.update_train_step_metrics()
 
+    def _tell(self, hook: str, *args: Any) -> None:
+        """Call the callbacks that have this hook; within it they may log."""
+        if listeners := self._heard[hook]:
+            trainer, module = self.trainer, self.trainer.lightning_module
+            module._current_fx_name = hook
+            for listener in listeners:
+                listener(trainer, module, *args)
+            module._current_fx_name = None
+
 
 def _overrides(instance: object, base: type, hook: str) -> bool:
-    own = getattr(instance, hook)
+    own = getattr(instance, hook, None)
     return callable(own) and getattr(own, "__func__", own) is not getattr(base, hook, None)
 
 

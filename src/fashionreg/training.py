@@ -97,7 +97,7 @@ class TrainingCLI(LightningCLI):
             "--compile",
             type=bool,
             default=False,
-            help="Compile the network (torch.compile); on a CPU it takes longer than it saves.",
+            help="Compile the network for a fit (torch.compile); on a CPU it takes longer than it saves.",
         )
         for part in ("model", "data"):
             parser.link_arguments("seeds", f"{part}.init_args.seeds", compute_fn=expand_seeds)
@@ -196,13 +196,13 @@ class TrainingCLI(LightningCLI):
         """The trainer with this project's callbacks and, for a fit, its folder and logger."""
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         torch.set_num_threads(self.options.threads or useful_threads(parameters * self.datamodule.batch_size))
-        if self.options.compile:
-            self.model.network.compile()
         if self.subcommand != "fit":
             # a report is on all images, and leaves nothing of a fit's kind behind
             whole: dict[str, Any] = {"limit_val_batches": 1.0, "limit_test_batches": 1.0, "limit_predict_batches": 1.0}
             whole |= {"fast_dev_run": False, "logger": False, "callbacks": [], "enable_checkpointing": False}
             return super().instantiate_trainer(**whole)
+        if self.options.compile:
+            self.model.network.compile()
         self.datamodule.prepare_data()
         self.data_description = self.datamodule.describe()
         folder = claim_folder(self.results_folder, "version_")
@@ -287,6 +287,8 @@ class TrainingCLI(LightningCLI):
         self.trainer.validate(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False, weights_only=True)
         for split, metrics in self.model.results().items():
             print(f"{split:<8}loss {metrics['loss'].mean():.4f}   accuracy {in_percent(metrics['acc'])}")
+            if len(self.model.seeds) > 1:
+                print(by_seed(self.model.seeds, metrics["acc"]))
 
     def test(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str) -> None:
         """Report on `test` and `train`; the files go to a folder of their own, never into the fit's."""
@@ -309,7 +311,7 @@ class TrainingCLI(LightningCLI):
             raise UserError(f"{out}: exists; choose another --out, or replace it with --force")
         inputs = read_inputs(self.options.images)
         self.datamodule.trainer = self.trainer
-        loader = evaluation_loader(self.datamodule.resident(inputs.images))
+        loader = evaluation_loader(self.datamodule.resident(inputs.images), len(self.model.seeds))
         chunks = self.trainer.predict(model, loader, ckpt_path=ckpt_path, weights_only=True)
         table = prediction_table(inputs, torch.cat(chunks, dim=1))  # type: ignore[arg-type]
         with whole_file(out) as file:

@@ -107,8 +107,7 @@ def test_too_few_seeds_are_said_and_not_tested(findings, seeds):
     found = findings(seeds=seeds)
     text = " ".join(found.verdict)
     assert "nan" not in text
-    if len(seeds) == 1:
-        assert "1 seed is too few for a test" in text
+    assert ("1 seed is too few for a test" if len(seeds) == 1 else "2 seeds are too few for a test") in text
     assert "95% interval nan" not in text
 
 

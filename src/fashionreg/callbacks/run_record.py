@@ -1,6 +1,7 @@
 """What a fit leaves behind besides TensorBoard's events: its configuration, its numbers, its hyperparameters."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -64,6 +65,7 @@ class RunRecord(Callback):
                 about = {key: value for key, value in self._about["data"].items() if key != "fingerprints"}
                 logger.experiment.add_text("run", f"**{self._about['name']}**: trained on {about}")
                 logger.experiment.add_text("config", f"```yaml\n{self._config}\n```")
+                logger.experiment.add_custom_scalars(_overlays(self._about["data"]["sizes"]))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -128,6 +130,17 @@ def _points(results: dict[str, dict[str, list[float]]]) -> dict[str, float]:
         f"{split}/acc_std": stdev(metrics["acc"]) for split, metrics in results.items() if len(metrics["acc"]) > 1
     }
     return points | spread
+
+
+def _overlays(splits: Iterable[str]) -> dict[str, dict[str, list[str | list[str]]]]:
+    """The layout of TensorBoard's Custom Scalars tab: the splits' curves in one chart of accuracy and one of loss."""
+    # each tag is a pattern that only has to match the beginning: train/acc would draw train/acc_std too
+    return {
+        "all splits": {
+            title: ["Multiline", [f"{split}/{metric}$" for split in splits]]
+            for title, metric in (("accuracy", "acc"), ("loss", "loss"))
+        }
+    }
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, bool | int | float | str]:

@@ -12,6 +12,9 @@ from fashionreg.randomness import generator
 #: Images in one evaluation step: large enough to be all arithmetic, small enough to stay in a CPU's cache.
 EVALUATION_CHUNK = 2000
 
+#: Images times replicas in one evaluation step: what keeps the memory of many replicas that of a few training batches.
+EVALUATION_WORK = 40_000
+
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
 #: Mean and standard deviation of all pixels of Fashion-MNIST's 60,000 training images, on the scale 0 to 1.
@@ -103,6 +106,7 @@ def training_loader(dataset: ResidentImages, batch_size: int, seeds: Sequence[in
     return DataLoader(dataset, batch_size=None, sampler=ReplicaSampler(len(dataset), batch_size, seeds, dataset.device))
 
 
-def evaluation_loader(dataset: ResidentImages) -> Loader:
-    """Batches `(B,)` of all images in their own order, shown to every replica."""
-    return DataLoader(dataset, batch_size=None, sampler=ChunkSampler(len(dataset), EVALUATION_CHUNK, dataset.device))
+def evaluation_loader(dataset: ResidentImages, replicas: int) -> Loader:
+    """Batches `(B,)` of all images in their own order, shown to every replica; the more replicas, the smaller."""
+    chunk = min(EVALUATION_CHUNK, max(EVALUATION_WORK // replicas, 1))
+    return DataLoader(dataset, batch_size=None, sampler=ChunkSampler(len(dataset), chunk, dataset.device))

@@ -63,6 +63,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.evaluate_train = evaluate_train
         self.seeds = list(seeds)
         self._splits: Splits | None = None
+        # what is on the device already, by the identity of the images: they are held there once
+        self._resident: dict[int, tuple[LabelledImages, ResidentImages]] = {}
 
     @property
     @abstractmethod
@@ -112,12 +114,20 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def _evaluation_loaders(self, *names: str) -> dict[str, Loader]:
         parts = {name: getattr(self.splits, name) for name in names}
-        return {name: evaluation_loader(self.resident(data)) for name, data in parts.items() if data is not None}
+        return {
+            name: evaluation_loader(self.resident(data), len(self.seeds))
+            for name, data in parts.items()
+            if data is not None
+        }
 
     def resident(self, data: LabelledImages) -> ResidentImages:
         """The images on the device of the trainer (the CPU if there is none), scaled as this module scales."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        return ResidentImages(data, device, normalize=self.normalize)
+        _, known = self._resident.get(id(data), (None, None))
+        if known is None or known.device != device:
+            known = ResidentImages(data, device, normalize=self.normalize)
+            self._resident[id(data)] = (data, known)
+        return known
 
 
 class FashionMNISTDataModule(ImageDataModule):

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -173,6 +174,11 @@ class Classifier(LightningModule):
                 )
             if monitor.startswith("val/") and not validated:
                 raise UserError(f"{name}: monitor {monitor!r} is not logged: val/* needs data.init_args.val_size")
+            if isinstance(watcher, EarlyStopping) and len(self.seeds) > 1:
+                raise UserError(
+                    "EarlyStopping: would stop every seed by the mean over seeds; use one seed, or train to the end: "
+                    "the record has every epoch, and a study's report the best one by val"
+                )
         seeds = getattr(self.trainer.datamodule, "seeds", self.seeds)  # type: ignore[attr-defined]
         if seeds != self.seeds:
             raise UserError(f"seeds: the model has {self.seeds}, the data {seeds}; both must be the same")
@@ -288,7 +294,9 @@ class Classifier(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip the gradient of each replica by its own norm, as `torch.nn.utils.clip_grad_norm_` does for one."""
-        if gradient_clip_val is not None and gradient_clip_val < 0:
+        if gradient_clip_val is None:
+            return
+        if gradient_clip_val < 0:
             raise UserError(f"trainer.gradient_clip_val: must not be negative, got {gradient_clip_val}")
         if not gradient_clip_val or gradient_clip_algorithm == "value":
             # element by element already

@@ -1,5 +1,6 @@
 """The multilayer perceptron of both notebooks, as a plain module with a replica axis."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -9,6 +10,14 @@ from torch import Tensor, nn
 from fashionreg.errors import UserError
 from fashionreg.models.layers import ReplicaBatchNorm, ReplicaDropout, ReplicaLinear
 from fashionreg.randomness import generator, random_mask
+
+#: What a layer of each kind is called, before its number.
+KINDS: dict[type[nn.Module], str] = {
+    ReplicaLinear: "linear",
+    ReplicaBatchNorm: "batch_norm",
+    nn.ReLU: "relu",
+    ReplicaDropout: "dropout",
+}
 
 
 class MLP(nn.Module):
@@ -51,6 +60,16 @@ class MLP(nn.Module):
         """The architecture in a few words: `784-64-32-10, batch norm, dropout 0.3`."""
         regularizers = ["batch norm"] * self.batch_norm + [f"dropout {self.dropout}"] * (self.dropout > 0)
         return ", ".join(["-".join(map(str, self.sizes)), *regularizers])
+
+    def layer_names(self) -> list[str]:
+        """A name for each of `layers`, counted by kind: `linear1, batch_norm1, relu1, dropout1, linear2, ...`."""
+        counts: Counter[str] = Counter()
+        names = []
+        for layer in self.layers:
+            kind = KINDS[type(layer)]
+            counts[kind] += 1
+            names.append(f"{kind}{counts[kind]}")
+        return names
 
     def forward(self, images: Tensor, keys: Tensor | None = None) -> Tensor:
         """Logits of every replica.

@@ -264,6 +264,8 @@ def _compared(found: Findings, name: str, comparison: Comparison) -> str:
     difference = in_units(comparison.difference.mean, plan.metric, signed=True, difference=True)
     interval = _interval(comparison.difference.low, comparison.difference.high, plan.metric)
     when = f"after {found.epochs} epochs"
+    if math.isnan(comparison.t_p_holm) and comparison.difference.std == 0:
+        return f"{name} and {plan.reference} differ by {difference} {metric} {when} for every one of {n} seeds."
     if math.isnan(comparison.t_p_holm):
         return (
             f"{name} and {plan.reference}: {n} {'seed is' if n == 1 else 'seeds are'} too few for a test "
@@ -280,11 +282,14 @@ def _compared(found: Findings, name: str, comparison: Comparison) -> str:
         if comparison.wilcoxon_p_holm >= ALPHA:
             sentence += f" The rank test does not confirm it ({in_p(comparison.wilcoxon_p_holm)})."
         return sentence
-    missed = in_units(comparison.detectable, plan.metric, difference=True)
-    return (
+    sentence = (
         f"No difference between {name} and {plan.reference} could be shown with {n} seeds: {difference} {metric} "
-        f"{when} ({interval}; {in_p(comparison.t_p_holm)}); an effect below {missed} would probably have been missed."
+        f"{when} ({interval}; {in_p(comparison.t_p_holm)})"
     )
+    if math.isnan(comparison.detectable):
+        return f"{sentence}."
+    missed = in_units(comparison.detectable, plan.metric, difference=True)
+    return f"{sentence}; an effect below {missed} would probably have been missed."
 
 
 def _overfitting(found: Findings) -> list[str]:
@@ -350,7 +355,7 @@ def _additivity(found: Findings) -> list[str]:
 def _moving_target(found: Findings) -> list[str]:
     """How far the input of the last hidden layer has moved when training ends, where that was watched."""
     drift = found.results.drift
-    if drift.empty:
+    if drift.empty or drift.step.nunique() == 1:
         return []
     deepest = max(drift.layer.unique(), key=lambda layer: int(layer.removeprefix("hidden")))
     rows = drift[(drift.layer == deepest) & (drift.statistic == "mean_drift")]

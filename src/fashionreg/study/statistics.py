@@ -20,6 +20,9 @@ LEVEL = 0.95
 POWER = 0.8
 ALPHA = 0.05
 
+#: With two seeds a t test rests on a single difference of differences.
+MIN_SEEDS_T = 3
+
 #: With fewer values the tails of a bootstrap are made of a handful of resamples.
 MIN_SEEDS_BOOTSTRAP = 5
 
@@ -63,7 +66,7 @@ class Comparison:
         n: Number of seeds, one pair each.
         difference: Variant minus reference, in the unit of the metric; `low` and `high` are the BCa interval of
             `bootstrap_interval`, NaN for n < 5.
-        t_p: Paired t test, two-sided. NaN for n < 2, and where all differences are equal but not 0 (no spread, no t).
+        t_p: Paired t test, two-sided. NaN for n < 3, and where all differences are equal but not 0 (no spread, no t).
             1 where all are 0.
         wilcoxon_p: Wilcoxon signed-rank test, two-sided, exact up to 200 seeds. NaN for n < 6, where it cannot fall
             below 0.05. 1 where all differences are 0.
@@ -468,11 +471,11 @@ def _settled(differences: Floats, tolerance: float) -> Floats:
 def _t_p(values: Floats) -> float:
     """Two-sided p value of the t test of the mean against 0."""
     n, std = len(values), _std(values)
-    if n >= 2 and std == 0:
+    if n < MIN_SEEDS_T:
+        return np.nan
+    if std == 0:
         # all 0 is what the null hypothesis expects; all equal to another number would claim certainty from no spread
         return np.nan if values[0] else 1.0
-    if n < 2:
-        return np.nan
     return float(2 * stats.t.sf(abs(_mean(values)) / std * n**0.5, n - 1))
 
 

@@ -1,0 +1,115 @@
+"""Histograms in TensorBoard: how weights, gradients and pre-activations of a network are distributed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from fashionreg.callbacks.tensorboard import writers
+from fashionreg.data.batches import to_network_input
+from fashionreg.data.datamodules import ImageDataModule
+from fashionreg.errors import UserError
+from fashionreg.models.classifier import Classifier
+from fashionreg.models.networks import MLP
+
+#: Training images on which pre-activations are looked at.
+PROBED = 512
+
+
+class Histograms(Callback):
+    """Shows in TensorBoard how the numbers in one network are distributed, at the end of every n-th epoch.
+
+    Tags name layers as `MLP.layer_names` does: `weights/linear1.weight`, `weights/linear1.bias`, `gradients/...` of the
+    same (of the last step of the epoch, clipped if they are clipped) and `pre_activations/relu1`, what goes into each
+    ReLU in evaluation mode for the first 512 training images. Where a number is not finite, its histogram is left out.
+
+    Args:
+        every_n_epochs: Every how many epochs, at least 1.
+        replica: Which of the S networks, 0 to S - 1 in the order of the seeds.
+
+    Raises:
+        UserError: If an argument is out of range.
+    """
+
+    def __init__(self, every_n_epochs: int = 1, replica: int = 0) -> None:
+        if every_n_epochs < 1:
+            raise UserError(f"every_n_epochs: must be at least 1, got {every_n_epochs}")
+        if replica < 0:
+            raise UserError(f"replica: must not be negative, got {replica}")
+        self.every_n_epochs = every_n_epochs
+        self.replica = replica
+        self._gradients: dict[str, Tensor] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse a replica that is not there."""
+        if isinstance(pl_module, Classifier) and self.replica >= len(pl_module.seeds):
+            last = len(pl_module.seeds) - 1
+            raise UserError(f"replica: must be 0 to {last}, one of {last + 1} trained side by side, got {self.replica}")
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Keep the gradients of the last step; before the validation that follows, Lightning clears them."""
+        if not self._is_due(trainer) or not isinstance(pl_module, Classifier):
+            return
+        if trainer.is_last_batch or trainer.global_step == trainer.max_steps:
+            self._gradients = {
+                name: parameter.grad[self.replica].detach().clone()
+                for name, parameter in _parameters(pl_module.network)
+                if parameter.grad is not None
+            }
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the histograms."""
+        targets = writers(trainer)
+        if not targets or not self._is_due(trainer) or not isinstance(pl_module, Classifier):
+            return
+        network = pl_module.network
+        values = {f"weights/{name}": parameter[self.replica] for name, parameter in _parameters(network)}
+        values |= {f"gradients/{name}": gradient for name, gradient in self._gradients.items()}
+        self._gradients = {}
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, ImageDataModule):
+            pixels = data.splits.train.images[:PROBED].flatten(1)
+            seen = pre_activations(network, self.replica, to_network_input(pixels, normalize=data.normalize))
+            values |= {f"pre_activations/{name}": inputs for name, inputs in seen.items()}
+        for tag, tensor in values.items():
+            numbers = tensor.detach().float().cpu()
+            if numbers.isfinite().all():
+                for writer in targets:
+                    writer.add_histogram(tag, numbers.numpy(), trainer.current_epoch + 1)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        return (trainer.current_epoch + 1) % self.every_n_epochs == 0
+
+
+def _parameters(network: MLP) -> Iterator[tuple[str, nn.Parameter]]:
+    """Each parameter `(S, ...)` with its name, `linear1.weight`."""
+    for name, layer in zip(network.layer_names(), network.layers, strict=True):
+        for kind, parameter in layer.named_parameters():
+            yield f"{name}.{kind}", parameter
+
+
+@torch.no_grad()
+def pre_activations(network: MLP, replica: int, images: Tensor) -> dict[str, Tensor]:
+    """What goes into each ReLU of a replica in evaluation mode, by the ReLU's name.
+
+    Args:
+        network: The networks, on whatever device.
+        replica: Which one.
+        images: float `(B, D)`, on the CPU.
+
+    Returns:
+        Values float `(B, C)`, on the CPU, from the first ReLU to the last.
+    """
+    # a copy: neither the mode nor the hooks of the networks in training, which may be compiled, are touched; and since
+    # its layers begin with random parameters, the global generator is put back for whoever draws from it
+    with torch.random.fork_rng(devices=[]):
+        plain = network.replica(replica).eval()
+    x = images.to(next(plain.parameters()).dtype)
+    inputs = {}
+    for name, layer in zip(network.layer_names(), plain, strict=True):
+        if isinstance(layer, nn.ReLU):
+            inputs[name] = x
+        x = layer(x)
+    return inputs

@@ -1,0 +1,65 @@
+"""Images in TensorBoard: what a network is trained on, and what it gets right and wrong in the end."""
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from fashionreg.callbacks.answers import accuracy_by_class, answers, confusion, mistakes, reliability
+from fashionreg.callbacks.tensorboard import add_figure, writers
+from fashionreg.data.batches import evaluation_loader
+from fashionreg.data.datamodules import ImageDataModule
+from fashionreg.data.images import CLASS_NAMES
+from fashionreg.models.classifier import CALIBRATION_BINS, Classifier
+
+#: Images shown of the training data and of the mistakes: a grid of 4 x 4.
+SHOWN = 16
+
+
+class TrainingImages(Callback):
+    """Shows the first 16 training images with their class names in TensorBoard, as `train/images`."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw them at epoch 0: before the first."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        targets = writers(trainer)
+        if not targets or not isinstance(data, ImageDataModule):
+            return
+        from fashionreg.figures import image_grid
+
+        for writer in targets:
+            add_figure(writer, "train/images", image_grid(data.splits.train), 0)
+
+
+class TestFigures(Callback):
+    """Shows in TensorBoard, after the last epoch, what the networks get right and wrong on the test split.
+
+    The images are `test/confusion_matrix`, `test/class_accuracy`, `test/worst_mistakes` and `test/reliability`. The
+    first and the last pool the answers of all replicas; mistakes are those of the mean over replicas of the
+    probabilities. Outputs that are not numbers (a network that diverged) are answers without a probability: wrong in
+    the first two, left out of the other two.
+    """
+
+    # the name says what it draws; it is no test for pytest to collect
+    __test__ = False
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate once and draw; in `on_fit_end` the network would have left its device."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        targets = writers(trainer)
+        if not targets or not isinstance(data, ImageDataModule) or not isinstance(pl_module, Classifier):
+            return
+        from fashionreg import figures
+
+        test = data.splits.test
+        with trainer.precision_plugin.test_step_context():
+            given = answers(pl_module.network, evaluation_loader(data.resident(test), len(pl_module.seeds)))
+        counts = confusion(given)
+        drawn = {
+            "confusion_matrix": figures.confusion_matrix(counts.sum(axis=0), CLASS_NAMES),
+            "class_accuracy": figures.class_accuracy(accuracy_by_class(counts), CLASS_NAMES),
+        }
+        if given.probabilities.isfinite().any():
+            numbers, predicted, probability = mistakes(given, SHOWN)
+            drawn["worst_mistakes"] = figures.worst_mistakes(test[numbers], predicted.numpy(), probability.numpy())
+            drawn["reliability"] = figures.reliability_diagram(*reliability(given, CALIBRATION_BINS))
+        for writer in targets:
+            for name, figure in drawn.items():
+                add_figure(writer, f"test/{name}", figure, trainer.current_epoch)

@@ -1,0 +1,246 @@
+"""The report says what the records say, the same way every time, and needs nothing else."""
+
+import html
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy import stats
+
+from fashionreg.errors import UserError
+from fashionreg.study import plots
+from fashionreg.study.findings import find
+from fashionreg.study.report import write_combined_report, write_report
+from fashionreg.study.results import read_study
+from samples import files, message
+from studies import write_study
+
+FACTORIAL = {f"a{a} b{b}": {"a": a, "b": b} for a in (0, 1) for b in (0, 1)}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_study(tmp_path / "study")
+
+
+def rows(page, caption):
+    """The cells of the table with this caption, by the first cell of their row."""
+    table = re.search(rf"<caption>{re.escape(caption)}</caption>(.*?)</table>", page, flags=re.DOTALL)[1]
+    found = {}
+    for row in re.findall(r"<tr>(.*?)</tr>", table, flags=re.DOTALL):
+        first, *rest = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)
+        found[html.unescape(first.replace("<wbr>", ""))] = [html.unescape(cell.replace("<wbr>", "")) for cell in rest]
+    return found
+
+
+def test_a_report_has_a_page_markdown_a_table_and_figures_in_two_formats(folder):
+    write_report(folder)
+    names = {path.name for path in folder.glob("figures/*")}
+    assert {path.name for path in folder.glob("re*")} == {"report.html", "report.md", "results.csv"}
+    stems = {"curves", "final", "differences", "targets", "overfitting"}
+    assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+    for path in folder.glob("figures/*.png"):
+        with Image.open(path) as image:
+            assert min(image.size) > 200
+    page = (folder / "report.html").read_text()
+    assert page.count("<img ") == len(stems)
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    text = (folder / "report.md").read_text()
+    linked = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert len(linked) == len(stems)
+    assert all((folder / path).is_file() for path in linked)
+
+
+def test_the_same_records_give_the_same_bytes(folder):
+    write_report(folder)
+    before = {path: content for path, (content, _) in files(folder).items()}
+    write_report(folder)
+    assert {path: content for path, (content, _) in files(folder).items()} == before
+
+
+def test_a_report_needs_neither_torch_nor_lightning(folder):
+    code = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "lightning", "torchvision", "torchmetrics"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+from fashionreg.cli import main
+raise SystemExit(main(["report", sys.argv[1]]))
+"""
+    out = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True)
+    assert (out.returncode, out.stderr) == (0, "")
+    assert "bn is better than plain" in out.stdout
+    assert (folder / "report.html").is_file()
+
+
+def test_numbers_of_the_tables_follow_from_the_results(folder):
+    write_report(folder)
+    page = (folder / "report.html").read_text()
+    table = pd.read_csv(folder / "results.csv")
+    last = table[table.epoch == table.epoch.max()].set_index(["variant", "split", "metric", "seed"]).value.sort_index()
+    final = rows(page, "After 12 epochs")
+    head = final.pop("variant")
+    for variant, cells in final.items():
+        shown = dict(zip(head, cells, strict=True))
+        test, train = (100 * last[variant, split, "acc"] for split in ("test", "train"))
+        assert shown["seeds"] == "10"
+        assert shown["test accuracy"] == f"{test.mean():.2f} ± {test.std():.2f}%"
+        low, high = stats.t.interval(0.95, 9, test.mean(), stats.sem(test))
+        assert shown["95% interval"] == f"{low:.2f} to {high:.2f}%"
+        gap = train - test
+        assert shown["generalization gap"] == f"{gap.mean():.2f} ± {gap.std():.2f} points"
+        loss = last[variant, "test", "loss"]
+        assert shown["test loss (nats)"] == f"{loss.mean():.4f} ± {loss.std():.4f}"
+    assert list(final) == ["plain", "bn", "dropout"]
+
+    differences = rows(page, "Difference in test accuracy")
+    head = differences.pop("variant")
+    p_values = {}
+    for variant, cells in differences.items():
+        shown = dict(zip(head, cells, strict=True))
+        pairs = 100 * (last[variant, "test", "acc"] - last["plain", "test", "acc"])
+        assert shown["difference"] == f"{pairs.mean():+.2f} points".replace("-", "\N{MINUS SIGN}")
+        wins = (np.sign(pairs).mean() + 1) / 2
+        assert shown["pairs in which it is better"] == f"{wins:.0%}"
+        p_values[variant] = stats.ttest_1samp(pairs, 0).pvalue, shown["t test (Holm)"]
+    (low, small), (high, large) = sorted(p_values.values())
+    assert small == ("p < 0.001" if 2 * low < 0.001 else f"p = {min(2 * low, 1):.3f}")
+    assert large == ("p < 0.001" if high < 0.001 else f"p = {max(high, min(2 * low, 1)):.3f}")
+
+
+def test_results_csv_is_the_tidy_table(folder):
+    write_report(folder)
+    table = pd.read_csv(folder / "results.csv")
+    assert list(table.columns) == ["study", "variant", "seed", "epoch", "split", "metric", "value"]
+    pd.testing.assert_frame_equal(table, read_study(folder).table)
+
+
+def test_the_verdict_comes_first_and_is_that_of_the_findings(folder):
+    found = write_report(folder)
+    page = (folder / "report.html").read_text()
+    first = re.search(r"<section.*?</section>", page, flags=re.DOTALL)[0]
+    assert [html.unescape(item) for item in re.findall(r"<li>(.*?)</li>", first)] == found.verdict
+    assert "\n- ".join(["", *found.verdict])[1:].split(" points")[0] in (folder / "report.md").read_text()
+
+
+def test_methods_name_what_was_done(folder):
+    write_report(folder)
+    text = " ".join((folder / "report.md").read_text().split())
+    for fact in (
+        "10 seeds (0 to 9)",
+        "over 2 comparisons",
+        "Fashion-MNIST | test | 10,000",
+        "9a494dc49efeb996",
+        "torch 2.15.0",
+        "153cc6aed419",
+        "fashionreg study configs/studies/fake.yaml --seeds 10",
+        "nothing was selected by them",
+        "| model.init\\_args.dropout | 0.0 | 0.1 | 0.2 |".replace("\\_", "_"),
+    ):
+        assert fact in text, fact
+
+
+def test_names_and_questions_are_shown_as_they_are(tmp_path):
+    nasty = '<b>&"| *x* _y_ `z`'
+    folder = write_study(tmp_path / "study", ["plain", "b < c & d | e"], question=nasty)
+    write_report(folder)
+    page = (folder / "report.html").read_text()
+    assert "<b>" not in page
+    assert html.escape(nasty) in page
+    assert "b &lt; c &amp; d | e" in page
+    assert "b < c \\& d \\| e |" in (folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seeds": [3]},
+        {"seeds": [0, 1]},
+        {"variants": ["only"]},
+        {"epochs": 1},
+        {"targets": [], "metric": "loss"},
+        {"metric": "ece"},
+        {"absent": {"bn": range(10)}},
+        {"absent": {"plain": range(10)}},
+        {"absent": {"dropout": [4]}},
+        {"validation": True, "split": "val"},
+        {"variants": [f"variant {number}" for number in range(9)]},
+        {"variants": FACTORIAL},
+        {"evaluate_train": False},
+    ],
+    ids=str,
+)
+def test_every_study_has_a_report_without_nan_in_it(tmp_path, options):
+    folder = write_study(tmp_path / "study", **options)
+    found = write_report(folder)
+    page = re.sub(r"base64,[^\"]+", "", (folder / "report.html").read_text())
+    assert not re.search(r"\b(nan|inf|None)\b", page)
+    if any(options.get("absent", {})):
+        assert "Incomplete" in page
+        assert "Mind this" in page
+    if len(found.variants) == 9 or options.get("variants") is FACTORIAL:
+        assert all(f"{variant.name}<" in page for variant in found.variants)
+    assert ("effects.png" in {path.name for path in folder.glob("figures/*")}) == (options.get("variants") is FACTORIAL)
+
+
+def test_a_variant_looks_the_same_in_every_figure_whoever_is_missing(tmp_path):
+    whole = find(read_study(write_study(tmp_path / "whole")))
+    part = find(read_study(write_study(tmp_path / "part", absent={"bn": range(10)})))
+    looks = plots.looks(whole)
+    assert plots.looks(part) == looks
+    assert len({look.colour for look in looks.values()}) == 3
+    for draw in (plots.curves, plots.final_values):
+        colours = {line.get_color() for axes in draw(whole).axes for line in axes.get_lines()}
+        assert {look.colour for look in looks.values()} <= colours
+
+
+def test_drift_is_shown_where_it_was_watched(folder):
+    generator = np.random.default_rng(0)
+    for variant in ("plain", "bn"):
+        lines = ["seed,step,layer,statistic,value"]
+        for seed in range(10):
+            for step in range(0, 200, 50):
+                for layer in ("hidden1", "hidden2"):
+                    statistics = ("p15", "p50", "p85", "mean_drift", "std_drift", "dead", "gradient_norm")
+                    lines += [f"{seed},{step},{layer},{one},{generator.random()}" for one in statistics]
+        (folder / variant / "version_0" / "drift.csv").write_text("\n".join(lines) + "\n")
+    found = write_report(folder)
+    assert (folder / "figures" / "drift.png").is_file()
+    table = found.results.drift
+    end = table.query("variant == 'bn' and layer == 'hidden2' and statistic == 'mean_drift' and step == 150").value
+    assert any(f"{end.mean():.2g} in bn" in sentence for sentence in found.verdict)
+
+
+def test_several_studies_have_one_report(tmp_path):
+    first = write_study(tmp_path / "a", name="first", seeds=range(6))
+    second = write_study(tmp_path / "b", FACTORIAL, name="second", seeds=range(6))
+    write_combined_report([first, second], tmp_path / "both")
+    page = (tmp_path / "both" / "report.html").read_text()
+    assert "Study first" in page
+    assert "Study second" in page
+    table = pd.read_csv(tmp_path / "both" / "results.csv")
+    assert set(table.study) == {"first", "second"}
+    assert {"overview.png", "first_curves.png", "second_effects.svg"} <= {
+        path.name for path in (tmp_path / "both" / "figures").iterdir()
+    }
+    assert (first / "report.html").is_file()
+
+
+def test_what_cannot_be_reported_is_refused(tmp_path, folder):
+    empty = write_study(tmp_path / "empty", absent={name: range(10) for name in ("plain", "bn", "dropout")})
+    with pytest.raises(UserError) as error:
+        write_report(empty)
+    assert "no run of this study is finished; fashionreg study configs/studies/fake.yaml runs it" in message(error)
+    with pytest.raises(UserError, match="is the folder of one of the studies"):
+        write_combined_report([folder, empty], folder)
+    twin = write_study(tmp_path / "twin")
+    with pytest.raises(UserError, match="have the same name: fake, fake"):
+        write_combined_report([folder, twin], tmp_path / "out")
+    assert json.loads((folder / "study.json").read_text())["name"] == "fake"

@@ -1,0 +1,50 @@
+"""The report as a browser shows it."""
+
+import pytest
+
+from browser import look, needs_chromium
+from fashionreg.study.report import write_combined_report, write_report
+from studies import write_study
+
+pytestmark = [pytest.mark.browser, needs_chromium]
+
+LONG = "a variant whose name is far too long for any table, with batch norm + dropout=0.3 + weight_decay=0.0001"
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reports")
+    factorial = {f"a{a} b{b}": {"a": a, "b": b} for a in (0, 1) for b in (0, 1)}
+    write_report(write_study(folder / "few"))
+    write_study(folder / "many", ["plain", *(f"variant {n}" for n in range(6)), LONG], name="many", validation=True)
+    write_study(folder / "factorial", factorial, name="factorial", seeds=range(3))
+    write_combined_report([folder / "many", folder / "factorial"], folder / "both")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["few", "many", "both"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_overflows_is_missing_or_fails(reports, name, width, dark):
+    found = look(reports / name, "report.html", width=width, dark=dark)
+    assert found["width"] == width
+    assert found["page_width"] <= width
+    assert len(found["pictures"]) >= 5
+    assert all(pixels > 0 for pixels in found["pictures"])
+    assert found["errors"] == []
+    assert found["dark"] == dark
+    assert (found["background"] == "rgb(255, 255, 255)") != dark
+    assert all(address.startswith("data:") for address in found["requests"])
+    assert "Verdict" in found["text"]
+    assert "nan" not in found["text"].split()
+
+
+def test_a_page_that_is_broken_is_seen_to_be(tmp_path):
+    (tmp_path / "page.html").write_text(
+        '<!DOCTYPE html><div style="width: 900px">wide</div><img src="missing.png"><script>console.error("oh")</script>'
+    )
+    found = look(tmp_path, "page.html", width=390, dark=False)
+    assert found["page_width"] >= 900
+    assert found["pictures"] == [0]
+    assert any("oh" in error for error in found["errors"])
+    assert any("missing.png" in address for address in found["requests"])
