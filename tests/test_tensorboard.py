@@ -66,6 +66,7 @@ def test_a_server_serves_the_tags_points_and_hyperparameters_of_both_runs(ask):
         "train/acc_std",
         "test/acc_std",
         "val/acc_std",
+        *(f"test_acc_by_seed/{seed}" for seed in range(3)),
     }
 
     points = ask("plugin/scalars/scalars?run=single%2Fversion_0&tag=test%2Facc")

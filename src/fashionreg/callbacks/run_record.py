@@ -17,6 +17,10 @@ from fashionreg.runs import CONFIG_KEY
 from fashionreg.study.records import History, surroundings, write_record
 
 
+#: Group of TensorBoard's tags for the curves of single seeds.
+EVERY_SEED = "test_acc_by_seed"
+
+
 class Recorded(Callback):
     """A callback whose own numbers belong to the record: they are written beside it when the fit ends."""
 
@@ -59,7 +63,7 @@ class RunRecord(Callback):
             file.write(self._config.encode())
         for epoch, results in enumerate(self._history.epochs, start=1):
             for logger in trainer.loggers:
-                logger.log_metrics(_points(results), step=epoch)
+                logger.log_metrics(_points(results) | _every_seed(self._history.seeds, results), step=epoch)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 about = {key: value for key, value in self._about["data"].items() if key != "fingerprints"}
@@ -81,7 +85,8 @@ class RunRecord(Callback):
         }
         self._history.add(results, time.perf_counter() - self._started)
         for logger in trainer.loggers:
-            logger.log_metrics(_points(results), step=len(self._history.epochs))
+            points = _points(results) | _every_seed(self._history.seeds, results)
+            logger.log_metrics(points, step=len(self._history.epochs))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the record; log every hyperparameter with the final metrics."""
@@ -139,8 +144,17 @@ def _overlays(splits: Iterable[str]) -> dict[str, dict[str, list[str | list[str]
         "all splits": {
             title: ["Multiline", [f"{split}/{metric}$" for split in splits]]
             for title, metric in (("accuracy", "acc"), ("loss", "loss"))
-        }
+        },
+        "every seed": {"test accuracy": ["Multiline", [f"{EVERY_SEED}/"]]},
     }
+
+
+def _every_seed(seeds: list[int], results: dict[str, dict[str, list[float]]]) -> dict[str, float]:
+    """The test accuracy of every single seed, where there are several, in a group of its own."""
+    if len(seeds) == 1:
+        return {}
+    accuracies = results.get("test", {}).get("acc", [])
+    return {f"{EVERY_SEED}/{seed}": value for seed, value in zip(seeds, accuracies, strict=False)}
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, bool | int | float | str]:

@@ -47,6 +47,8 @@ SETTINGS: dict[str, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 2.0,
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.08,
     # names of variants are no formulas
     "text.parse_math": False,
     # text as outlines looks the same everywhere; fixed ids give the same file every time
@@ -125,7 +127,7 @@ def curves(found: Findings) -> Figure:
         final = variant.final[f"{found.plan.split}/{metric}"].mean
         labels.append(f"{in_units(final, metric)}  {_wrapped(variant.name, 34)}")
     axes.set(xlabel="epoch", ylabel=_axis_label(found))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(_whole_numbers())
     figure.legend(
         lines,
         labels,
@@ -179,7 +181,7 @@ def _draw_gap(axes: Axes, found: Findings, variant: VariantFindings) -> None:
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
     )
     axes.set_title(_wrapped(variant.name, 30), loc="left", fontweight="bold")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(_whole_numbers())
 
 
 def _by_epoch(found: Findings, variant: str, split: str, metric: str) -> pd.DataFrame:
@@ -222,37 +224,42 @@ def _legend_columns(found: Findings) -> int:
 @_drawn
 def final_values(found: Findings) -> Figure:
     """The plan's metric after the last epoch: a dot for every seed, the mean and its 95% interval."""
-    names = [variant.name for variant in found.variants]
-    figure = Figure(figsize=(WIDTH, 0.9 + _height(names, 0.55)))
-    _draw_final(figure.subplots(), found)
+    rows = _final_rows(found)
+    figure = Figure(figsize=(WIDTH, 0.9 + rows.height))
+    _draw_final(figure.subplots(), found, rows)
     return figure
 
 
 @_drawn
 def overview(studies: Sequence[Findings]) -> Figure:
     """The final values of every variant of every study, a panel for each study."""
-    heights = [0.5 + _height([variant.name for variant in found.variants], 0.5) for found in studies]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.5 * len(studies)))
+    rows = [_final_rows(found) for found in studies]
+    heights = [each.height for each in rows]
+    figure = Figure(figsize=(WIDTH, sum(heights) + 1.1 * len(studies)))
     same = len({(found.plan.metric, found.plan.split) for found in studies}) == 1
     panels = figure.subplots(len(studies), sharex=same, squeeze=False, height_ratios=heights)
-    for axes, found in zip(panels.flat, studies, strict=True):
-        _draw_final(axes, found)
+    for axes, found, its_rows in zip(panels.flat, studies, rows, strict=True):
+        _draw_final(axes, found, its_rows)
         axes.tick_params(labelbottom=True)
         axes.set_title(_wrapped(found.plan.name, 60), loc="left", fontweight="bold")
     return figure
 
 
-def _draw_final(axes: Axes, found: Findings) -> None:
+def _final_rows(found: Findings) -> "_Rows":
+    return _Rows([variant.name for variant in found.variants], 0.6)
+
+
+def _draw_final(axes: Axes, found: Findings, rows: "_Rows") -> None:
     metric, look = found.plan.metric, looks(found)
-    for row, variant in enumerate(found.variants):
+    rows.prepare(axes)
+    for variant, y in zip(found.variants, rows.middles, strict=True):
         style, end = look[variant.name], variant.final[f"{found.plan.split}/{metric}"]
         # multiples of the golden ratio spread any number of dots evenly, the same way every time
-        spread = 0.14 + 0.2 * (np.arange(len(variant.values)) * 0.618 % 1)
+        above = 0.08 + 0.13 * (np.arange(len(variant.values)) * 0.618 % 1)
         values = variant.values * _factor(metric)
-        axes.plot(values, row - spread, style.marker, color=style.colour, alpha=0.55, markersize=4.5, linestyle="")
-        _draw_interval(axes, end, row + 0.1, style, metric)
-    _name_rows(axes, [variant.name for variant in found.variants])
-    _right_text(axes, [in_units(v.final[f"{found.plan.split}/{metric}"].mean, metric) for v in found.variants])
+        axes.plot(values, y - above, style.marker, color=style.colour, alpha=0.55, markersize=4.5, linestyle="")
+        _draw_interval(axes, end, y + 0.1, style, metric)
+        _right_text(axes, y + 0.1, in_units(end.mean, metric))
     axes.set_xlabel(f"{_axis_label(found)} after {_epochs(found.epochs)}")
 
 
@@ -260,45 +267,46 @@ def _draw_final(axes: Axes, found: Findings) -> None:
 def differences(found: Findings) -> Figure:
     """Every variant minus the reference, paired by seed, with BCa intervals."""
     look = looks(found)
-    rows = [
-        _Row(name, look[name], comparison.difference, comparison.t_p_holm)
+    measured = [
+        _Measured(name, look[name], comparison.difference, comparison.t_p_holm)
         for name, comparison in found.comparisons.items()
     ]
     # the reference's name may be long
     label = _wrapped(f"{found.plan.split} {METRIC_NAMES[found.plan.metric]} minus that of {found.plan.reference}", 50)
-    return _forest(rows, found.plan.metric, label)
+    return _forest(measured, found.plan.metric, label)
 
 
 @_drawn
 def effects(found: Findings) -> Figure:
     """Main effects and interactions of a factorial study, with t intervals."""
-    rows = [
-        _Row(" x ".join(effect.factors), Look("#000000", "-", "o" if len(effect.factors) == 1 else "s"), *measured)
+    looks_of = {True: Look("#000000", "-", "o"), False: Look("#000000", "-", "s")}
+    measured = [
+        _Measured(" × ".join(effect.factors), looks_of[len(effect.factors) == 1], effect.estimate, effect.p_holm)
         for effect in found.effects
-        for measured in [(effect.estimate, effect.p_holm)]
     ]
-    return _forest(rows, found.plan.metric, f"effect on {found.plan.split} {METRIC_NAMES[found.plan.metric]}")
+    return _forest(measured, found.plan.metric, f"effect on {found.plan.split} {METRIC_NAMES[found.plan.metric]}")
 
 
 @dataclass(frozen=True)
-class _Row:
+class _Measured:
+    """What a row of a forest plot shows."""
+
     name: str
     look: Look
     estimate: Estimate
     p: float
 
 
-def _forest(rows: Sequence[_Row], metric: str, label: str) -> Figure:
+def _forest(measured: Sequence[_Measured], metric: str, label: str) -> Figure:
     """A row for each difference: interval, zero line, and the numbers at the right."""
-    figure = Figure(figsize=(WIDTH, 1.1 + _height([row.name for row in rows], 0.62)))
+    rows = _Rows([one.name for one in measured], 0.55)
+    figure = Figure(figsize=(WIDTH, 1.1 + rows.height))
     axes = figure.subplots()
+    rows.prepare(axes)
     axes.axvline(0, color="black", linewidth=1)
-    texts = []
-    for position, row in enumerate(rows):
-        _draw_interval(axes, row.estimate, position, row.look, metric)
-        texts.append(f"{difference_in_words(row.estimate, metric)}\n{in_p(row.p)}")
-    _name_rows(axes, [row.name for row in rows])
-    _right_text(axes, texts)
+    for one, y in zip(measured, rows.middles, strict=True):
+        _draw_interval(axes, one.estimate, y, one.look, metric)
+        _right_text(axes, y, f"{difference_in_words(one.estimate, metric)}\n{in_p(one.p)}")
     axes.margins(x=0.12)
     axes.set_xlabel(label + (" (nats)" if metric == "loss" else "\n(percentage points)"))
     return figure
@@ -326,22 +334,21 @@ def _draw_interval(axes: Axes, estimate: Estimate, y: float, style: Look, metric
 @_drawn
 def targets(found: Findings) -> Figure:
     """How many epochs each variant takes to each target; what is never reached stands at the right edge."""
-    names = list(found.reaching_epochs)
+    rows = _Rows(list(found.reaching_epochs), 0.3, width=26)
     reached = list(zip(*found.reaching_epochs.values(), strict=True))
-    figure = Figure(figsize=(WIDTH, 0.7 + (_height(names, 0.34) + 0.45) * len(reached)))
-    panels = figure.subplots(len(reached), sharex=True, squeeze=False)
-    for number, (axes, row) in enumerate(zip(panels.flat, reached, strict=True)):
-        title = f"to {in_units(row[0].target, found.plan.metric)}"
-        if number == len(reached) - 1:
-            title += f", where {_wrapped(found.plan.reference, 60)} ends"
-        axes.set_title(title, loc="left", fontweight="bold")
-        for y, (name, one) in enumerate(zip(names, row, strict=True)):
+    figure = Figure(figsize=(WIDTH, 0.6 + (rows.height + 0.5) * len(reached)))
+    panels = figure.subplots(len(reached), sharex=True, squeeze=False).flat
+    for axes, row in zip(panels, reached, strict=True):
+        axes.set_title(f"to {in_units(row[0].target, found.plan.metric)}", loc="left", fontweight="bold")
+        rows.prepare(axes)
+        for name, one, y in zip(found.reaching_epochs, row, rows.middles, strict=True):
             _draw_reaching(axes, one, y, looks(found)[name], found.epochs)
-        _name_rows(axes, names)
-        _right_text(axes, [_never(one) for one in row])
+            _right_text(axes, y, _never(one))
         axes.set_xlim(0, found.epochs * 1.04)
+    last = f"{axes.get_title('left')}, where {_wrapped(found.plan.reference, 50)} ends"
+    axes.set_title(last, loc="left", fontweight="bold")
     axes.set_xlabel("epochs")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(_whole_numbers())
     return figure
 
 
@@ -362,19 +369,32 @@ def _never(one: Reaching) -> str:
 # -- what all share ----------------------------------------------------------------------------------------------
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """One row for each name, the first at the top."""
-    axes.set_yticks(range(len(names)), [_wrapped(name, 18) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(False, axis="y")
+class _Rows:
+    """Rows of a figure, each as high as its name needs; the y axis counts inches from the top.
+
+    Attributes:
+        middles: The y of each row.
+        height: Of all rows.
+    """
+
+    def __init__(self, names: Sequence[str], least: float, width: int = 18) -> None:
+        self._names = [_wrapped(name, width) for name in names]
+        heights = np.array([max(least, 0.1 + 0.19 * (name.count("\n") + 1)) for name in self._names])
+        self.height = float(heights.sum())
+        self.middles = (heights.cumsum() - heights / 2).tolist()
+
+    def prepare(self, axes: Axes) -> None:
+        """Write the names beside their rows."""
+        axes.set_yticks(self.middles, self._names)
+        axes.set_ylim(self.height, 0)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(False, axis="y")
 
 
-def _right_text(axes: Axes, texts: Sequence[str]) -> None:
-    """A text beside each row."""
-    for row, text in enumerate(texts):
-        axes.text(1.03, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)
+def _right_text(axes: Axes, y: float, text: str) -> None:
+    """A text beside a row."""
+    axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)
 
 
 def _handle(style: Look) -> Line2D:
@@ -385,10 +405,8 @@ def _wrapped(name: str, width: int) -> str:
     return textwrap.fill(name, width)
 
 
-def _height(names: Sequence[str], row: float) -> float:
-    """Inches for one row for each name; as all rows are as high, the longest name decides."""
-    lines = max(len(textwrap.wrap(name, 18)) for name in names)
-    return len(names) * max(row, 0.12 + 0.2 * lines)
+def _whole_numbers() -> MaxNLocator:
+    return MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
 
 
 def _epochs(count: int) -> str:
