@@ -1,30 +1,34 @@
-"""Makes the pictures of the README from what the project's own commands leave behind.
+"""Makes the pictures and the kept studies of README and docs with the project's own commands.
 
-    python docs/make_pictures.py
+    python docs/make_pictures.py            # everything: ten minutes on two cores
+    python docs/make_pictures.py pictures   # only the pictures, from the records that docs/studies holds
+    python docs/make_pictures.py tensorboard
 
-Run it where Fashion-MNIST is at hand (see `fashionreg data fetch`). It trains the two networks of the batch norm study
-with ten seeds each, keeps their records in `docs/records`, and writes `docs/images`. The picture of TensorBoard needs
-Chromium, and is left as it is where there is none.
+Run it from the checkout, where Fashion-MNIST is at hand (see `fashionreg data fetch`). The pictures of TensorBoard need
+Chromium, and are left as they are where there is none.
 """
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
+from browser import ALL_TEXT, CHROMIUM, Browser
 
 from fashionreg.cli import main
 from fashionreg.data.location import data_root
-from fashionreg.figures import learning_curves
 
 DOCS = Path(__file__).parent.absolute()
-CONFIGS = DOCS.parent / "configs"
+STUDIES = ("batch_norm", "lecture7")
+
+#: What is kept of a run: the record, not the events and checkpoints.
+KEPT = ("record.csv", "record.json", "drift.csv")
 
 
 def fashionreg(*words: str) -> None:
@@ -34,47 +38,113 @@ def fashionreg(*words: str) -> None:
         raise SystemExit(1)
 
 
-def train(name: str) -> Path:
-    """Fit a configuration with ten seeds and return its folder; its record goes to `docs/records`."""
-    fashionreg("fit", "--config", str(CONFIGS / f"{name}.yaml"), "--seeds", "10")
-    record = DOCS / "records" / name
-    record.mkdir(parents=True, exist_ok=True)
-    for file in ("record.csv", "record.json"):
-        shutil.copy(f"logs/{name}/version_0/{file}", record)
-    return Path("logs", name, "version_0")
+def keep(study: Path, place: Path) -> None:
+    """Copy a finished study's plan and records to `place`, in place of what is there."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    shutil.copy(study / "study.json", place)
+    for file in (file for name in KEPT for file in study.glob(f"*/version_*/{name}")):
+        target = place / file.relative_to(study)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
 
 
-def photograph_tensorboard(logs: str, image: Path) -> None:
-    """Start TensorBoard on `logs`, open its scalars in headless Chromium, and write what is seen there."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        print(f"no Chromium here: {image} stays as it is")
-        return
+@contextlib.contextmanager
+def tensorboard(logs: Path) -> Iterator[str]:
+    """A TensorBoard server on `logs`; gives its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    serve = [sys.executable, "-m", "tensorboard.main", "--logdir", logs, "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(serve, stderr=subprocess.DEVNULL) as server, tempfile.TemporaryDirectory() as profile:
-        time.sleep(10)
-        view = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-        view += ["--disable-background-networking", "--window-size=1280,640", "--virtual-time-budget=30000"]
-        view += [f"--user-data-dir={profile}", f"--screenshot={image}"]
-        address = f"http://127.0.0.1:{port}/?darkMode=false#scalars&_smoothingWeight=0"
-        subprocess.run([*view, address], check=True, stderr=subprocess.DEVNULL)
-        server.terminate()
+    serve = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logs), "--host", "127.0.0.1"]
+    with subprocess.Popen([*serve, "--port", str(port)], stderr=subprocess.DEVNULL) as server:
+        try:
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            server.terminate()
+
+
+def open_when_there(browser: Browser, address: str) -> None:
+    """Open a page of a server that may still be starting."""
+    for _ in range(60):
+        with contextlib.suppress(RuntimeError):
+            browser.open(address)
+            if browser.ask("location.protocol") == "http:":
+                return
+        browser.wait_for("false", seconds=1)
+    raise RuntimeError(f"{address}: nobody answers")
+
+
+def shows(browser: Browser, *texts: str) -> bool:
+    """Whether the page comes to show all of these texts."""
+    wanted = " && ".join(f"text.includes({text!r})" for text in texts)
+    return bool(browser.wait_for(f"(text => {wanted})({ALL_TEXT})", seconds=40))
+
+
+#: For each picture the part of TensorBoard that it shows, and texts that are there when it is drawn.
+VIEWS = {
+    "tensorboard": ("?darkMode=false#timeseries&tagFilter=%5Etest%2Facc%24", ("test/acc", "bn/version_0")),
+    "tensorboard_images": ("?darkMode=false#images", ("confusion_matrix", "worst_mistakes")),
+    "tensorboard_hparams": ("?darkMode=false#hparams", ("optimizer/weight_decay", "bn/version_0")),
+}
+
+
+def photograph_tensorboard(logs: Path, folder: Path) -> None:
+    """Write one picture of each view on a finished study into `folder`."""
+    if CHROMIUM is None:
+        print("no Chromium here: the pictures of TensorBoard stay as they are")
+        return
+    with tensorboard(logs) as address:
+        for name, (view, texts) in VIEWS.items():
+            with Browser(1280, 720) as browser:
+                open_when_there(browser, address + view)
+                if not shows(browser, *texts):
+                    raise SystemExit(f"{view} does not show {texts}")
+                browser.wait_for("false", seconds=3)  # charts are still moving
+                browser.photograph(folder / f"{name}.png")
+
+
+def quoted(page: Path) -> str:
+    """A page with what it quotes brought up to date: between `<!-- from FILE[: SECTION] -->` and `<!-- end -->`."""
+
+    def quote(match: re.Match[str]) -> str:
+        source = page.parent / match["file"]
+        text = source.read_text(encoding="utf-8").strip()
+        if match["section"]:
+            text = re.search(rf"^## {match['section']}$(.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE)[
+                1
+            ].strip()
+        return f"{match['begin']}\n{text}\n{match['end']}"
+
+    pattern = r"(?P<begin><!-- from (?P<file>\S+?)(: (?P<section>.+?))? -->)\n.*?(?P<end><!-- end -->)"
+    return re.sub(pattern, quote, page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def make(what: str) -> None:
+    """Make everything, or only what is named."""
+    images = DOCS / "images"
+    images.mkdir(exist_ok=True)
+    if what in ("everything", "pictures"):
+        fashionreg("data", "show", "--out", str(images / "garments.png"), "--force")
+        fashionreg("data", "show", "--synthetic", "--out", str(images / "synthetic.png"), "--force")
+    if what in ("everything", "tensorboard"):
+        # a folder of its own, so that neither numbers nor pictures depend on what `logs` holds already
+        os.environ["FASHIONREG_DATA"] = str(data_root().absolute())
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            shutil.copytree(DOCS.parent / "configs", "configs")
+            studies = STUDIES if what == "everything" else STUDIES[:1]
+            if "lecture7" in studies:
+                fashionreg("data", "subset", "--size", "6000", "--seed", "0", "--out", "data/fmnist_small.csv")
+            for name in studies:
+                fashionreg("study", f"configs/studies/{name}.yaml", "--seeds", "10")
+                if what == "everything":
+                    keep(Path("logs/studies", name), DOCS / "studies" / name)
+            photograph_tensorboard(Path("logs/studies/batch_norm"), images)
+    if what != "tensorboard":
+        for name in STUDIES:
+            fashionreg("report", str(DOCS / "studies" / name))
+        readme = DOCS.parent / "README.md"
+        readme.write_text(quoted(readme), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    images = DOCS / "images"
-    images.mkdir(exist_ok=True)
-    fashionreg("data", "show", "--out", str(images / "garments.png"), "--force")
-    fashionreg("data", "show", "--synthetic", "--out", str(images / "synthetic.png"), "--force")
-    # a folder of its own, so that neither numbers nor pictures depend on what `logs` holds already
-    os.environ["FASHIONREG_DATA"] = str(data_root().absolute())
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        runs = {name: train(name) for name in ("baseline", "bn")}
-        fashionreg("test", "--ckpt_path", str(runs["bn"] / "checkpoints" / "last.ckpt"))
-        shutil.copy("logs/bn/test_0/confusion_matrix.png", images)
-        photograph_tensorboard("logs", images / "tensorboard.png")
-    tables = {name: pd.read_csv(DOCS / "records" / name / "record.csv") for name in ("baseline", "bn")}
-    learning_curves(tables).savefig(images / "batch_norm.png", dpi=130)
+    make(sys.argv[1] if len(sys.argv) > 1 else "everything")

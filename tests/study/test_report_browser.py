@@ -1,14 +1,27 @@
 """The report as a browser shows it."""
 
 import pytest
+from browser import CHROMIUM, Browser
 
-from browser import look, needs_chromium
 from fashionreg.study.report import write_combined_report, write_report
 from studies import write_study
 
-pytestmark = [pytest.mark.browser, needs_chromium]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, and there is none"),
+]
 
 LONG = "a variant whose name is far too long for any table, with batch norm + dropout=0.3 + weight_decay=0.0001"
+
+FOUND = """({
+  width: window.innerWidth,
+  page_width: document.documentElement.scrollWidth,
+  pictures: [...document.images].map(image => image.naturalWidth),
+  dark: matchMedia("(prefers-color-scheme: dark)").matches,
+  background: getComputedStyle(document.body).backgroundColor,
+  requests: performance.getEntriesByType("resource").map(entry => entry.name),
+  text: document.body.innerText,
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -22,29 +35,36 @@ def reports(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["few", "many", "both"])
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True])
-def test_nothing_overflows_is_missing_or_fails(reports, name, width, dark):
-    found = look(reports / name, "report.html", width=width, dark=dark)
-    assert found["width"] == width
-    assert found["page_width"] <= width
-    assert len(found["pictures"]) >= 5
-    assert all(pixels > 0 for pixels in found["pictures"])
-    assert found["errors"] == []
-    assert found["dark"] == dark
-    assert (found["background"] == "rgb(255, 255, 255)") != dark
-    assert all(address.startswith("data:") for address in found["requests"])
-    assert "Verdict" in found["text"]
-    assert "nan" not in found["text"].split()
+def test_nothing_overflows_is_missing_or_fails(reports, width, dark):
+    with Browser(width, dark=dark) as browser:
+        for name in ("few", "many", "both"):
+            browser.open((reports / name / "report.html").as_uri())
+            found = browser.ask(FOUND)
+            assert found["width"] == width
+            assert found["page_width"] <= width
+            assert len(found["pictures"]) >= 5
+            assert all(pixels > 0 for pixels in found["pictures"])
+            assert found["dark"] == dark
+            assert (found["background"] == "rgb(255, 255, 255)") != dark
+            assert all(address.startswith("data:") for address in found["requests"])
+            assert "Verdict" in found["text"]
+            assert "nan" not in found["text"].split()
+        assert browser.errors == []
 
 
 def test_a_page_that_is_broken_is_seen_to_be(tmp_path):
-    (tmp_path / "page.html").write_text(
+    page = tmp_path / "page.html"
+    page.write_text(
         '<!DOCTYPE html><div style="width: 900px">wide</div><img src="missing.png"><script>console.error("oh")</script>'
+        "<script>throw Error('ah')</script>"
     )
-    found = look(tmp_path, "page.html", width=390, dark=False)
-    assert found["page_width"] >= 900
-    assert found["pictures"] == [0]
-    assert any("oh" in error for error in found["errors"])
-    assert any("missing.png" in address for address in found["requests"])
+    with Browser(390) as browser:
+        browser.open(page.as_uri())
+        found = browser.ask(FOUND)
+        assert found["page_width"] >= 900
+        assert found["pictures"] == [0]
+        assert any("oh" in error for error in browser.errors)
+        assert any("Uncaught" in error for error in browser.errors)
+        assert any("missing.png" in error for error in browser.errors)

@@ -16,7 +16,6 @@ from fashionreg.models.classifier import Classifier
 from fashionreg.runs import CONFIG_KEY
 from fashionreg.study.records import History, surroundings, write_record
 
-
 #: Group of TensorBoard's tags for the curves of single seeds.
 EVERY_SEED = "test_acc_by_seed"
 
