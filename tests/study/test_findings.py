@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,19 @@ def test_comparisons_are_paired_by_seed(findings):
         p_values.append(comparison.t_p)
     assert found.comparisons["bn"].t_p_holm == pytest.approx(min(2 * min(p_values), max(p_values), 1), rel=1e-6)
     assert "plain" not in found.comparisons
+
+
+def test_variants_of_different_length_are_compared_at_the_end_of_each_and_it_is_said(tmp_path):
+    folder = write_study(tmp_path / "study", epochs=4)
+    longer = write_study(tmp_path / "longer", epochs=6)
+    shutil.rmtree(folder / "bn")
+    shutil.copytree(longer / "bn", folder / "bn")
+    found = find(read_study(folder))
+    table = (
+        found.results.table.query("split == 'test' and metric == 'acc'").set_index(["variant", "epoch", "seed"]).value
+    )
+    assert found.comparisons["bn"].difference.mean == pytest.approx((table["bn", 6] - table["plain", 4]).mean())
+    assert any("plain 4, bn 6, dropout 4 epochs" in note for note in found.notes)
 
 
 def test_seeds_that_a_variant_lacks_are_paired_for_none(findings):

@@ -60,7 +60,7 @@ class Findings:
 
     Attributes:
         results: The numbers that everything here follows from.
-        epochs: Number of epochs of a run.
+        epochs: Number of epochs of the longest run.
         variants: The variants that have results, in the plan's order.
         comparisons: The primary metric of each other variant against the reference, paired by the seeds of both.
         gap_comparisons: The same for the generalization gap.
@@ -112,12 +112,12 @@ def find(results: StudyResults) -> Findings:
     reaching_epochs: dict[str, list[Reaching]] = {}
     reaching_seconds: dict[str, list[Reaching]] = {}
     if plan.reference in present:
-        comparisons = _against_reference({name: curve[epochs] for name, curve in curves.items()}, plan, higher)
+        comparisons = _against_reference({name: curve.iloc[:, -1] for name, curve in curves.items()}, plan, higher)
         if all(gap is not None for gap in gaps.values()):
             gap_comparisons = _against_reference(
                 {name: gap for name, gap in gaps.items() if gap is not None}, plan, False
             )
-        targets = [*plan.targets, float(curves[plan.reference][epochs].mean())]
+        targets = [*plan.targets, float(curves[plan.reference].iloc[:, -1].mean())]
         for name, curve in curves.items():
             seconds = results.seconds[results.seconds.variant == name].pivot(
                 index="seed", columns="epoch", values="seconds"
@@ -137,7 +137,7 @@ def find(results: StudyResults) -> Findings:
         gap_comparisons,
         reaching_epochs,
         reaching_seconds,
-        _effects(plan, curves, epochs),
+        _effects(plan, curves),
         train_evaluated,
         [],
         [],
@@ -200,9 +200,9 @@ def _against_reference(
     return compare(arrays, reference, higher_is_better=higher_is_better)
 
 
-def _effects(plan: StudyPlan, curves: dict[str, pd.DataFrame], epochs: int) -> list[Effect]:
+def _effects(plan: StudyPlan, curves: dict[str, pd.DataFrame]) -> list[Effect]:
     """The effects of a full factorial with two levels of at least two factors; otherwise nothing."""
-    if not all(np.isfinite(curve[epochs]).all() for curve in curves.values()):
+    if not all(np.isfinite(curve.iloc[:, -1]).all() for curve in curves.values()):
         return []
     factors = list(plan.variants[0].levels)
     levels = {factor: list(dict.fromkeys(str(v.levels.get(factor)) for v in plan.variants)) for factor in factors}
@@ -211,7 +211,8 @@ def _effects(plan: StudyPlan, curves: dict[str, pd.DataFrame], epochs: int) -> l
     shared = sorted(set.intersection(*(set(curve.index) for curve in curves.values())))
     cells = {
         tuple(levels[factor].index(str(variant.levels[factor])) for factor in factors): curves[variant.name]
-        .loc[shared, epochs]
+        .iloc[:, -1]
+        .loc[shared]
         .to_numpy()
         for variant in plan.variants
     }
@@ -379,6 +380,10 @@ def _notes(found: Findings) -> list[str]:
     sources = {run["data"]["source"] for run in found.results.runs}
     if any("synthetic" in source for source in sources):
         notes.append("Trained on synthetic garments: nothing here is about Fashion-MNIST.")
+    lengths = table.groupby("variant", sort=False).epoch.max()
+    if lengths.nunique() > 1:
+        said = ", ".join(f"{name} {epochs}" for name, epochs in lengths.items())
+        notes.append(f"The variants were not all trained equally long; the last epoch of each counts: {said} epochs.")
     fingerprints = {str(sorted(run["data"]["fingerprints"].items())) for run in found.results.runs}
     if len(fingerprints) > 1:
         notes.append("The variants were not all trained and tested on the same images.")

@@ -281,7 +281,7 @@ def effects(found: Findings) -> Figure:
     """Main effects and interactions of a factorial study, with t intervals."""
     looks_of = {True: Look("#000000", "-", "o"), False: Look("#000000", "-", "s")}
     measured = [
-        _Measured(" × ".join(effect.factors), looks_of[len(effect.factors) == 1], effect.estimate, effect.p_holm)
+        _Measured(" x ".join(effect.factors), looks_of[len(effect.factors) == 1], effect.estimate, effect.p_holm)
         for effect in found.effects
     ]
     return _forest(measured, found.plan.metric, f"effect on {found.plan.split} {METRIC_NAMES[found.plan.metric]}")
