@@ -21,16 +21,26 @@ def image_grid(data: LabelledImages, rows: int = 4, columns: int = 4) -> Figure:
     return _grid(data, [CLASS_NAMES[label] for label in data.labels[: rows * columns].tolist()], rows, columns, 10)
 
 
-def _grid(data: LabelledImages, captions: Sequence[str], rows: int, columns: int, fontsize: float) -> Figure:
+def _grid(
+    data: LabelledImages, captions: Sequence[str], rows: int, columns: int, fontsize: float, title: str = ""
+) -> Figure:
     """One cell for each caption, in reading order, with the image of the same number below it."""
-    lines = max((caption.count("\n") for caption in captions), default=0)
-    figure = Figure(figsize=(1.5 * columns, (1.7 + 0.2 * lines) * rows), layout="constrained")
-    for position, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+    # in inches; a layout engine would draw everything twice to find the places that are known here
+    size, gap, top = 1.42, 0.08, 0.3 if title else 0.0
+    line = 1.25 * fontsize / 72
+    row = size + gap + 0.06 + line * (1 + max((caption.count("\n") for caption in captions), default=0))
+    width, height = columns * (size + gap), top + rows * row
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(title, fontsize=10, y=1 - 0.06 / height, va="top")
+    for position in range(rows * columns):
+        down, across = divmod(position, columns)
+        left, bottom = gap / 2 + across * (size + gap), height - top - (down + 1) * row + gap / 2
+        axes = figure.add_axes((left / width, bottom / height, size / width, size / height))
         axes.set_axis_off()
         if position < len(captions):
             # fixed limits: otherwise every image is stretched to its own darkest and brightest pixel
             axes.imshow(data.images[position].numpy(), cmap="gray", vmin=0, vmax=255)
-            axes.set_title(captions[position], fontsize=fontsize)
+            axes.set_title(captions[position], fontsize=fontsize, pad=4, y=1)
     return figure
 
 
@@ -51,13 +61,11 @@ def worst_mistakes(
         columns: Columns of the grid.
     """
     captions = [
-        f"{CLASS_NAMES[true]}\nnot {CLASS_NAMES[wrong]} ({_percent(share)})"
+        f"{CLASS_NAMES[true]}\n\N{RIGHTWARDS ARROW} {CLASS_NAMES[wrong]} ({_percent(share)})"
         for true, wrong, share in zip(data.labels.tolist(), predicted.tolist(), probability.tolist(), strict=True)
     ][: rows * columns]
-    figure = _grid(data, captions, rows, columns, 9)
-    title = "Most certain mistakes: what it is, what was predicted (with what probability)"
-    figure.suptitle(title if captions else "No mistakes", fontsize=10)
-    return figure
+    title = "Most certain mistakes: true class \N{RIGHTWARDS ARROW} predicted class (probability)"
+    return _grid(data, captions, rows, columns, 9, title if captions else "No mistakes")
 
 
 def _percent(share: float) -> str:
@@ -172,12 +180,13 @@ def reliability_diagram(
     figure = Figure(figsize=(5.5, 6.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     bars = {"align": "edge", "width": 100 / len(counts), "edgecolor": "white", "linewidth": 1}
-    above.bar(edges[:-1][filled], right, color=COLOURS[5], label="accuracy in the bin", **bars)
+    above.bar(edges[:-1][filled], right, color=COLOURS[5], label="accuracy", **bars)
     above.plot([0, 100], [0, 100], color=COLOURS[6], linestyle="--", linewidth=1, label="perfectly calibrated")
-    above.vlines(sure, np.minimum(sure, right), np.maximum(sure, right), color=COLOURS[1], linewidth=2, label="gap")
-    above.plot(sure, right, "o", color=COLOURS[0], markersize=4, label="accuracy at the bin's mean confidence")
+    above.vlines(sure, np.minimum(sure, right), np.maximum(sure, right), color=COLOURS[1], linewidth=2, label="error")
+    above.plot(sure, right, "o", color=COLOURS[0], markersize=4, label="at mean confidence")
     above.set(xlim=(0, 100), ylim=(0, 100), ylabel="accuracy (%)", title=f"Expected calibration error: {error:.2f}%")
-    above.legend(frameon=False, fontsize=9, loc="upper left")
+    # outside: an underconfident network fills the upper left corner, an overconfident one the lower right
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=4, columnspacing=1.2)
     below.bar(edges[:-1], 100 * counts / counts.sum(), color=COLOURS[0], **bars)
     below.set(xlabel="confidence (%)", ylabel=f"% of {counts.sum():,}\nanswers")
     for axes in (above, below):

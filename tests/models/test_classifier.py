@@ -31,3 +31,12 @@ def test_a_network_that_is_sure_and_right_is_calibrated():
     totals = Totals(2, torch.device("cpu"), calibrated=True)
     totals.add(torch.zeros(2), logits, torch.arange(10))
     assert totals.means()["ece"].tolist() == [0, 0]
+
+
+def test_a_network_that_has_diverged_has_metrics_that_are_no_numbers_and_harms_no_other():
+    logits = torch.stack([torch.full((10, 10), torch.nan), 100 * torch.eye(10)])
+    totals = Totals(2, torch.device("cpu"), calibrated=True)
+    totals.add(torch.tensor([torch.nan, 0.0]), logits, torch.arange(10))
+    means = totals.means()
+    assert means["loss"].isnan().tolist() == means["ece"].isnan().tolist() == [True, False]
+    assert means["acc"][1] == 1

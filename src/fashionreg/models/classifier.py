@@ -48,7 +48,8 @@ class Totals:
         self._count += batch
         if self._excess is not None:
             confidence = logits.softmax(dim=-1).amax(dim=-1).to(self._excess.dtype)
-            bins = (confidence * CALIBRATION_BINS).long().clamp_(max=CALIBRATION_BINS - 1)
+            # an output that is no number has no bin; its error is no number either, wherever it is counted
+            bins = (confidence * CALIBRATION_BINS).long().clamp_(0, CALIBRATION_BINS - 1)
             self._excess.scatter_add_(1, bins, confidence - correct.to(confidence.dtype))
 
     def means(self) -> dict[str, Tensor]:

@@ -117,7 +117,7 @@ def find(results: StudyResults) -> Findings:
             gap_comparisons = _against_reference(
                 {name: gap for name, gap in gaps.items() if gap is not None}, plan, False
             )
-        targets = [*plan.targets, float(curves[plan.reference].iloc[:, -1].mean())]
+        targets = [*plan.targets, estimate(curves[plan.reference].iloc[:, -1].to_numpy()).mean]
         for name, curve in curves.items():
             seconds = results.seconds[results.seconds.variant == name].pivot(
                 index="seed", columns="epoch", values="seconds"
