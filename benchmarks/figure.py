@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from benchmarks.measure import Row
-from fashionreg.figures import COLOURS, LINES
+from fashionreg.palette import COLOURS, LINES
 
 
 def scaling(rows: Sequence[Row]) -> Figure:

@@ -219,7 +219,7 @@ class Dimmed(SyntheticDataModule):
         {"data": Noisy},
         {"data": Dimmed},
     ],
-    ids=lambda options: str(next(iter(options.items()))),
+    ids=["callback", "precision", "accumulation", "profiler", "module", "after transfer", "transfer"],
 )
 def test_where_something_stands_between_the_steps_are_lightnings(tmp_path, options, capsys):
     kind = options.get("model", RegularizedMLP)

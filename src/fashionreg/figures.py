@@ -1,19 +1,14 @@
 """Figures: pure functions from data to a matplotlib `Figure`, without pyplot and its global state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fashionreg.data.images import CLASS_NAMES, LabelledImages
-
-#: Okabe and Ito's palette: told apart by readers of every colour vision, and in grey by the line styles beside it.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", "-.", ":")
+from fashionreg.palette import COLOURS
 
 
 def image_grid(data: LabelledImages, rows: int = 4, columns: int = 4) -> Figure:
@@ -95,34 +90,6 @@ def confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str]) -> F
     axes.set_yticks(ticks, class_names)
     axes.set(xlabel="predicted", ylabel="true", title="Percent of the images of each true class")
     figure.colorbar(image, ax=axes, label="percent", ticks=[0, 1, 5, 10, 25, 50, 75, 100], shrink=0.8)
-    return figure
-
-
-def learning_curves(records: Mapping[str, pd.DataFrame], split: str = "test") -> Figure:
-    """Accuracy by epoch: for each run the mean over seeds, a band of one standard deviation, and every single seed.
-
-    Args:
-        records: For each run, by name, its `record.csv`.
-        split: The split to show.
-    """
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
-    for number, (name, table) in enumerate(records.items()):
-        accuracy = 100 * table.query("metric == 'acc' and split == @split").pivot(
-            index="epoch", columns="seed", values="value"
-        )
-        colour, line = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
-        mean, spread = accuracy.mean(axis=1), accuracy.std(axis=1).fillna(0)
-        axes.plot(accuracy, color=colour, linewidth=0.6, alpha=0.35)
-        axes.fill_between(accuracy.index, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
-        seeds = f"{accuracy.shape[1]} seeds" if accuracy.shape[1] > 1 else "1 seed"
-        label = f"{name}: {mean.iloc[-1]:.1f}% after {accuracy.index[-1]} epochs ({seeds})"
-        axes.plot(mean, color=colour, linestyle=line, linewidth=2.2, marker="o", markersize=4, label=label)
-    axes.set(xlabel="epoch", ylabel=f"{split} accuracy (%)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
     return figure
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from fashionreg.study.findings import find, in_p, in_units, seeds_in_words
+from fashionreg.study.findings import find
 from fashionreg.study.results import read_study
+from fashionreg.study.verdict import in_p, in_units, seeds_in_words
 from studies import write_study
 
 

@@ -21,13 +21,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy import stats
 
-from fashionreg.study.findings import METRIC_NAMES, Findings, VariantFindings, in_p, in_units
+from fashionreg.palette import COLOURS, LINES, MARKERS
+from fashionreg.study.findings import Findings, VariantFindings
 from fashionreg.study.statistics import LEVEL, Estimate, Reaching
-
-#: Okabe and Ito's palette: told apart by readers of every colour vision, and in grey by lines and markers beside it.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+from fashionreg.study.verdict import METRIC_NAMES, in_p, in_units
 
 #: With more points than this, lines of single seeds are drawn as pixels, or an SVG file would be megabytes.
 MANY_POINTS = 20_000

@@ -3,37 +3,22 @@
 Everything follows from the records: the same records give the same bytes. Neither torch nor Lightning is needed.
 """
 
-import json
 import math
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fashionreg.configs import flat
 from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.study import plots
-from fashionreg.study.findings import (
-    METRIC_NAMES,
-    Findings,
-    VariantFindings,
-    find,
-    in_p,
-    in_units,
-    seeds_in_words,
-)
-from fashionreg.study.page import Block, Code, Items, Picture, Section, Table, Text, Warnings, to_html, to_markdown
+from fashionreg.study.findings import Findings, VariantFindings, find
+from fashionreg.study.methods import methods
+from fashionreg.study.page import Block, Items, Picture, Section, Table, Text, Warnings, to_html, to_markdown
 from fashionreg.study.results import read_study
 from fashionreg.study.statistics import Estimate, Reaching
-
-NOTHING = "\N{EN DASH}"
-
-#: Options that say where a run was, not what it computed; the methods do not list them as differences.
-PLACES = ("name", "trainer.default_root_dir", "seeds", "threads")
+from fashionreg.study.verdict import METRIC_NAMES, NOTHING, in_p, in_units
 
 
 def write_report(folder: Path) -> Findings:
@@ -134,7 +119,7 @@ def _page(found: Findings, pictures: _Pictures) -> list[Block]:
         *_overfitting(found, pictures),
         *_effects(found, pictures),
         *_drift(found, pictures),
-        Section("Methods", _methods(found)),
+        Section("Methods", methods(found)),
     ]
 
 
@@ -328,71 +313,6 @@ def _drift(found: Findings, pictures: _Pictures) -> list[Block]:
         "unit has moved since the first step, in its standard deviations of then; means over units and seeds.",
     )
     return [Section("The moving target", [figure])]
-
-
-# -- how it was come by ------------------------------------------------------------------------------------------
-
-
-def _methods(found: Findings) -> list[Block]:
-    plan, comparisons = found.plan, len(found.comparisons)
-    facts = [
-        f"{len(plan.variants)} variants, {seeds_in_words(plan.seeds)} each, {found.epochs} epochs. A seed fixes "
-        "initial weights, data order and dropout masks; variants are compared seed by seed.",
-        "Interval of a mean: Student's t. Interval of a difference: BCa bootstrap, 9,999 resamples (with ten seeds it "
-        "covers 90 to 93% rather than 95%, so the tests decide).",
-        f"Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
-        f"{comparisons} comparison{'s' * (comparisons != 1)}. The smallest effect is that of 80% power.",
-        "Generalization gap: train accuracy minus test accuracy after the last epoch. Calibration error: expected "
-        "calibration error in 15 bins (Naeini et al. 2015). Epochs to a target are interpolated between epochs.",
-        *found.notes,
-    ]
-    blocks: list[Block] = [Items(facts), *_data(found), _configurations(found), *_circumstances(found)]
-    seeds = str(len(plan.seeds)) if plan.seeds == list(range(len(plan.seeds))) else json.dumps(plan.seeds)
-    return [*blocks, Section("Again", [Code(shlex.join(["fashionreg", "study", plan.source, "--seeds", seeds]))])]
-
-
-def _data(found: Findings) -> list[Block]:
-    known = {json.dumps(run["data"], sort_keys=True): run["data"] for run in found.results.runs}
-    rows = [
-        [data["source"], split, f"{size:,}", data["fingerprints"][split][:16]]
-        for data in known.values()
-        for split, size in data["sizes"].items()
-    ]
-    return [Section("Data", [Table("Images", ["source", "split", "images", "fingerprint"], rows)])]
-
-
-def _configurations(found: Findings) -> Block:
-    """What differs between variants; what is the same is in each run's config.yaml."""
-    configs = {variant.name: flat(variant.config) for variant in found.plan.variants}
-    names = list(dict.fromkeys(name for config in configs.values() for name in config if name not in PLACES))
-    differing = [name for name in names if len({json.dumps(config.get(name)) for config in configs.values()}) > 1]
-    rows = [[name, *(_value(config.get(name)) for config in configs.values())] for name in differing]
-    if not rows:
-        return Section("Configurations", [Text("There is one configuration; it is in config.yaml of its run.")])
-    caption = "Options that differ; the whole configuration of a run is in its config.yaml"
-    return Section("Configurations", [Table(caption, ["option", *configs], rows)])
-
-
-def _value(value: Any) -> str:
-    return NOTHING if value is None else value.rpartition(".")[2] if isinstance(value, str) else json.dumps(value)
-
-
-def _circumstances(found: Findings) -> list[Block]:
-    runs = found.results.runs
-
-    def all_of(pick: Callable[[dict[str, Any]], Any]) -> str:
-        return "; ".join(dict.fromkeys(str(pick(run)) for run in runs))
-
-    seconds = sum(sum(run["epoch_seconds"]) for run in runs)
-    rows = [
-        ["versions", all_of(lambda run: ", ".join(f"{name} {number}" for name, number in run["versions"].items()))],
-        ["git commit", all_of(lambda run: run.get("git_commit") or "unknown")],
-        ["machine", all_of(lambda run: " ".join(str(part) for part in run["machine"].values()))],
-        ["device", all_of(lambda run: run["device"])],
-        ["CPU threads", all_of(lambda run: run.get("threads", "unknown"))],
-        ["wall time of all epochs", f"{seconds:.0f} s"],
-    ]
-    return [Section("Where", [Table("Circumstances", ["what", "value"], rows)])]
 
 
 # -- numbers as text ---------------------------------------------------------------------------------------------
