@@ -47,7 +47,7 @@ class Browser:
         self._loaded = False
         self._session: dict[str, str] = {}
         self._unread = b""
-        self._profile = tempfile.TemporaryDirectory()
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         theirs_in, self._write = os.pipe()
         self._read, theirs_out = os.pipe()
         # Chromium reads commands from descriptor 3 and writes answers to 4

@@ -82,7 +82,7 @@ def shows(browser: Browser, *texts: str) -> bool:
 
 #: For each picture the part of TensorBoard that it shows, and texts that are there when it is drawn.
 VIEWS = {
-    "tensorboard": ("?darkMode=false#timeseries&tagFilter=%5Etest%2Facc%24", ("test/acc", "bn/version_0")),
+    "tensorboard": ("?darkMode=false&smoothing=0&tagFilter=%5Etest%2Facc%24#timeseries", ("test/acc", "bn/version_0")),
     "tensorboard_images": ("?darkMode=false#images", ("confusion_matrix", "worst_mistakes")),
     "tensorboard_hparams": ("?darkMode=false#hparams", ("optimizer/weight_decay", "bn/version_0")),
 }
@@ -99,7 +99,7 @@ def photograph_tensorboard(logs: Path, folder: Path) -> None:
                 open_when_there(browser, address + view)
                 if not shows(browser, *texts):
                     raise SystemExit(f"{view} does not show {texts}")
-                browser.wait_for("false", seconds=3)  # charts are still moving
+                browser.wait_for("false", seconds=6)  # charts are still being drawn
                 browser.photograph(folder / f"{name}.png")
 
 

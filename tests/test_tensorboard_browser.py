@@ -30,6 +30,7 @@ def test_curves_images_and_hyperparameters_of_both_variants_are_there(study, tmp
                 assert shows(browser, *texts, "baseline/version_0", "bn/version_0"), view
         with Browser(1280, 720) as browser:
             open_when_there(browser, f"{address}?darkMode=false#custom_scalars")
-            assert shows(browser, "all splits", "every seed")
+            # two curves of each of two runs in one chart
+            assert shows(browser, "all splits", "every seed", "Matches (4)")
     photograph_tensorboard(study, tmp_path)
     assert all((tmp_path / f"{name}.png").stat().st_size > 20_000 for name in VIEWS)
