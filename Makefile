@@ -34,8 +34,9 @@ install: $(VENV)/.installed
 demo: install
 	$(BIN)/fashionreg fit --config configs/bn.yaml --synthetic_if_missing true
 
+# two processes of one thread each: four minutes on two cores, where one after the other takes six
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

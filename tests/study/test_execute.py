@@ -126,6 +126,28 @@ def test_a_folder_belongs_to_one_study_and_one_process(study, run, refusal):
     assert "another process runs this study" in line
 
 
+def test_a_grid_of_lists_is_trained_once_and_reported(run):
+    text = SMOKE.read_text().replace("reference: plain", "reference: hidden_sizes=[8]")
+    Path("grid.yaml").write_text(text[: text.index("variants:")] + "grid: {hidden_sizes: [[8], [9, 8]]}")
+    words = ["study", "grid.yaml", "--out", OUT, "--seeds", 2, "--trainer.max_epochs", 1]
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    assert "hidden_sizes=[9, 8] and hidden_sizes=[8]: 2 seeds are too few for a test" in out
+    assert run(*words)[1].count("has all 2 seeds already") == 2
+    assert "fashionreg study grid.yaml --seeds 2 --trainer.max_epochs 1" in (OUT / "report.md").read_text()
+
+
+def test_what_is_not_the_studys_own_stays(study, run):
+    for name in ("bn", "other"):
+        assert run("fit", "--config", "tiny.yaml", "--name", name, "--trainer.default_root_dir", OUT)[0] == 0
+    record = OUT / "bn" / "version_0" / "record.json"
+    record.write_text(record.read_text().replace("finished", "interrupted"))
+    before = files(OUT)
+    assert study("--seeds", 1)[0] == 0
+    assert before.items() <= files(OUT).items()
+    assert (OUT / "bn" / "version_1" / "record.json").is_file()
+
+
 def test_dry_run_trains_nothing(study):
     code, out, _ = study("--dry_run")
     assert code == 0

@@ -11,6 +11,7 @@ from scipy import stats
 
 from fashionreg.study.findings import find
 from fashionreg.study.results import read_study
+from fashionreg.study.statistics import holm
 from fashionreg.study.verdict import in_p, in_units, seeds_in_words
 from studies import write_study
 
@@ -78,9 +79,15 @@ def test_variants_of_different_length_are_compared_at_the_end_of_each_and_it_is_
     assert any("plain 4, bn 6, dropout 4 epochs" in note for note in found.notes)
 
 
-def test_seeds_that_a_variant_lacks_are_paired_for_none(findings):
+def test_a_variant_is_compared_on_the_seeds_that_it_shares_with_the_reference(findings):
     found = findings(absent={"bn": [3, 4]})
-    assert {comparison.n for comparison in found.comparisons.values()} == {8}
+    assert {name: comparison.n for name, comparison in found.comparisons.items()} == {"bn": 8, "dropout": 10}
+    present = [seed for seed in range(10) if seed not in (3, 4)]
+    difference = final(found, "bn") - final(found, "plain")[present]
+    p_values = [stats.ttest_1samp(difference, 0).pvalue]
+    p_values.append(stats.ttest_rel(final(found, "dropout"), final(found, "plain")).pvalue)
+    assert found.comparisons["bn"].t_p == pytest.approx(p_values[0])
+    assert [comparison.t_p_holm for comparison in found.comparisons.values()] == pytest.approx(holm(p_values))
     assert any("bn has no results for 2 of 10 seeds" in note for note in found.notes)
 
 
@@ -109,7 +116,7 @@ def test_where_nothing_can_be_shown_the_verdict_names_what_would_have_been_misse
     sentence = found.verdict[0]
     assert sentence.startswith("No difference between bn and plain could be shown with 10 seeds")
     missed = found.comparisons["bn"].detectable
-    assert f"an effect below {100 * missed:.2f} points would probably have been missed" in sentence
+    assert f"an effect of {100 * missed:.2f} points would have been shown with 80% probability" in sentence
     assert not any(" is better " in sentence for sentence in found.verdict[:2])
 
 
@@ -162,7 +169,9 @@ def test_targets_and_the_references_final_value_are_reached_or_not(findings):
         assert (reached[1].reached, reached[1].median) == (0, np.inf)
         assert reached[2].target == pytest.approx(final(found, "plain").mean())
         assert len(found.reaching_seconds[name]) == 3
-    assert any(sentence.startswith("To reach the test accuracy that plain has") for sentence in found.verdict)
+    assert any(
+        sentence.startswith("When the test accuracy that plain has after 12 epochs") for sentence in found.verdict
+    )
 
 
 LEVELS = {

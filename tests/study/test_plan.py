@@ -151,6 +151,25 @@ def test_a_mistake_is_named_with_what_would_be_right(study, changes, expected):
     assert any(expected in line for line in problems(error)), problems(error)
 
 
+def test_a_study_needs_every_epoch_of_every_run(study):
+    options = ["--trainer.check_val_every_n_epoch", "2", "--trainer.fast_dev_run", "true"]
+    with pytest.raises(UserError) as error:
+        study(None, options)
+    found = problems(error)
+    assert sum("check_val_every_n_epoch: must be 1" in line for line in found) == 2
+    assert sum("use --dry_run" in line for line in found) == 2
+
+
+def test_options_of_the_command_line_are_part_of_the_plan(study):
+    assert study(None, ["--trainer.max_epochs", "7"]).options == ["--trainer.max_epochs", "7"]
+
+
+def test_a_name_that_stands_twice_is_refused(workplace):
+    (workplace / "study.yaml").write_text("name: a\nvariants:\n  bn: [tiny.yaml]\n  bn: []\n")
+    with pytest.raises(UserError, match="bn stands there twice, in line 3"):
+        read_study(workplace / "study.yaml")
+
+
 @pytest.mark.parametrize("text", ["", "- a\n", "name: [", "just words"])
 def test_a_file_that_is_no_study_is_refused(workplace, text):
     path = workplace / "study.yaml"

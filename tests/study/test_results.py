@@ -79,6 +79,24 @@ def test_a_damaged_record_is_named(folder, damage, expected):
     assert expected in message(error)
 
 
+@pytest.mark.parametrize("text", ["", "seed,step\n0,1\n", "seed,step,layer,statistic,value\n0,1,hidden1,p50,x\n"])
+def test_a_damaged_drift_file_is_named(folder, text):
+    path = folder / "bn" / "version_0" / "drift.csv"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        read_study(folder)
+    assert str(path) in message(error)
+
+
+def test_runs_of_a_variant_that_are_not_equally_long_are_refused(folder, tmp_path):
+    shorter = write_study(tmp_path / "shorter", seeds=[3], epochs=2)
+    (shorter / "bn" / "version_0").rename(folder / "bn" / "version_1")
+    plan = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps(plan | {"seeds": [0, 1, 2, 3]}))
+    with pytest.raises(UserError, match="different numbers of epochs"):
+        read_study(folder)
+
+
 def test_what_is_no_study_is_refused(tmp_path, folder):
     with pytest.raises(UserError, match=r"holds no study: there is no study\.json"):
         read_plan(tmp_path)

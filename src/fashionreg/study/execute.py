@@ -25,6 +25,9 @@ from fashionreg.models.classifier import Classifier
 from fashionreg.study.results import PLAN_FILE, StudyPlan, Variant, finished_runs, read_plan
 from fashionreg.training import TrainingCLI
 
+#: Marks the folder of a run as a study's own.
+OWN = ".study"
+
 #: Seconds between lines that say how far a study is, where nobody watches a bar.
 QUIET = 10.0
 
@@ -90,6 +93,11 @@ class _StudyRun(TrainingCLI):
     def run_description(self) -> dict[str, Any]:
         return super().run_description() | self._about
 
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        trainer = super().instantiate_trainer(**kwargs)
+        (self.folder / OWN).touch()
+        return trainer
+
     def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None) -> None:
         try:
             self.trainer.fit(model, datamodule=datamodule)
@@ -150,8 +158,9 @@ def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
 def _missing_seeds(folder: Path, variant: Variant, seeds: Sequence[int]) -> list[int]:
     """The seeds without a finished record; what cut-off runs have left is taken away."""
     finished = finished_runs(folder, variant.name)
-    for path in folder.glob(f"{variant.name}/version_*"):
-        if path not in finished:
+    for path in (folder / variant.name).glob("version_*"):
+        # a fit of the same name may live here too, and is nobody's to take away but its owner's
+        if path not in finished and ((path / OWN).exists() or not any(path.iterdir())):
             shutil.rmtree(path)
     done = {seed for about in finished.values() if about.get("key") == variant.key for seed in about["seeds"]}
     return [seed for seed in seeds if seed not in done]
@@ -167,6 +176,7 @@ def _train(plan: StudyPlan, folder: Path, variant: Variant, seeds: list[int], pr
     words = ["fit", "--config", yaml.safe_dump(variant.config, sort_keys=False), "--seeds", json.dumps(seeds)]
     words += ["--name", variant.name, "--trainer.default_root_dir", str(folder)]
     started = time.monotonic()
+    log = folder / variant.name / "failed.txt"
     try:
         with lightning_kept_quiet():
             run = _StudyRun(words, {"study": plan.name, "key": variant.key}, progress)
@@ -175,10 +185,10 @@ def _train(plan: StudyPlan, folder: Path, variant: Variant, seeds: list[int], pr
     except UserError:
         raise
     except Exception as error:
-        log = folder / variant.name / "failed.txt"
         with whole_file(log) as file:
             file.write(traceback.format_exc().encode())
         raise UserError(f"{type(error).__name__}: {' '.join(str(error).split())} (see {log})") from error
+    log.unlink(missing_ok=True)
     assert isinstance(run.model, Classifier)
     accuracy = run.model.results()["test"]["acc"]
     return f"test accuracy {in_percent(accuracy)} over {len(seeds)} seeds in {time.monotonic() - started:.0f} s"

@@ -1,7 +1,7 @@
 """From the numbers of a study to what can be said about them: estimates and comparisons."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from fashionreg.study.statistics import (
     epochs_to_target,
     estimate,
     factorial_effects,
+    holm,
     reaching,
     time_to_target,
 )
@@ -111,7 +112,8 @@ def find(results: StudyResults) -> Findings:
             gap_comparisons = _against_reference(
                 {name: gap for name, gap in gaps.items() if gap is not None}, plan, False
             )
-        targets = [*plan.targets, estimate(curves[plan.reference].iloc[:, -1].to_numpy()).mean]
+        end = _finite_estimate(curves[plan.reference].iloc[:, -1].to_numpy()).mean
+        targets = [*plan.targets, *([] if math.isnan(end) else [end])]
         for name, curve in curves.items():
             seconds = results.seconds[results.seconds.variant == name].pivot(
                 index="seed", columns="epoch", values="seconds"
@@ -184,14 +186,22 @@ def _finite_estimate(values: NDArray[np.float64]) -> Estimate:
 def _against_reference(
     values: "dict[str, pd.Series[float]]", plan: StudyPlan, higher_is_better: bool
 ) -> dict[str, Comparison]:
-    """Every other variant against the reference; only seeds that all of them have are paired."""
+    """Every other variant against the reference, on the seeds that both have; Holm's correction is over all."""
     finite = {name: column for name, column in values.items() if np.isfinite(column).all()}
-    if plan.reference not in finite:
+    reference = finite.pop(plan.reference, None)
+    if reference is None or not finite:
         return {}
-    shared = sorted(set.intersection(*(set(column.index) for column in finite.values())))
-    arrays = {name: column.loc[shared].to_numpy() for name, column in finite.items()}
-    reference = arrays.pop(plan.reference)
-    return compare(arrays, reference, higher_is_better=higher_is_better)
+    found: dict[str, Comparison] = {}
+    for name, column in finite.items():
+        shared = sorted(set(column.index) & set(reference.index))
+        pair = {name: column.loc[shared].to_numpy()}
+        options = {"higher_is_better": higher_is_better, "family": len(finite)}
+        found |= compare(pair, reference.loc[shared].to_numpy(), **options)  # type: ignore[arg-type]
+    t_p, wilcoxon_p = (holm([getattr(one, test) for one in found.values()]).tolist() for test in ("t_p", "wilcoxon_p"))
+    return {
+        name: replace(one, t_p_holm=t, wilcoxon_p_holm=wilcoxon)
+        for (name, one), t, wilcoxon in zip(found.items(), t_p, wilcoxon_p, strict=True)
+    }
 
 
 def _effects(plan: StudyPlan, curves: dict[str, pd.DataFrame]) -> list[Effect]:

@@ -20,17 +20,21 @@ def methods(found: Findings) -> list[Block]:
     facts = [
         f"{len(plan.variants)} variants, {seeds_in_words(plan.seeds)} each, {found.epochs} epochs. A seed fixes "
         "initial weights, data order and dropout masks; variants are compared seed by seed.",
-        "Interval of a mean: Student's t. Interval of a difference: BCa bootstrap, 9,999 resamples (with ten seeds it "
-        "covers 90 to 93% rather than 95%, so the tests decide).",
+        "Intervals are about other seeds on the same images, not about other images. Of a mean: Student's t. Of a "
+        "difference: BCa bootstrap, 9,999 resamples, for each comparison on its own (with ten seeds it covers 90 to "
+        "93% rather than 95%). The corrected tests decide.",
         f"Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
-        f"{comparisons} comparison{'s' * (comparisons != 1)}. The smallest effect is that of 80% power.",
+        f"{comparisons} comparison{'s' * (comparisons != 1)}. The effect shown with 80% "
+        "probability is that of the t test at 5% divided by their number.",
         "Generalization gap: train accuracy minus test accuracy after the last epoch. Calibration error: expected "
-        "calibration error in 15 bins (Naeini et al. 2015). Epochs to a target are interpolated between epochs.",
+        "calibration error in 15 bins (Naeini et al. 2015). Epochs to a target are interpolated between epochs. Wall "
+        "time a seed is that of the run divided by its seeds, evaluation and callbacks included.",
         *found.notes,
     ]
     blocks: list[Block] = [Items(facts), *_data(found), _configurations(found), *_circumstances(found)]
     seeds = str(len(plan.seeds)) if plan.seeds == list(range(len(plan.seeds))) else json.dumps(plan.seeds)
-    return [*blocks, Section("Again", [Code(shlex.join(["fashionreg", "study", plan.source, "--seeds", seeds]))])]
+    command = ["fashionreg", "study", plan.source, "--seeds", seeds, *plan.options]
+    return [*blocks, Section("Again", [Code(shlex.join(command))])]
 
 
 def _data(found: Findings) -> list[Block]:

@@ -51,6 +51,16 @@ NOT_COMPUTED = re.compile(
 )
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Loads YAML, in which a key that stands twice is an error and not the last of the two."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise yaml.YAMLError(f"{twice[0]} stands there twice, in line {node.start_mark.line + 1} and below")
+        return super().construct_mapping(node, deep)
+
+
 class _Resolver(TrainingCLI):
     """Parses and makes what a fit needs, and stops there."""
 
@@ -74,7 +84,7 @@ def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequen
         UserError: With everything that is wrong, each in a line of its own.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such study file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -139,6 +149,11 @@ def _is_folder_name(name: str) -> bool:
     return bool(re.fullmatch(r"[^\W][\w .,=+-]*", name)) and len(name) <= 100
 
 
+def _fits(name: str) -> bool:
+    """Whether the name of a grid's variant, values and all, can be a folder's."""
+    return not re.search(r"[/\\\0]", name) and len(name.encode()) <= 200
+
+
 def _expand(
     path: Path, study: dict[str, Any], seeds: int | list[int] | None, options: list[str], problems: list[str]
 ) -> StudyPlan:
@@ -156,6 +171,7 @@ def _expand(
         names = _grid_options(path, study, words, problems)
         if names:
             recipes = _grid(study["grid"], names)
+            problems += [f"grid: {name}: cannot be the name of a folder" for name in recipes if not _fits(name)]
     else:
         recipes = {name: (parts, {}) for name, parts in study["variants"].items()}
     variants = []
@@ -164,6 +180,7 @@ def _expand(
         try:
             config, key = _resolve([*_command(path, study["shared"], parts), *words], fingerprints)
             variants.append(Variant(name, key, levels, config))
+            problems += [f"{name}: {problem}" for problem in _unfit(config["trainer"])]
             if study["split"] == "val" and not config["data"]["init_args"].get("val_size"):
                 problems.append(f"{name}: split: there is no val without data.init_args.val_size")
         except UserError as error:
@@ -185,7 +202,20 @@ def _expand(
         study["split"],
         targets,
         str(path),
+        options,
     )
+
+
+def _unfit(trainer: dict[str, Any]) -> list[str]:
+    """What of a trainer's options cannot be in a study, which needs every epoch of every run."""
+    problems = []
+    if trainer["check_val_every_n_epoch"] != 1:
+        problems.append("trainer.check_val_every_n_epoch: must be 1: a study needs the test accuracy of every epoch")
+    if (trainer["max_epochs"] or 0) < 1:
+        problems.append(f"trainer.max_epochs: must be at least 1, got {trainer['max_epochs']}")
+    if trainer["fast_dev_run"]:
+        problems.append("trainer.fast_dev_run: leaves no record; use --dry_run, or --trainer.max_epochs 1")
+    return problems
 
 
 def _command(path: Path, shared: list[str | dict[str, Any]], parts: list[str | dict[str, Any]]) -> list[str]:

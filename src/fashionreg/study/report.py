@@ -124,7 +124,7 @@ def _page(found: Findings, pictures: _Pictures) -> list[Block]:
 
 
 def _verdict(found: Findings) -> list[Block]:
-    alarming = ("Incomplete", "Trained on synthetic", "Diverged", "The variants were not")
+    alarming = ("Incomplete", "Mixed", "Trained on synthetic", "Diverged", "The variants were not")
     warnings = [note for note in found.notes if note.startswith(alarming)]
     return [
         Items(found.verdict or ["There is one variant only: nothing to compare."], strong=True),
@@ -200,17 +200,19 @@ def _differences(found: Findings, pictures: _Pictures) -> list[Block]:
         for name, one in found.comparisons.items()
     ]
     head = ["variant", "pairs", "difference", "95% interval (BCa)", "t test (Holm)", "Wilcoxon (Holm)"]
-    head += ["pairs in which it is better", "smallest effect that would have been shown"]
+    head += ["pairs in which it is better", "effect shown with 80% probability"]
     figure = pictures.add(
         "differences",
         plots.differences(found),
         f"Differences in {_metric(found)} against {found.plan.reference}.",
         f"Each variant minus {found.plan.reference}, paired by seed: mean difference and 95% bootstrap interval. "
-        "An interval that crosses the line is compatible with no difference.",
+        "An interval that crosses the line is compatible with no difference. Intervals are for each comparison on its "
+        "own; p values are corrected for the number of comparisons.",
     )
     hint = (
         "Seed by seed against the reference. A p value below 0.05 is evidence of a difference; a larger one is no "
-        "evidence that there is none: the last column says how large a difference these seeds would have shown."
+        "evidence that there is none: the last column says how large a difference these seeds "
+        "would have shown in four of five studies."
     )
     title = f"Against {found.plan.reference}"
     return [Section(title, [Text(hint, True), Table(f"Difference in {_metric(found)}", head, rows), figure])]

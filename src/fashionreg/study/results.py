@@ -6,7 +6,7 @@ of `fashionreg fit`: `<variant>/version_<n>/record.csv` and `record.json`.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fashionreg.errors import UserError
 from fashionreg.study.records import COLUMNS
 
 PLAN_FILE = "study.json"
+DRIFT_COLUMNS = ("seed", "step", "layer", "statistic", "value")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class StudyPlan:
         split: The split on which it is taken: `train`, `val` or `test`.
         targets: Values of the metric whose first epoch is asked for.
         source: The study file, as it was named on the command line.
+        options: Further words of the command line, which hold for every run.
     """
 
     name: str
@@ -60,6 +62,7 @@ class StudyPlan:
     split: str
     targets: list[float]
     source: str
+    options: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def finished_runs(folder: Path, variant: str) -> dict[Path, dict[str, Any]]:
         UserError: If a `record.json` is damaged.
     """
     runs = {}
-    for path in sorted(folder.glob(f"{variant}/version_*/record.json"), key=lambda path: (len(path.parts[-2]), path)):
+    for path in sorted((folder / variant).glob("version_*/record.json"), key=lambda path: (len(path.parts[-2]), path)):
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
             if about["status"] == "finished":
@@ -160,6 +163,19 @@ def read_table(path: Path, seeds: Sequence[int], epochs: int) -> pd.DataFrame:
     return table
 
 
+def _read_drift(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={"layer": str, "statistic": str})
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    if tuple(table.columns) != DRIFT_COLUMNS:
+        raise UserError(f"{path}: must have the columns {', '.join(DRIFT_COLUMNS)}, found {', '.join(table.columns)}")
+    for name in ("seed", "step", "value"):
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            raise UserError(f"{path}: {name}: must be numbers")
+    return table
+
+
 def read_study(folder: Path) -> StudyResults:
     """Read everything that a study has left behind so far.
 
@@ -180,16 +196,22 @@ def read_study(folder: Path) -> StudyResults:
             tables.append(table)
             runs.append(about | {"variant": variant.name})
             if (path / "drift.csv").is_file():
-                drift = pd.read_csv(path / "drift.csv")
+                drift = _read_drift(path / "drift.csv")
                 drifts.append(drift[drift.seed.isin(wanted)].assign(variant=variant.name))
             share = [value / len(about["seeds"]) for value in about["epoch_seconds"]]
             seconds += [(variant.name, seed, epoch + 1, value) for seed in wanted for epoch, value in enumerate(share)]
+        lengths = {len(run["epoch_seconds"]) for run in runs if run["variant"] == variant.name}
+        if len(lengths) > 1:
+            raise UserError(
+                f"{folder / variant.name}: its runs have different numbers of epochs ({', '.join(map(str, lengths))}); "
+                "remove the folders of those that were cut short to run their seeds anew"
+            )
     columns = ["study", "variant", *COLUMNS]
     table = pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
     order = {variant.name: position for position, variant in enumerate(plan.variants)}
     keys = ["variant", "seed", "epoch", "split", "metric"]
     table = table.sort_values(keys, key=lambda c: c.map(order) if c.name == "variant" else c, ignore_index=True)
-    drift_columns = ["variant", "seed", "step", "layer", "statistic", "value"]
+    drift_columns = ["variant", *DRIFT_COLUMNS]
     drift = pd.concat(drifts, ignore_index=True)[drift_columns] if drifts else pd.DataFrame(columns=drift_columns)
     wall_time = pd.DataFrame(seconds, columns=["variant", "seed", "epoch", "seconds"])
     return StudyResults(plan, table, wall_time, runs, drift)

@@ -190,14 +190,19 @@ def bootstrap_interval(values: ArrayLike, *, resamples: int = 9999, seed: int = 
 
 
 def compare(
-    variants: Mapping[str, ArrayLike], reference: ArrayLike, *, higher_is_better: bool = True, seed: int = 0
+    variants: Mapping[str, ArrayLike],
+    reference: ArrayLike,
+    *,
+    higher_is_better: bool = True,
+    seed: int = 0,
+    family: int | None = None,
 ) -> dict[str, Comparison]:
     """Compare variants with the reference, paired by seed: element i of every array belongs to the same seed.
 
     Wilcoxon's test drops differences of 0, gives ties their mean rank and takes the exact distribution given these
-    ranks (Wilcoxon 1945; Hollander, Wolfe and Chicken 2014, section 3.1). The detectable difference solves
-    P(|T| > t(0.975, n - 1)) = 0.8 for a noncentral T (Cohen 1988, chapter 2). Holm's correction runs over the variants
-    whose p value was computed, for each of the two tests on its own.
+    ranks (Wilcoxon 1945; Hollander, Wolfe and Chicken 2014, section 3.1). The detectable difference solves P(|T| >
+    t(1 - 0.025 / m, n - 1)) = 0.8 for a noncentral T (Cohen 1988, chapter 2), m the number of comparisons. Holm's
+    correction runs over the variants whose p value was computed, for each of the two tests on its own.
 
     Differences that agree to 1e-12 of the largest result count as equal, so that rounding breaks no tie.
 
@@ -206,6 +211,8 @@ def compare(
         reference: `(n,)`, finite.
         higher_is_better: True for an accuracy, False for a loss; it decides `probability_better` alone.
         seed: Of the bootstrap.
+        family: How many comparisons are made in all, where these are not all: `detectable` must pass Holm's strictest
+            step, 5% divided by this number.
 
     Returns:
         One comparison for each variant, in the same order.
@@ -225,6 +232,7 @@ def compare(
     wilcoxon_p = [_wilcoxon_p(difference) for difference in differences.values()]
     corrected = zip(holm(t_p).tolist(), holm(wilcoxon_p).tolist(), strict=True)
     comparisons = {}
+    alpha = ALPHA / (family or max(len(differences), 1))
     for (name, difference), t, wilcoxon, (t_holm, wilcoxon_holm) in zip(
         differences.items(), t_p, wilcoxon_p, corrected, strict=True
     ):
@@ -239,7 +247,7 @@ def compare(
             t_p_holm=t_holm,
             wilcoxon_p_holm=wilcoxon_holm,
             probability_better=_mean((np.sign(gain) + 1) / 2),
-            detectable=_noncentrality(n) * std / n**0.5 if n > 2 and std > 0 else np.nan,
+            detectable=_noncentrality(n, alpha) * std / n**0.5 if n > 2 and std > 0 else np.nan,
         )
     return comparisons
 
@@ -505,12 +513,14 @@ def _wilcoxon_p(differences: Floats) -> float:
 
 
 @lru_cache
-def _noncentrality(n: int) -> float:
+def _noncentrality(n: int, alpha: float) -> float:
     """The mean in standard errors that a two-sided t test with n >= 3 values shows with the stated power."""
-    critical = float(stats.t.ppf(1 - ALPHA / 2, n - 1))
+    critical = float(stats.t.ppf(1 - alpha / 2, n - 1))
 
     def surplus(mean: float) -> float:
-        return float(stats.nct.sf(critical, n - 1, mean) + stats.nct.cdf(-critical, n - 1, mean)) - POWER
+        # far out scipy knows no numbers: there nothing is left below the critical value
+        above, below = stats.nct.sf(critical, n - 1, mean), stats.nct.cdf(-critical, n - 1, mean)
+        return float(np.nan_to_num(above, nan=1.0) + np.nan_to_num(below, nan=0.0)) - POWER
 
-    # at 1 the power is below 20%, four standard errors above the critical value it is above 95%
-    return float(optimize.brentq(surplus, 1, critical + 4))
+    # at 1 the power is below 20%, far above the critical value it is nearly 1
+    return float(optimize.brentq(surplus, 1, 3 * critical + 4))
