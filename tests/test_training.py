@@ -1,5 +1,6 @@
 """`fashionreg fit` as a user runs it, on synthetic data."""
 
+import functools
 import json
 import re
 import shutil
@@ -237,7 +238,9 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(run):
 
 def test_ctrl_c_keeps_the_finished_epochs_and_says_how_to_go_on(workplace):
     command = [sys.executable, "-m", "fashionreg", "fit", "--config", "tiny.yaml", "--trainer.max_epochs", "100000"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # what is started in the background by a shell ignores Ctrl-C, and its children with it
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
     for line in process.stdout:
         if line.startswith("epoch      2/"):
             process.send_signal(signal.SIGINT)
