@@ -12,7 +12,7 @@ from scipy import stats
 from fashionreg.study.findings import find
 from fashionreg.study.results import read_study
 from fashionreg.study.statistics import holm
-from fashionreg.study.verdict import in_p, in_units, seeds_in_words
+from fashionreg.study.verdict import in_p, in_units, notes, seeds_in_words, verdict
 from studies import write_study
 
 
@@ -76,7 +76,7 @@ def test_variants_of_different_length_are_compared_at_the_end_of_each_and_it_is_
         for variant, epoch in (("bn", 6), ("plain", 4))
     )
     assert found.comparisons["bn"].difference.mean == pytest.approx((bn - plain).mean())
-    assert any("plain 4, bn 6, dropout 4 epochs" in note for note in found.notes)
+    assert any("plain 4, bn 6, dropout 4 epochs" in note for note in notes(found))
 
 
 def test_a_variant_is_compared_on_the_seeds_that_it_shares_with_the_reference(findings):
@@ -88,12 +88,12 @@ def test_a_variant_is_compared_on_the_seeds_that_it_shares_with_the_reference(fi
     p_values.append(stats.ttest_rel(final(found, "dropout"), final(found, "plain")).pvalue)
     assert found.comparisons["bn"].t_p == pytest.approx(p_values[0])
     assert [comparison.t_p_holm for comparison in found.comparisons.values()] == pytest.approx(holm(p_values))
-    assert any("bn has no results for 2 of 10 seeds" in note for note in found.notes)
+    assert any("bn has no results for 2 of 10 seeds" in note for note in notes(found))
 
 
 def test_a_clear_difference_is_said_with_its_direction(findings):
     found = findings()
-    sentence = next(sentence for sentence in found.verdict if sentence.startswith("bn is"))
+    sentence = next(sentence for sentence in verdict(found) if sentence.startswith("bn is"))
     assert sentence.startswith("bn is better than plain: +2.45 points test accuracy after 12 epochs (95% interval +2.")
     assert "better in 10 of 10 seeds; p < 0.001" in sentence
 
@@ -113,23 +113,23 @@ def shifted(change):
 
 def test_where_nothing_can_be_shown_the_verdict_names_what_would_have_been_missed(findings):
     found = findings(shifted(lambda variant, seed: 0 if variant == "plain" else (seed % 2 - 0.5) * 0.01))
-    sentence = found.verdict[0]
+    sentence = verdict(found)[0]
     assert sentence.startswith("No difference between bn and plain could be shown with 10 seeds")
     missed = found.comparisons["bn"].detectable
     assert f"an effect of {100 * missed:.2f} points would have been shown with 80% probability" in sentence
-    assert not any(" is better " in sentence for sentence in found.verdict[:2])
+    assert not any(" is better " in sentence for sentence in verdict(found)[:2])
 
 
 def test_a_worse_variant_is_called_worse(findings):
     found = findings(shifted(lambda variant, seed: -(variant == "bn") * (0.05 + 0.001 * seed)))
-    assert found.verdict[0].startswith("bn is worse than plain: \N{MINUS SIGN}5.45 points")
-    assert "worse in 10 of 10 seeds" in found.verdict[0]
+    assert verdict(found)[0].startswith("bn is worse than plain: \N{MINUS SIGN}5.45 points")
+    assert "worse in 10 of 10 seeds" in verdict(found)[0]
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1]])
 def test_too_few_seeds_are_said_and_not_tested(findings, seeds):
     found = findings(seeds=seeds)
-    text = " ".join(found.verdict)
+    text = " ".join(verdict(found))
     assert "nan" not in text
     assert ("1 seed is too few for a test" if len(seeds) == 1 else "2 seeds are too few for a test") in text
     assert "95% interval nan" not in text
@@ -138,7 +138,7 @@ def test_too_few_seeds_are_said_and_not_tested(findings, seeds):
 def test_lower_is_better_for_losses(findings):
     found = findings(metric="loss", targets=[])
     better = found.comparisons["bn"].difference.mean < 0
-    sentence = next(sentence for sentence in found.verdict if sentence.startswith("bn is"))
+    sentence = next(sentence for sentence in verdict(found) if sentence.startswith("bn is"))
     assert ("better" in sentence) == better
     assert "points" not in sentence
 
@@ -154,7 +154,7 @@ def test_the_best_epoch_is_chosen_on_validation_images_alone(findings):
         assert variant.best_epoch.mean == pytest.approx(np.mean([epoch for epoch, _ in chosen]))
         test = rows[rows.split == "test"].set_index(["seed", "epoch"]).value
         assert variant.best.mean == pytest.approx(np.mean([test[seed, epoch] for epoch, seed in chosen]))
-    assert any("the best epoch is chosen on validation images" in note for note in found.notes)
+    assert any("the best epoch is chosen on validation images" in note for note in notes(found))
 
 
 def test_without_validation_images_there_is_no_best_epoch(findings):
@@ -170,7 +170,7 @@ def test_targets_and_the_references_final_value_are_reached_or_not(findings):
         assert reached[2].target == pytest.approx(final(found, "plain").mean())
         assert len(found.reaching_seconds[name]) == 3
     assert any(
-        sentence.startswith("When the test accuracy that plain has after 12 epochs") for sentence in found.verdict
+        sentence.startswith("When the test accuracy that plain has after 12 epochs") for sentence in verdict(found)
     )
 
 
@@ -201,13 +201,14 @@ def test_effects_of_a_factorial_are_found(findings):
     assert effects["a", "b"] == pytest.approx(0.02, abs=1e-3)
     assert effects["c",] == pytest.approx(0, abs=1e-3)
     assert any(
-        sentence.startswith("The effects do not simply add up: interaction of a x b +2.0") for sentence in found.verdict
+        sentence.startswith("The effects do not simply add up: interaction of a x b +2.0")
+        for sentence in verdict(found)
     )
 
 
 def test_effects_that_add_up_are_said_to(findings):
     found = findings(factorial(0), variants=LEVELS)
-    assert any("no interaction could be shown" in sentence for sentence in found.verdict)
+    assert any("no interaction could be shown" in sentence for sentence in verdict(found))
 
 
 def test_a_study_that_is_no_factorial_has_no_effects(findings):
@@ -222,19 +223,19 @@ def test_a_loss_that_is_no_number_is_noted_and_not_averaged(findings):
     variant = next(variant for variant in found.variants if variant.name == "bn")
     assert np.isnan(variant.final["test/loss"].mean)
     assert variant.final["test/acc"].mean > 0
-    assert any("Diverged: bn reached a loss that is no number with 1 seed (3)." in note for note in found.notes)
+    assert any("Diverged: bn reached a loss that is no number with 1 seed (3)." in note for note in notes(found))
 
 
 def test_synthetic_data_and_running_means_are_noted(findings):
     found = findings(source="synthetic garments", evaluate_train=False)
-    assert any("nothing here is about Fashion-MNIST" in note for note in found.notes)
-    assert any("means over each epoch's own steps" in note for note in found.notes)
+    assert any("nothing here is about Fashion-MNIST" in note for note in notes(found))
+    assert any("means over each epoch's own steps" in note for note in notes(found))
 
 
 def test_findings_need_no_more_than_the_records(findings, tmp_path):
     found = findings()
     again = find(read_study(tmp_path / "study"))
-    assert again.verdict == found.verdict
+    assert verdict(again) == verdict(found)
     assert json.dumps([c.t_p for c in again.comparisons.values()]) == json.dumps(
         [c.t_p for c in found.comparisons.values()]
     )

@@ -17,6 +17,7 @@ from fashionreg.study import plots
 from fashionreg.study.findings import find
 from fashionreg.study.report import write_combined_report, write_report
 from fashionreg.study.results import read_study
+from fashionreg.study.verdict import verdict
 from samples import files, message
 from studies import write_study
 
@@ -126,9 +127,9 @@ def test_the_verdict_comes_first_and_is_that_of_the_findings(folder):
     found = write_report(folder)
     page = (folder / "report.html").read_text()
     first = re.search(r"<section.*?</section>", page, flags=re.DOTALL)[0]
-    assert [html.unescape(item) for item in re.findall(r"<li>(.*?)</li>", first)] == found.verdict
+    assert [html.unescape(item) for item in re.findall(r"<li>(.*?)</li>", first)] == verdict(found)
     text = (folder / "report.md").read_text().replace("\\", "")
-    assert "## Verdict\n\n" + "\n".join(f"- {sentence}" for sentence in found.verdict) in text
+    assert "## Verdict\n\n" + "\n".join(f"- {sentence}" for sentence in verdict(found)) in text
 
 
 def test_methods_name_what_was_done(folder):
@@ -216,7 +217,7 @@ def test_drift_is_shown_where_it_was_watched(folder):
     assert (folder / "figures" / "drift.png").is_file()
     table = found.results.drift
     end = table.query("variant == 'bn' and layer == 'hidden2' and statistic == 'mean_drift' and step == 150").value
-    assert any(f"{end.mean():.2g} in bn" in sentence for sentence in found.verdict)
+    assert any(f"{end.mean():.2g} in bn" in sentence for sentence in verdict(found))
 
 
 def test_several_studies_have_one_report(tmp_path):

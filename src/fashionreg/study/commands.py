@@ -123,5 +123,7 @@ def _print_report(found: "Findings", folder: Path) -> None:
 
 def _print_verdict(found: "Findings") -> None:
     print()
-    for sentence in [*found.verdict, *found.notes]:
+    from fashionreg.study.verdict import notes, verdict
+
+    for sentence in [*verdict(found), *notes(found)]:
         print(f"  {sentence}")

@@ -21,7 +21,6 @@ from fashionreg.study.statistics import (
     reaching,
     time_to_target,
 )
-from fashionreg.study.verdict import notes, verdict
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,6 @@ class Findings:
         reaching_seconds: The same in seconds of wall time.
         effects: Main effects and interactions on the primary metric, if the study is a full two-level factorial.
         train_evaluated: Whether training numbers were evaluated after each epoch; if not, they are running means.
-        verdict: What follows, in plain sentences.
-        notes: What a reader must know before believing it, in plain sentences.
     """
 
     results: StudyResults
@@ -77,8 +74,6 @@ class Findings:
     reaching_seconds: dict[str, list[Reaching]]
     effects: list[Effect]
     train_evaluated: bool
-    verdict: list[str]
-    notes: list[str]
 
     @property
     def plan(self) -> StudyPlan:
@@ -125,7 +120,7 @@ def find(results: StudyResults) -> Findings:
                 reaching_seconds.setdefault(name, []).append(reaching(times, target))
 
     train_evaluated = all(variant.config["data"]["init_args"].get("evaluate_train", False) for variant in plan.variants)
-    found = Findings(
+    return Findings(
         results,
         epochs,
         variants,
@@ -135,12 +130,7 @@ def find(results: StudyResults) -> Findings:
         reaching_seconds,
         _effects(plan, curves),
         train_evaluated,
-        [],
-        [],
     )
-    found.verdict.extend(verdict(found))
-    found.notes.extend(notes(found))
-    return found
 
 
 def _curves(table: pd.DataFrame, variant: str, split: str, metric: str) -> pd.DataFrame:

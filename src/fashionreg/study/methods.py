@@ -8,7 +8,7 @@ from typing import Any
 from fashionreg.configs import flat
 from fashionreg.study.findings import Findings
 from fashionreg.study.page import Block, Code, Items, Section, Table, Text
-from fashionreg.study.verdict import NOTHING, seeds_in_words
+from fashionreg.study.verdict import NOTHING, notes, seeds_in_words
 
 #: Options that say where a run was, not what it computed; the methods do not list them as differences.
 PLACES = ("name", "trainer.default_root_dir", "seeds", "threads")
@@ -29,7 +29,7 @@ def methods(found: Findings) -> list[Block]:
         "Generalization gap: train accuracy minus test accuracy after the last epoch. Calibration error: expected "
         "calibration error in 15 bins (Naeini et al. 2015). Epochs to a target are interpolated between epochs. Wall "
         "time a seed is that of the run divided by its seeds, evaluation and callbacks included.",
-        *found.notes,
+        *notes(found),
     ]
     blocks: list[Block] = [Items(facts), *_data(found), _configurations(found), *_circumstances(found)]
     seeds = str(len(plan.seeds)) if plan.seeds == list(range(len(plan.seeds))) else json.dumps(plan.seeds)

@@ -18,7 +18,7 @@ from fashionreg.study.methods import methods
 from fashionreg.study.page import Block, Items, Picture, Section, Table, Text, Warnings, to_html, to_markdown
 from fashionreg.study.results import read_study
 from fashionreg.study.statistics import Estimate, Reaching
-from fashionreg.study.verdict import METRIC_NAMES, NOTHING, in_p, in_units
+from fashionreg.study.verdict import METRIC_NAMES, NOTHING, in_p, in_units, notes, verdict
 
 
 def write_report(folder: Path) -> Findings:
@@ -125,9 +125,9 @@ def _page(found: Findings, pictures: _Pictures) -> list[Block]:
 
 def _verdict(found: Findings) -> list[Block]:
     alarming = ("Incomplete", "Mixed", "Trained on synthetic", "Diverged", "The variants were not")
-    warnings = [note for note in found.notes if note.startswith(alarming)]
+    warnings = [note for note in notes(found) if note.startswith(alarming)]
     return [
-        Items(found.verdict or ["There is one variant only: nothing to compare."], strong=True),
+        Items(verdict(found) or ["There is one variant only: nothing to compare."], strong=True),
         *([Warnings(warnings)] if warnings else []),
     ]
 

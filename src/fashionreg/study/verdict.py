@@ -2,14 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fashionreg.study.findings import Findings
 from fashionreg.study.statistics import ALPHA, Comparison, Reaching
-
-if TYPE_CHECKING:
-    from fashionreg.study.findings import Findings
 
 #: What stands where there is no number.
 NOTHING = "\N{EN DASH}"
@@ -43,7 +40,7 @@ def _interval(low: float, high: float, metric: str) -> str:
     return f"95% interval {start.removesuffix(' points')} to {end}"
 
 
-def verdict(found: "Findings") -> list[str]:
+def verdict(found: Findings) -> list[str]:
     """What follows from the findings: comparisons, overfitting, convergence, effects, drift; a sentence each."""
     plan = found.plan
     sentences = [_compared(found, name, comparison) for name, comparison in found.comparisons.items()]
@@ -61,7 +58,7 @@ def verdict(found: "Findings") -> list[str]:
     return sentences
 
 
-def _compared(found: "Findings", name: str, comparison: Comparison) -> str:
+def _compared(found: Findings, name: str, comparison: Comparison) -> str:
     plan, n = found.plan, comparison.n
     metric = f"{plan.split} {METRIC_NAMES[plan.metric]}"
     difference = in_units(comparison.difference.mean, plan.metric, signed=True, difference=True)
@@ -99,7 +96,7 @@ def _compared(found: "Findings", name: str, comparison: Comparison) -> str:
     return f"{sentence}; an effect of {seen} would have been shown with 80% probability, a smaller one less surely."
 
 
-def _overfitting(found: "Findings") -> list[str]:
+def _overfitting(found: Findings) -> list[str]:
     reference = found.plan.reference
     gaps = {variant.name: variant.final["gap"] for variant in found.variants if "gap" in variant.final}
     tested = {name: c for name, c in found.gap_comparisons.items() if not math.isnan(c.t_p_holm)}
@@ -117,7 +114,7 @@ def _overfitting(found: "Findings") -> list[str]:
     return ["; ".join(said) + "."]
 
 
-def _convergence(found: "Findings") -> list[str]:
+def _convergence(found: Findings) -> list[str]:
     plan = found.plan
     if plan.reference not in found.reaching_epochs:
         return []
@@ -146,7 +143,7 @@ def _first(reached: Reaching) -> str:
     return text
 
 
-def _additivity(found: "Findings") -> list[str]:
+def _additivity(found: Findings) -> list[str]:
     interactions = [effect for effect in found.effects if len(effect.factors) > 1]
     if not interactions or all(math.isnan(effect.p_holm) for effect in interactions):
         return []
@@ -162,7 +159,7 @@ def _additivity(found: "Findings") -> list[str]:
     return [f"The effects do not simply add up: interaction of {'; '.join(terms)}."]
 
 
-def _moving_target(found: "Findings") -> list[str]:
+def _moving_target(found: Findings) -> list[str]:
     """How far the input of the last hidden layer has moved when training ends, where that was watched."""
     drift = found.results.drift
     if drift.empty or drift.step.nunique() == 1:
@@ -178,7 +175,7 @@ def _moving_target(found: "Findings") -> list[str]:
     ]
 
 
-def notes(found: "Findings") -> list[str]:
+def notes(found: Findings) -> list[str]:
     """What a reader must know before believing the rest."""
     plan, said = found.plan, []
     for name, seeds in found.results.missing().items():
