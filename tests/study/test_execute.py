@@ -70,8 +70,8 @@ def test_the_same_command_again_trains_nothing(study):
 
 
 def test_more_seeds_train_only_the_new_ones_and_fewer_show_fewer(study):
-    study("--seeds", 2)
-    study("--seeds", 5)
+    assert study("--seeds", 2)[0] == 0
+    assert study("--seeds", 5)[0] == 0
     records = [json.loads(path.read_text())["seeds"] for path in sorted(OUT.glob("bn/*/record.json"))]
     assert records == [[0, 1], [2, 3, 4]]
     assert set(numbers().seed) == {0, 1, 2, 3, 4}
@@ -146,6 +146,27 @@ def test_what_is_not_the_studys_own_stays(study, run):
     assert study("--seeds", 1)[0] == 0
     assert before.items() <= files(OUT).items()
     assert (OUT / "bn" / "version_1" / "record.json").is_file()
+
+
+def test_a_study_that_is_over_or_refused_holds_no_lock(study, monkeypatch):
+    from filelock import FileLock
+
+    from fashionreg.study import execute
+
+    locks = []
+
+    class Watched(FileLock):
+        def __init__(self, *args):
+            super().__init__(*args)
+            locks.append(self)
+
+    monkeypatch.setattr(execute, "FileLock", Watched)
+    assert study("--seeds", 1)[0] == 0
+    plan = (OUT / "study.json").read_text()
+    (OUT / "study.json").write_text(plan.replace('"smoke"', '"other"'))
+    assert study("--seeds", 1)[0] == 1
+    assert len(locks) == 2
+    assert not any(lock.is_locked for lock in locks)
 
 
 def test_dry_run_trains_nothing(study):

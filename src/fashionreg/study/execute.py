@@ -124,12 +124,13 @@ def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
     lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        # `with lock` on top of this would acquire it a second time, and release it once
+        held = lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"{folder}: another process runs this study; wait for it, or choose another --out") from None
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
-    with lock:
+    with held:
         if (folder / PLAN_FILE).exists() and (other := read_plan(folder).name) != plan.name:
             raise UserError(f"{folder}: holds the study {other}; choose another --out for {plan.name}")
         with whole_file(folder / PLAN_FILE) as file:
