@@ -7,7 +7,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from fashionreg import callbacks
-from fashionreg.callbacks.histograms import pre_activations
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
 from fashionreg.models import RegularizedMLP
@@ -62,7 +61,10 @@ def test_histograms_are_of_the_chosen_replica(histograms, replica):
     for name, value in zip(parameters, plain.parameters(), strict=True):
         agree(found[f"weights/{name}"][2], value)
     inputs = []
+    plain.train()
     for layer in plain:
+        if isinstance(layer, nn.Dropout):
+            layer.eval()
         if isinstance(layer, nn.ReLU):
             layer.register_forward_pre_hook(lambda module, given: inputs.append(given[0]))
     data = SyntheticDataModule(train_size=200, test_size=50).splits.train
@@ -128,8 +130,8 @@ def test_a_constructor_refuses_what_is_out_of_range():
 def test_looking_at_pre_activations_changes_neither_mode_nor_random_numbers():
     network = RegularizedMLP(hidden_sizes=[8], batch_norm=True, dropout=0.5, seeds=[0, 1]).network.train()
     state = torch.get_rng_state()
-    inputs = pre_activations(network, 1, torch.rand(5, 784, generator=torch.Generator().manual_seed(0)))
-    assert [tuple(value.shape) for value in inputs.values()] == [(5, 8)]
+    inputs = network.pre_activations(torch.rand(5, 784, generator=torch.Generator().manual_seed(0)))
+    assert [tuple(value.shape) for value in inputs] == [(2, 5, 8)]
     assert torch.equal(torch.get_rng_state(), state)
     assert all(module.training for module in network.modules())
 

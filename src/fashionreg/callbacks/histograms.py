@@ -8,7 +8,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from fashionreg.callbacks.tensorboard import writers
-from fashionreg.data.batches import to_network_input
 from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
@@ -23,7 +22,8 @@ class Histograms(Callback):
 
     Tags name layers as `MLP.layer_names` does: `weights/linear1.weight`, `weights/linear1.bias`, `gradients/...` of the
     same (of the last step of the epoch, clipped if they are clipped) and `pre_activations/relu1`, what goes into each
-    ReLU in evaluation mode for the first 512 training images. Where a number is not finite, its histogram is left out.
+    ReLU for the first 512 training images (`MLP.pre_activations`). Where a number is not finite, its histogram is left
+    out.
 
     Args:
         every_n_epochs: Every how many epochs, at least 1.
@@ -70,9 +70,11 @@ class Histograms(Callback):
         self._gradients = {}
         data = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, ImageDataModule):
-            pixels = data.splits.train.images[:PROBED].flatten(1)
-            seen = pre_activations(network, self.replica, to_network_input(pixels, normalize=data.normalize))
-            values |= {f"pre_activations/{name}": inputs for name, inputs in seen.items()}
+            shown = data.resident(data.splits.train)
+            images, _ = shown[torch.arange(min(PROBED, len(shown)), device=shown.device)]
+            inputs = network.pre_activations(images.to(next(network.parameters()).dtype))
+            relus = [name for name in network.layer_names() if name.startswith("relu")]
+            values |= {f"pre_activations/{name}": x[self.replica] for name, x in zip(relus, inputs, strict=True)}
         for tag, tensor in values.items():
             numbers = tensor.detach().float().cpu()
             if numbers.isfinite().all():
@@ -88,28 +90,3 @@ def _parameters(network: MLP) -> Iterator[tuple[str, nn.Parameter]]:
     for name, layer in zip(network.layer_names(), network.layers, strict=True):
         for kind, parameter in layer.named_parameters():
             yield f"{name}.{kind}", parameter
-
-
-@torch.no_grad()
-def pre_activations(network: MLP, replica: int, images: Tensor) -> dict[str, Tensor]:
-    """What goes into each ReLU of a replica in evaluation mode, by the ReLU's name.
-
-    Args:
-        network: The networks, on whatever device.
-        replica: Which one.
-        images: float `(B, D)`, on the CPU.
-
-    Returns:
-        Values float `(B, C)`, on the CPU, from the first ReLU to the last.
-    """
-    # a copy: neither the mode nor the hooks of the networks in training, which may be compiled, are touched; and since
-    # its layers begin with random parameters, the global generator is put back for whoever draws from it
-    with torch.random.fork_rng(devices=[]):
-        plain = network.replica(replica).eval()
-    x = images.to(next(plain.parameters()).dtype)
-    inputs = {}
-    for name, layer in zip(network.layer_names(), plain, strict=True):
-        if isinstance(layer, nn.ReLU):
-            inputs[name] = x
-        x = layer(x)
-    return inputs

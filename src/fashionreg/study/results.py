@@ -141,16 +141,7 @@ def read_table(path: Path, seeds: Sequence[int], epochs: int) -> pd.DataFrame:
     Raises:
         UserError: If something is missing, double, or no number.
     """
-    try:
-        table = pd.read_csv(path, dtype={"split": str, "metric": str})
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    if tuple(table.columns) != COLUMNS:
-        raise UserError(f"{path}: must have the columns {', '.join(COLUMNS)}, found {', '.join(table.columns)}")
-    for name in ("seed", "epoch", "value"):
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            row = pd.to_numeric(table[name], errors="coerce").isna().to_numpy().argmax()
-            raise UserError(f"{path}: row {row + 2}: {name}: must be a number, got {table[name].iloc[row]!r}")
+    table = _read_numbers(path, COLUMNS, words=("split", "metric"))
     double = table.duplicated(["seed", "epoch", "split", "metric"])
     if double.any():
         raise UserError(f"{path}: row {double.to_numpy().argmax() + 2}: is there twice")
@@ -163,16 +154,18 @@ def read_table(path: Path, seeds: Sequence[int], epochs: int) -> pd.DataFrame:
     return table
 
 
-def _read_drift(path: Path) -> pd.DataFrame:
+def _read_numbers(path: Path, columns: Sequence[str], words: Sequence[str]) -> pd.DataFrame:
+    """A CSV file of exactly these columns, with numbers in all but those that hold `words`."""
     try:
-        table = pd.read_csv(path, dtype={"layer": str, "statistic": str})
+        table = pd.read_csv(path, dtype=dict.fromkeys(words, str))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    if tuple(table.columns) != DRIFT_COLUMNS:
-        raise UserError(f"{path}: must have the columns {', '.join(DRIFT_COLUMNS)}, found {', '.join(table.columns)}")
-    for name in ("seed", "step", "value"):
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            raise UserError(f"{path}: {name}: must be numbers")
+    if list(table.columns) != list(columns):
+        raise UserError(f"{path}: must have the columns {', '.join(columns)}, found {', '.join(table.columns)}")
+    for name in columns:
+        if name not in words and not pd.api.types.is_numeric_dtype(table[name]):
+            row = pd.to_numeric(table[name], errors="coerce").isna().to_numpy().argmax()
+            raise UserError(f"{path}: row {row + 2}: {name}: must be a number, got {table[name].iloc[row]!r}")
     return table
 
 
@@ -196,7 +189,7 @@ def read_study(folder: Path) -> StudyResults:
             tables.append(table)
             runs.append(about | {"variant": variant.name})
             if (path / "drift.csv").is_file():
-                drift = _read_drift(path / "drift.csv")
+                drift = _read_numbers(path / "drift.csv", DRIFT_COLUMNS, words=("layer", "statistic"))
                 drifts.append(drift[drift.seed.isin(wanted)].assign(variant=variant.name))
             share = [value / len(about["seeds"]) for value in about["epoch_seconds"]]
             seconds += [(variant.name, seed, epoch + 1, value) for seed in wanted for epoch, value in enumerate(share)]
