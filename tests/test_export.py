@@ -49,7 +49,7 @@ def test_torch_file_is_a_state_dict_of_a_plain_sequential(fitted, images):
 def test_torch_file_with_batch_norm_kept_has_the_layers_of_the_replica(fitted, images):
     words = ["--format", "torch", "--out", "net.bin", "--keep_batch_norm"]
     assert fitted("export", "--ckpt_path", LAST, *words)[0] == 0
-    model = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2)
+    model = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2).build(784, 10)
     net = model.network.replica(0).eval()
     net.load_state_dict(torch.load("net.bin", weights_only=True))
     with torch.no_grad():

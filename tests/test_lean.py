@@ -97,6 +97,11 @@ class OwnClipping(RegularizedMLP):
             parameter.grad.clamp_(-0.001, 0.001)
 
 
+class OwnBackward(RegularizedMLP):
+    def backward(self, loss):
+        (0.5 * loss).backward()
+
+
 class SilentSGD(torch.optim.SGD):
     """An optimizer that keeps the loss to itself, and calls for it twice."""
 
@@ -166,11 +171,11 @@ def test_what_a_callback_logs_in_a_step_is_the_same(tmp_path):
     assert_same(*metrics)
 
 
-@pytest.mark.parametrize("changed", ["clipping", "optimizer"])
-def test_a_models_own_clipping_and_an_optimizer_of_ones_own_are_heeded(tmp_path, changed):
+@pytest.mark.parametrize("changed", ["clipping", "backward", "optimizer"])
+def test_a_users_clipping_backward_and_optimizer_are_heeded(tmp_path, changed):
     states = []
     for direct in (True, False):
-        model = make_model(OwnClipping if changed == "clipping" else RegularizedMLP)
+        model = make_model({"clipping": OwnClipping, "backward": OwnBackward}.get(changed, RegularizedMLP))
         if changed == "optimizer":
             model.optimizer = partial(SilentSGD, lr=0.1)
         _, trainer = fit(tmp_path / str(direct), direct=direct, model=model, callbacks=[Listener()])
@@ -193,9 +198,10 @@ def test_a_checkpoint_within_an_epoch_is_lightnings(tmp_path):
         assert_same(ours[name]["loops"], theirs[name]["loops"])
 
 
-class OwnBackward(RegularizedMLP):
-    def backward(self, loss):
-        (0.5 * loss).backward()
+class OwnAfterBackward(RegularizedMLP):
+    def on_after_backward(self):
+        for parameter in self.parameters():
+            parameter.grad.mul_(0.5)
 
 
 class Noisy(SyntheticDataModule):
@@ -215,7 +221,7 @@ class Dimmed(SyntheticDataModule):
         {"precision": "bf16-mixed"},
         {"accumulate_grad_batches": 2},
         {"profiler": "simple"},
-        {"model": OwnBackward},
+        {"model": OwnAfterBackward},
         {"data": Noisy},
         {"data": Dimmed},
     ],

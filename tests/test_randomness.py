@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from fashionreg.errors import UserError
-from fashionreg.randomness import expand_seeds, fold_in, generator, random_bits, random_mask, replica_keys
+from fashionreg.randomness import Key, expand_seeds, fold_in, generator, random_bits, replica_keys
 
 
 def reference_bits(keys, count):
@@ -37,7 +37,7 @@ def test_every_byte_of_the_bits_is_uniform():
 
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 0.7, 1.0])
 def test_masks_are_true_with_their_probability(probability):
-    rates = random_mask(replica_keys(list(range(8)), "dropout"), probability, 20_000).double().mean(dim=1)
+    rates = Key(replica_keys(list(range(8)), "dropout")).bernoulli(probability, 20_000).double().mean(dim=1)
     tolerance = 5 * (probability * (1 - probability) / 20_000) ** 0.5
     assert (rates - probability).abs().max() <= tolerance
 
@@ -46,13 +46,13 @@ def test_masks_of_other_seeds_epochs_steps_and_purposes_are_independent():
     base = replica_keys([0], "dropout")
     keys = [base, replica_keys([1], "dropout"), replica_keys([0], "dropout", 1), replica_keys([0], "noise")]
     keys += [fold_in(base, step) for step in (0, 1, 2, 2**20)]
-    masks = [random_mask(key, 0.5, 20_000)[0].double() for key in keys]
+    masks = [Key(key).bernoulli(0.5, 20_000)[0].double() for key in keys]
     for a, b in itertools.combinations(masks, 2):
         assert abs(np.corrcoef(a, b)[0, 1]) < 5 / 20_000**0.5
 
 
 def test_neighbouring_positions_are_independent():
-    mask = random_mask(replica_keys([3], "dropout"), 0.5, 20_001)[0].double()
+    mask = Key(replica_keys([3], "dropout")).bernoulli(0.5, 20_001)[0].double()
     for lag in (1, 2, 64, 128):
         assert abs(np.corrcoef(mask[:-lag], mask[lag:])[0, 1]) < 5 / 20_000**0.5
 

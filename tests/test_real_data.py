@@ -10,6 +10,7 @@ from fashionreg.cli import main
 from fashionreg.data.sources import read_fashion_mnist
 from fashionreg.models.networks import MLP
 from fashionreg.randomness import generator
+from fashionreg.regularizers import BatchNorm
 
 CONFIGS = "configs"
 
@@ -29,7 +30,7 @@ def notebook(root, epochs, *, batch_norm):
     """Test accuracy after every epoch, by the notebook's loop in plain torch, from the start of seed 0."""
     train, test = read_fashion_mnist(root, train=True), read_fashion_mnist(root, train=False)
     images, test_images = train.images.flatten(1), test.images.flatten(1).float() / 255
-    net = MLP([784, 64, 32, 10], [0], batch_norm=batch_norm).replica(0).train()
+    net = MLP([784, 64, 32, 10], [0], {"batch_norm": BatchNorm()} if batch_norm else None).replica(0).train()
     assert isinstance(net, nn.Sequential)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.001)
     accuracies = []

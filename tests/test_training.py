@@ -218,7 +218,7 @@ def test_threads_follow_the_size_of_a_step_or_the_flag(run, monkeypatch):
 def test_one_module_can_be_loaded_in_python(fitted):
     model = RegularizedMLP.load_from_checkpoint(LAST, map_location="cpu", weights_only=True)
     assert model.seeds == [0, 1, 2]
-    assert model.network.describe() == "784-8-10, batch norm, dropout 0.2"
+    assert model.describe() == "784-8-10, batch norm, dropout 0.2"
 
 
 # ---------------------------------------------------------------------------------------------------- resume

@@ -58,6 +58,7 @@ def export(args: argparse.Namespace) -> int:
         UserError: If the checkpoint, the seed, the format or the file to write will not do.
     """
     import torch
+    from torch import nn
 
     form = args.format or ("onnx" if args.out is None else _FORMATS.get(args.out.suffix))
     if form is None:
@@ -69,21 +70,23 @@ def export(args: argparse.Namespace) -> int:
     out = args.out or Path(f"{Path(config['name']).name}_seed{seed}{'.onnx' if form == 'onnx' else '.pt'}")
     if out.exists() and not args.force:
         raise UserError(f"{out}: exists; choose another --out, or replace it with --force")
-    network = model.network.replica(model.seeds.index(seed)).eval()
-    if not args.keep_batch_norm:
+    with model.evaluating() as networks:
+        network: nn.Module = networks.replica(model.seeds.index(seed))
+    if not args.keep_batch_norm and isinstance(network, nn.Sequential):
         network = fold_batch_norm(network)
     expected = "pixels / 255, row by row"
     if config["data"]["init_args"].get("normalize"):
         expected += ", minus 0.2860, divided by 0.3530"
+    assert model.shape is not None
+    inputs, _ = model.shape
     with whole_file(out) as file:
         if form == "torch":
             torch.save(network.state_dict(), file)
         else:
-            file.write(
-                to_onnx(network, f"fashionreg {config['name']}, seed {seed}; input float32 (batch, 784): {expected}")
-            )
+            about = f"fashionreg {config['name']}, seed {seed}; input float32 (batch, {inputs}): {expected}"
+            file.write(to_onnx(network, inputs, about))
     print(f"{out}: seed {seed} as {form}, {network}")
-    print(f"input: float32 (batch, 784), {expected}")
+    print(f"input: float32 (batch, {inputs}), {expected}")
     return 0
 
 
@@ -121,27 +124,22 @@ def fold_batch_norm(network: "nn.Sequential") -> "nn.Sequential":
 
     layers: list[nn.Module] = []
     for layer in network:
-        if isinstance(layer, nn.BatchNorm1d):
-            linear = layers.pop()
-            assert isinstance(linear, nn.Linear)
-            layers.append(fuse_linear_bn_eval(linear, layer))
+        if isinstance(layer, nn.BatchNorm1d) and layers and isinstance(linear := layers[-1], nn.Linear):
+            layers[-1] = fuse_linear_bn_eval(linear, layer)
         elif not isinstance(layer, nn.Dropout):
             layers.append(layer)
     return nn.Sequential(*layers).eval()
 
 
-def to_onnx(network: "nn.Sequential", description: str) -> bytes:
+def to_onnx(network: "nn.Module", inputs: int, description: str) -> bytes:
     """The network as the bytes of an ONNX file for batches of any size, with a description of what it expects.
 
     Raises:
         UserError: If the packages that write ONNX are not installed.
     """
     import torch
-    from torch import nn
 
-    first = network[0]
-    assert isinstance(first, nn.Linear)
-    example = torch.zeros(2, first.in_features)
+    example = torch.zeros(2, inputs)
     try:
         program = torch.onnx.export(
             network,

@@ -8,13 +8,15 @@ named and called, the empty ones too (see `benchmarks/README.md`).
 from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
+
+from fashionreg.models.classifier import Classifier
 
 #: Hooks of the module, and of the datamodule where it has them, within a step; the direct way calls none of them.
 OWN_HOOKS = (
@@ -23,7 +25,6 @@ OWN_HOOKS = (
     "on_before_zero_grad",
     "optimizer_zero_grad",
     "on_before_backward",
-    "backward",
     "on_after_backward",
     "on_before_optimizer_step",
     "optimizer_step",
@@ -71,7 +72,8 @@ class DirectEpochLoop(_TrainingEpochLoop):
             and module.automatic_optimization
             and trainer.accumulate_grad_batches == 1
             and not self.automatic_optimization._skip_backward
-            and not any(_overrides(module, LightningModule, hook) for hook in OWN_HOOKS)
+            and isinstance(module, Classifier)
+            and not any(_overrides(module, Classifier, hook) for hook in OWN_HOOKS)
             and not any(_overrides(datamodule, LightningDataModule, hook) for hook in OWN_HOOKS)
             and not any(_listeners(callbacks, hook) for hook in CALLBACK_HOOKS)
         )
@@ -104,13 +106,14 @@ class DirectEpochLoop(_TrainingEpochLoop):
             counts.zero_grad.increment_started()
             optimizer.zero_grad()
             counts.zero_grad.increment_completed()
-            loss.backward()
+            module.backward(loss)
             self._tell("on_before_optimizer_step", optimizer)
             module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
             return loss
 
         counts.step.increment_ready()
         optimizer.step(closure)
+        module.after_step()
         counts.step.increment_completed()
         progress.increment_processed()
         self.update_lr_schedulers("step", update_plateau_schedulers=False)

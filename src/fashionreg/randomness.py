@@ -1,10 +1,16 @@
 """All randomness of a replica as a function of (seed, purpose, epoch): no state, nothing to save or to restore.
 
 Two kinds are needed. What is drawn once (initial weights) or once an epoch (the data order) comes from a
-`torch.Generator` made for the purpose. What is drawn in every step for every replica (dropout masks) comes from
+`torch.Generator` made for the purpose. What is drawn in every step for every replica (dropout masks, noise) comes from
 counter-based bits: a hash of a key and a position, computed for all replicas at once in a few tensor operations (the
 idea of Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"; keys are derived as in JAX, by `fold_in`).
+
+A `Key` is what a regularizer is given in a step: its draws depend on the seed of each replica, on the name of the
+regularizer in the configuration, on the epoch and on the step, and on nothing else.
 """
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -90,7 +96,7 @@ def random_bits(keys: Tensor, count: int) -> Tensor:
 
     Args:
         keys: int32 `(S, 2)`.
-        count: Positions 0 to `count - 1` are hashed with each key.
+        count: How many; positions 0 to `count - 1` are hashed with each key.
 
     Returns:
         int32 `(S, count)`, uniform over all of int32, on the device of `keys`.
@@ -102,9 +108,57 @@ def random_bits(keys: Tensor, count: int) -> Tensor:
     return _mix_(bits)
 
 
-def random_mask(keys: Tensor, probability: float, count: int) -> Tensor:
-    """Bool `(S, count)`: each element is True with the given probability (0 to 1, in steps of 2**-32)."""
-    threshold = round(probability * 2**32) - 2**31
-    if threshold >= 2**31:
-        return torch.ones(len(keys), count, dtype=torch.bool, device=keys.device)
-    return random_bits(keys, count) < threshold
+def epoch_keys(seeds: list[int], consumers: Sequence[str], epoch: int) -> Tensor:
+    """The keys of all R consumers of random numbers for one epoch: int32 `(R, S, 2)` on the CPU."""
+    return torch.stack([replica_keys(seeds, name, epoch) for name in consumers])
+
+
+class Key:
+    """The random numbers of one consumer in one step, for S replicas side by side.
+
+    The same key gives the same numbers, however often it is asked: a consumer that needs several independent draws
+    takes each from a key of its own, `key.fold_in(0)`, `key.fold_in(1)`, ...
+
+    Attributes:
+        words: int32 `(S, 2)`.
+    """
+
+    def __init__(self, words: Tensor) -> None:
+        self.words = words
+
+    def fold_in(self, number: int) -> "Key":
+        """An independent key for each number."""
+        return Key(fold_in(self.words, number))
+
+    def bits(self, *shape: int) -> Tensor:
+        """int32 `(S, *shape)`, uniform over all of int32."""
+        return random_bits(self.words, math.prod(shape)).view(-1, *shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """float32 `(S, *shape)`, uniform over the multiples of 2**-24 from 0 to below 1."""
+        numbers: Tensor = ((self.bits(*shape) >> 8) & 0xFFFFFF) * 2**-24
+        return numbers
+
+    def normal(self, *shape: int) -> Tensor:
+        """float32 `(S, *shape)` of the standard normal distribution, by its inverse distribution function."""
+        # the middle of each of 2**24 equal parts of (0, 1): the smallest and largest draws are near -5.4 and 5.4
+        draws: Tensor = torch.special.ndtri(self.uniform(*shape) + 2**-25)
+        return draws
+
+    def bernoulli(self, probability: float | Tensor, *shape: int) -> Tensor:
+        """Bool `(S, *shape)`, True with the given probability (0 to 1, a number or a tensor without dimensions)."""
+        threshold = bernoulli_threshold(probability)
+        return self.bits(*shape) < threshold.to(self.words.device)
+
+    def permutation(self, count: int) -> Tensor:
+        """int64 `(S, count)`: for each replica the numbers 0 to `count - 1` in random order."""
+        return self.bits(count).argsort(dim=1, stable=True)
+
+
+def bernoulli_threshold(probability: float | Tensor) -> Tensor:
+    """The int32 number below which a share `probability` (0 to 1) of all int32 numbers lies, as a tensor.
+
+    A probability of 1 becomes `1 - 2**-32`, the largest that int32 can tell.
+    """
+    share = torch.as_tensor(probability, dtype=torch.float64)
+    return (share * 2**32 - 2**31).round().clamp(max=2**31 - 1).to(torch.int32)

@@ -24,7 +24,7 @@ from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.lean import DirectEpochLoop, EpochCheckpoint
-from fashionreg.models.classifier import Classifier
+from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs import check_resume, claim_folder, read_checkpoint
 
@@ -41,6 +41,8 @@ class TrainingCLI(LightningCLI):
     model: Classifier
     datamodule: ImageDataModule
     trainer: Trainer
+    #: Number of inputs and of classes, where a checkpoint says them.
+    _shape: tuple[int, int] | None = None
 
     def __init__(self, args: list[str]) -> None:
         super().__init__(
@@ -157,6 +159,7 @@ class TrainingCLI(LightningCLI):
         self.results_folder = Path(options.trainer.default_root_dir) / options.name
         if options.ckpt_path is not None:
             checkpoint = read_checkpoint(Path(options.ckpt_path))
+            self._shape = checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
             if self.subcommand == "fit":
                 config = yaml.safe_load(self.config_text())
                 check_resume(checkpoint, options.ckpt_path, config, options.trainer.max_epochs)
@@ -192,8 +195,16 @@ class TrainingCLI(LightningCLI):
                 raise error.__cause__ from error
             raise UserError(" ".join(str(error).split())) from error
 
+    def _build_model(self) -> None:
+        """Build the network: for the data of a new run, or as the checkpoint says."""
+        if self._shape is None:
+            self.datamodule.prepare_data()
+            self._shape = self.datamodule.inputs, len(self.datamodule.class_names)
+        self.model.build(*self._shape)
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with this project's callbacks and, for a fit, its folder and logger."""
+        self._build_model()
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         torch.set_num_threads(self.options.threads or useful_threads(parameters * self.datamodule.batch_size))
         if self.subcommand != "fit":

@@ -43,7 +43,7 @@ def data():
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_pre_activations_are_what_the_relus_of_the_plain_network_are_given(batch_norm):
     torch.manual_seed(0)
-    model = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=batch_norm, dropout=0.4, seeds=[3, 1])
+    model = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=batch_norm, dropout=0.4, seeds=[3, 1]).build(784, 10)
     images = torch.rand(20, 784)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     found = model.network.pre_activations(images)
@@ -62,15 +62,15 @@ def test_pre_activations_are_what_the_relus_of_the_plain_network_are_given(batch
                 layer.register_forward_pre_hook(keep)
         plain(images)
         assert len(found) == len(given) == 2
-        for ours, theirs in zip(found, given, strict=True):
+        for ours, theirs in zip(found.values(), given, strict=True):
             torch.testing.assert_close(ours[replica], theirs)
 
 
 def test_statistics_of_the_first_look_are_numpys(drifting):
     table = drifting()
     images = data().images[:64].flatten(1).float() / 255
-    model = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2])
-    for layer, x in enumerate(model.network.pre_activations(images), start=1):
+    model = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2]).build(784, 10)
+    for layer, x in enumerate(model.network.pre_activations(images).values(), start=1):
         for seed in range(3):
             values = x[seed].numpy()
             row = table[seed, 0, f"hidden{layer}"]
@@ -84,13 +84,13 @@ def test_statistics_of_the_first_look_are_numpys(drifting):
 def test_drift_is_measured_from_the_first_look_in_its_standard_deviations(drifting):
     table = drifting("--trainer.max_epochs", 1)
     images = data().images[:64].flatten(1).float() / 255
-    start = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2]).network
-    end = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2])
+    start = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2]).build(784, 10).network
+    end = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2]).build(784, 10)
     drifting("--trainer.max_steps", 3, "--trainer.max_epochs", 1, name="short")
     state = torch.load("logs/short/version_0/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     end.load_state_dict(state)
     for layer, (first, last) in enumerate(
-        zip(start.pre_activations(images), end.network.pre_activations(images), strict=True), start=1
+        zip(start.pre_activations(images).values(), end.network.pre_activations(images).values(), strict=True), start=1
     ):
         scale = first.std(dim=1)
         mean = ((last.mean(dim=1) - first.mean(dim=1)).abs() / scale).mean(dim=1)

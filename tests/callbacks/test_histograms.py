@@ -128,10 +128,12 @@ def test_a_constructor_refuses_what_is_out_of_range():
 
 
 def test_looking_at_pre_activations_changes_neither_mode_nor_random_numbers():
-    network = RegularizedMLP(hidden_sizes=[8], batch_norm=True, dropout=0.5, seeds=[0, 1]).network.train()
+    network = (
+        RegularizedMLP(hidden_sizes=[8], batch_norm=True, dropout=0.5, seeds=[0, 1]).build(784, 10).network.train()
+    )
     state = torch.get_rng_state()
     inputs = network.pre_activations(torch.rand(5, 784, generator=torch.Generator().manual_seed(0)))
-    assert [tuple(value.shape) for value in inputs] == [(2, 5, 8)]
+    assert [tuple(value.shape) for value in inputs.values()] == [(2, 5, 8)]
     assert torch.equal(torch.get_rng_state(), state)
     assert all(module.training for module in network.modules())
 
@@ -149,6 +151,6 @@ def test_looking_at_pre_activations_changes_neither_mode_nor_random_numbers():
     ],
 )
 def test_layers_are_named_by_kind_and_number(sizes, options, names):
-    network = RegularizedMLP(hidden_sizes=sizes, **options).network
-    assert network.layer_names() == names.split()
+    network = RegularizedMLP(hidden_sizes=sizes, **options).build(784, 10).network
+    assert network.layer_names == names.split()
     assert len(names.split()) == len(network.layers)

@@ -255,7 +255,11 @@ def test_a_class_without_images_has_no_accuracy():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_mode_of_the_network_is_put_back(training):
-    network = RegularizedMLP(hidden_sizes=[8], batch_norm=True, dropout=0.5, seeds=[0, 1]).network.train(training)
+    network = (
+        RegularizedMLP(hidden_sizes=[8], batch_norm=True, dropout=0.5, seeds=[0, 1])
+        .build(784, 10)
+        .network.train(training)
+    )
     before = {name: value.clone() for name, value in network.state_dict().items()}
     test = ResidentImages(SyntheticDataModule(10, 30).splits.test, torch.device("cpu"), normalize=False)
     answers(network, evaluation_loader(test, 2))
@@ -296,7 +300,7 @@ def test_a_network_that_diverged_is_drawn_as_far_as_it_can_be(tmp_path, replicas
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    model = RegularizedMLP(hidden_sizes=[8], seeds=[0, 1])
+    model = RegularizedMLP(hidden_sizes=[8], seeds=[0, 1]).build(784, 10)
     trainer.fit(model, datamodule=SyntheticDataModule(200, 50, seeds=[0, 1]))
     folder = tmp_path / "lightning_logs" / "version_0"
     assert images(folder).keys() == pictures | {"test/confusion_matrix", "test/class_accuracy", "train/images"}

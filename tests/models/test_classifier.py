@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
-from fashionreg.models.classifier import CALIBRATION_BINS, Totals
+from fashionreg.models.metrics import CALIBRATION_BINS, Totals
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])

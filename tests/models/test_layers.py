@@ -2,9 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from fashionreg.models.layers import ReplicaBatchNorm, ReplicaDropout, ReplicaLinear
+from fashionreg.errors import UserError
+from fashionreg.models.layers import ReplicaLinear
 from fashionreg.models.networks import MLP
-from fashionreg.randomness import generator, replica_keys
+from fashionreg.randomness import Key, generator, replica_keys
+from fashionreg.regularizers import BatchNorm, Dropout, Regularizer
 
 S, B, C = 3, 7, 5
 
@@ -51,35 +53,12 @@ def test_linear_starts_from_the_distribution_of_torch():
         assert abs(a.mean().item()) < 5 * b.std().item() / a.numel() ** 0.5
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_batch_norm_computes_what_torch_computes_for_each_replica(training):
-    layer = ReplicaBatchNorm(S, C).double().train(training)
-    with torch.no_grad():
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            getattr(layer, name).copy_(inputs(S, C).abs() + 0.1)
-    plain = [layer.replica(k).double().train(training) for k in range(S)]
-    x = inputs(S, B, C).requires_grad_()
-    y = layer(x)
-    y.pow(3).sum().backward()
-    for k in range(S):
-        own = x.detach()[k].requires_grad_()
-        expected = plain[k](own)
-        torch.testing.assert_close(y[k], expected)
-        expected.pow(3).sum().backward()
-        same_gradients(layer, plain[k], k)
-        torch.testing.assert_close(x.grad[k], own.grad)
-        torch.testing.assert_close(layer.running_mean[k], plain[k].running_mean)
-        torch.testing.assert_close(layer.running_var[k], plain[k].running_var)
-
-
-def test_dropout_drops_by_its_mask_and_keeps_the_expected_value():
-    keep = torch.tensor([[True, False], [True, True]])
-    y = ReplicaDropout(0.3, features=2)(torch.ones(2, 1, 2), keep)
-    torch.testing.assert_close(y, torch.tensor([[[1 / 0.7, 0]], [[1 / 0.7, 1 / 0.7]]]))
-
-
 def network(seeds=(0, 1, 2), dropout=0.3):
-    return MLP([C, 6, 5, 4], seeds, batch_norm=True, dropout=dropout)
+    return MLP([C, 6, 5, 4], seeds, {"batch_norm": BatchNorm(), "dropout": Dropout(dropout)})
+
+
+def keys(network, seeds=(0, 1, 2), step=0):
+    return {name: Key(replica_keys(list(seeds), name) + step) for name in network.draws}
 
 
 def test_a_replica_starts_the_same_whichever_seeds_run_beside_it():
@@ -91,7 +70,7 @@ def test_a_replica_starts_the_same_whichever_seeds_run_beside_it():
 def test_a_network_in_evaluation_computes_what_its_replicas_compute_alone():
     net = network()
     x = inputs(S, B, C).float()
-    net(x, replica_keys([0, 1, 2], "dropout"))  # moves the running statistics away from 0 and 1
+    net(x, keys(net))  # moves the running statistics away from 0 and 1
     net.eval()
     for k in range(S):
         torch.testing.assert_close(net(x)[k], net.replica(k)(x[k]))
@@ -101,33 +80,37 @@ def test_the_order_of_layers_is_linear_batch_norm_relu_dropout():
     names = [type(layer).__name__ for layer in network().replica(0)]
     hidden = ["Linear", "BatchNorm1d", "ReLU", "Dropout"]
     assert names == [*hidden, *hidden, "Linear"]
-    assert network().describe() == "5-6-5-4, batch norm, dropout 0.3"
+    assert network().describe() == "5-6-5-4"
 
 
 def test_dropout_in_training_needs_keys():
-    with pytest.raises(ValueError, match="dropout in training needs keys"):
+    with pytest.raises(ValueError, match="dropout in training needs a key"):
         network()(inputs(S, B, C).float())
 
 
 def test_dropout_masks_differ_between_layers_and_steps():
     net = network()
-    keys = replica_keys([0, 1, 2], "dropout")
     x = inputs(S, B, C).float()
-    first, again, other = (net(x, key) for key in (keys, keys, keys + 1))
+    first, again, other = (net(x, keys(net, step=step)) for step in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    a, b = net._draw_masks(keys, B)
-    assert not torch.equal(a[:, : b.shape[1]], b)
+    assert net.draws == ["dropout1", "dropout2"]
+    a, b = (
+        net.layers[position](torch.ones(S, B, 5), key) for position, key in zip((3, 7), keys(net).values(), strict=True)
+    )
+    assert not torch.equal(a, b)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "fault"),
-    [
-        ({"dropout": 1.0}, "dropout: must be at least 0 and below 1, got 1.0"),
-        ({"dropout": -0.1}, "dropout: must be at least 0 and below 1, got -0.1"),
-        ({"sizes": [5, 0, 4]}, "hidden_sizes: each width must be a whole number of at least 1, got \\[0\\]"),
-    ],
-)
-def test_a_network_that_cannot_be_is_refused(arguments, fault):
-    with pytest.raises(ValueError, match=fault):
-        MLP(**{"sizes": [5, 3, 4], "seeds": [0]} | arguments)
+@pytest.mark.parametrize("sizes", [[5, 0, 4], [5, 3.5, 4]])
+def test_a_network_that_cannot_be_is_refused(sizes):
+    with pytest.raises(ValueError, match="hidden_sizes: each width must be a whole number of at least 1, got"):
+        MLP(sizes, [0])
+
+
+def test_a_layer_that_is_not_one_of_replicas_is_refused():
+    class Plain(Regularizer):
+        def before_activation(self, features, seeds):
+            return nn.GELU()
+
+    with pytest.raises(UserError, match="regularizers.mine: a layer must be a ReplicaLayer .*got GELU"):
+        MLP([5, 3, 4], [0], {"mine": Plain()})

@@ -11,7 +11,7 @@ from torch import nn, optim
 from fashionreg.data.datamodules import CSVDataModule, SyntheticDataModule
 from fashionreg.launch import BY_DESIGN
 from fashionreg.models import BaselineMLP, RegularizedMLP
-from fashionreg.randomness import fold_in, generator, random_mask, replica_keys
+from fashionreg.randomness import Key, fold_in, generator, replica_keys
 
 pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
 
@@ -51,16 +51,18 @@ def synthetic(seeds):
 def alone_in_plain_torch(case, seed, epochs=2):
     """The notebook's loop in double precision, given the replica's start, its data order and its dropout masks."""
     model_class, arguments, extra = CASES[case]
-    net = model_class(hidden_sizes=HIDDEN, seeds=[seed], **arguments).network.replica(0).double()
+    net = model_class(hidden_sizes=HIDDEN, seeds=[seed], **arguments).build(784, 10).network.replica(0).double()
     optimizer = arguments["optimizer"](net.parameters())
     data = synthetic([seed]).splits
     images, labels = (data.train.images.flatten(1).float() / 255).double(), data.train.labels
     for epoch in range(epochs):
-        keys = fold_in(replica_keys([seed], "dropout", epoch), 0)
+        keys = [fold_in(replica_keys([seed], f"dropout{layer}", epoch), 0) for layer in range(1, len(HIDDEN) + 1)]
         order = torch.randperm(len(labels), generator=generator(seed, "order", epoch))
         for step, index in enumerate(order.split(64)):
-            counts = [len(index) * width for width in HIDDEN]
-            masks = iter(random_mask(fold_in(keys, step), 0.7, sum(counts))[0].split(counts))
+            masks = iter(
+                Key(fold_in(key, step)).bernoulli(0.7, len(index) * width)[0]
+                for key, width in zip(keys, HIDDEN, strict=True)
+            )
             x = images[index]
             for layer in net:
                 dropped = isinstance(layer, nn.Dropout)

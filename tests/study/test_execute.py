@@ -98,7 +98,7 @@ def test_a_variant_that_fails_does_not_end_the_study(study, monkeypatch):
     step = Classifier.training_step
 
     def breaking(self, batch, batch_idx):
-        if self.network.batch_norm:
+        if "batch_norm" in self.regularizers:
             raise RuntimeError("out of\nluck")
         return step(self, batch, batch_idx)
 

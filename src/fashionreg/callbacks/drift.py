@@ -12,7 +12,6 @@ from fashionreg.callbacks.run_record import Recorded
 from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
-from fashionreg.models.layers import ReplicaLinear
 
 #: Percentiles of a unit's input, as in figure 1 of Ioffe and Szegedy (2015).
 PERCENTILES = (15, 50, 85)
@@ -66,7 +65,8 @@ class ActivationDrift(Recorded):
         assert isinstance(pl_module, Classifier)
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(datamodule, ImageDataModule)
-        narrowest = min(pl_module.network.sizes[1:-1], default=0)
+        weights = pl_module.network.hidden_weights()
+        narrowest = min((x.shape[-1] for x in weights.values()), default=0)
         if narrowest and not 0 <= self._unit < narrowest:
             raise UserError(
                 f"ActivationDrift: unit: must be from 0 to {narrowest - 1} (the narrowest hidden layer has "
@@ -86,17 +86,18 @@ class ActivationDrift(Recorded):
     def _look(self, module: Classifier) -> Tensor:
         """The statistics of every hidden layer, `(layers, statistics, S)`."""
         assert self._images is not None
-        linear = [layer for layer in module.network.layers if isinstance(layer, ReplicaLinear)]
-        inputs = module.network.pre_activations(self._images.to(linear[0].weight.dtype))
+        dtype = next(module.network.parameters()).dtype
+        inputs = module.network.pre_activations(self._images.to(dtype))
+        weights = module.network.hidden_weights()
         rows = []
-        for position, x in enumerate(inputs):
+        for position, (name, x) in enumerate(inputs.items()):
             mean, std = x.mean(dim=1), x.std(dim=1)
             if len(self._origin) <= position:
                 self._origin.append((mean, std))
             first_mean, first_std = self._origin[position]
             # a unit that begins without any spread has no unit to measure its drift in
             scale = first_std.clamp(min=torch.finfo(x.dtype).eps)
-            gradient = linear[position].weight.grad
+            gradient = weights[name].grad
             norm = (
                 torch.zeros(len(self._seeds), device=x.device) if gradient is None else gradient.flatten(1).norm(dim=1)
             )

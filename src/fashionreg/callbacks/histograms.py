@@ -1,17 +1,15 @@
 """Histograms in TensorBoard: how weights, gradients and pre-activations of a network are distributed."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from fashionreg.callbacks.tensorboard import writers
 from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
-from fashionreg.models.networks import MLP
 
 #: Training images on which pre-activations are looked at.
 PROBED = 512
@@ -20,10 +18,10 @@ PROBED = 512
 class Histograms(Callback):
     """Shows in TensorBoard how the numbers in one network are distributed, at the end of every n-th epoch.
 
-    Tags name layers as `MLP.layer_names` does: `weights/linear1.weight`, `weights/linear1.bias`, `gradients/...` of the
-    same (of the last step of the epoch, clipped if they are clipped) and `pre_activations/relu1`, what goes into each
-    ReLU for the first 512 training images (`MLP.pre_activations`). Where a number is not finite, its histogram is left
-    out.
+    Tags name parameters as `ReplicaNetwork.readable_parameters` does: `weights/linear1.weight`, `weights/linear1.bias`,
+    `gradients/...` of the same (of the last step of the epoch, clipped if they are clipped) and
+    `pre_activations/relu1`, the input of each ReLU for the first 512 training images. A histogram with a number that is
+    not finite is left out.
 
     Args:
         every_n_epochs: Every how many epochs, at least 1.
@@ -55,7 +53,7 @@ class Histograms(Callback):
         if trainer.is_last_batch or trainer.global_step == trainer.max_steps:
             self._gradients = {
                 name: parameter.grad[self.replica].detach().clone()
-                for name, parameter in _parameters(pl_module.network)
+                for name, parameter in pl_module.network.readable_parameters().items()
                 if parameter.grad is not None
             }
 
@@ -65,7 +63,7 @@ class Histograms(Callback):
         if not targets or not self._is_due(trainer) or not isinstance(pl_module, Classifier):
             return
         network = pl_module.network
-        values = {f"weights/{name}": parameter[self.replica] for name, parameter in _parameters(network)}
+        values = {f"weights/{name}": x[self.replica] for name, x in network.readable_parameters().items()}
         values |= {f"gradients/{name}": gradient for name, gradient in self._gradients.items()}
         self._gradients = {}
         data = trainer.datamodule  # type: ignore[attr-defined]
@@ -73,8 +71,7 @@ class Histograms(Callback):
             shown = data.resident(data.splits.train)
             images, _ = shown[torch.arange(min(PROBED, len(shown)), device=shown.device)]
             inputs = network.pre_activations(images.to(next(network.parameters()).dtype))
-            relus = [name for name in network.layer_names() if name.startswith("relu")]
-            values |= {f"pre_activations/{name}": x[self.replica] for name, x in zip(relus, inputs, strict=True)}
+            values |= {f"pre_activations/{name}": x[self.replica] for name, x in inputs.items()}
         for tag, tensor in values.items():
             numbers = tensor.detach().float().cpu()
             if numbers.isfinite().all():
@@ -83,10 +80,3 @@ class Histograms(Callback):
 
     def _is_due(self, trainer: Trainer) -> bool:
         return (trainer.current_epoch + 1) % self.every_n_epochs == 0
-
-
-def _parameters(network: MLP) -> Iterator[tuple[str, nn.Parameter]]:
-    """Each parameter `(S, ...)` with its name, `linear1.weight`."""
-    for name, layer in zip(network.layer_names(), network.layers, strict=True):
-        for kind, parameter in layer.named_parameters():
-            yield f"{name}.{kind}", parameter

@@ -7,7 +7,8 @@ from fashionreg.callbacks.tensorboard import add_figure, writers
 from fashionreg.data.batches import evaluation_loader
 from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.data.images import CLASS_NAMES
-from fashionreg.models.classifier import CALIBRATION_BINS, Classifier
+from fashionreg.models.classifier import Classifier
+from fashionreg.models.metrics import CALIBRATION_BINS
 
 #: Images shown of the training data and of the mistakes: a grid of 4 x 4.
 SHOWN = 16
@@ -49,8 +50,8 @@ class TestFigures(Callback):
         from fashionreg import figures
 
         test = data.splits.test
-        with trainer.precision_plugin.test_step_context():
-            given = answers(pl_module.network, evaluation_loader(data.resident(test), len(pl_module.seeds)))
+        with trainer.precision_plugin.test_step_context(), pl_module.evaluating() as network:
+            given = answers(network, evaluation_loader(data.resident(test), len(pl_module.seeds)))
         counts = confusion(given)
         drawn = {
             "confusion_matrix": figures.confusion_matrix(counts.sum(axis=0), CLASS_NAMES),

@@ -75,7 +75,7 @@ def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str
     return "\n".join(
         (
             f"run     {name}",
-            f"model   {type(model).__name__} {model.network.describe()} ({parameters:,} parameters)",
+            f"model   {type(model).__name__} {model.describe()} ({parameters:,} parameters)",
             f"data    {data['source']} ({sizes})",
             f"seeds   {describe_seeds(model.seeds)}",
             f"device  {device}{threads}",

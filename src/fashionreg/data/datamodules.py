@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from fashionreg.data.batches import Loader, ResidentImages, evaluation_loader, training_loader
 from fashionreg.data.csv_files import read_csv
 from fashionreg.data.garments import draw_garments
-from fashionreg.data.images import LabelledImages
+from fashionreg.data.images import CLASS_NAMES, LabelledImages
 from fashionreg.data.location import data_root
 from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
 from fashionreg.data.splits import split_off
@@ -74,6 +74,16 @@ class ImageDataModule(LightningDataModule, ABC):
     @abstractmethod
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """The images to train on (validation still among them) and those to test on."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the K classes, by label."""
+        return CLASS_NAMES
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs D of a network: the pixels of an image."""
+        return self.splits.train.images[0].numel()
 
     @property
     def splits(self) -> Splits:

@@ -1,149 +1,252 @@
 """The base of the LightningModules: one step for every split, metrics per replica, optimizer from a factory."""
 
-from collections.abc import Mapping, Sequence, Set
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.optim import Optimizer
 
 from fashionreg.errors import UserError
-from fashionreg.models.networks import MLP
+from fashionreg.models.independence import check_independent
+from fashionreg.models.metrics import Totals
+from fashionreg.models.networks import ReplicaNetwork
+from fashionreg.models.objective import Objective, StepLosses, cross_entropy, gradients_key
 from fashionreg.models.optimizers import check_replica_wise
-from fashionreg.randomness import fold_in, replica_keys
+from fashionreg.randomness import Key, epoch_keys, fold_in
+from fashionreg.regularizers.base import Regularizer, Tensors, per_replica, with_hook
 
 Batch = tuple[Tensor, Tensor]
 
+#: Key under which a checkpoint carries the number of inputs and of classes of its network.
+SHAPE_KEY = "fashionreg_shape"
 
-#: Bins of equal width in which confidence and accuracy are compared.
-CALIBRATION_BINS = 15
-
-
-class Totals:
-    """Loss, correct answers and calibration of each replica, summed on the device: no synchronisation in a step.
-
-    Args:
-        replicas: Number of replicas S.
-        device: Where the logits are.
-        calibrated: Whether to compare confidence with accuracy; for evaluation, since it costs as much as all else.
-    """
-
-    def __init__(self, replicas: int, device: torch.device, *, calibrated: bool) -> None:
-        self._loss = torch.zeros(replicas, device=device)
-        self._correct = torch.zeros(replicas, dtype=torch.int64, device=device)
-        self._excess = torch.zeros(replicas, CALIBRATION_BINS, device=device) if calibrated else None
-        self._count = 0
-
-    def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: mean losses `(S,)`, logits `(S, B, K)`, labels `(S, B)` or `(B,)`."""
-        batch = logits.shape[1]
-        correct = logits.argmax(dim=-1) == labels
-        self._loss += losses * batch
-        self._correct += correct.sum(dim=-1)
-        self._count += batch
-        if self._excess is not None:
-            confidence = logits.softmax(dim=-1).amax(dim=-1).to(self._excess.dtype)
-            # an output that is no number has no bin; its error is no number either, wherever it is counted
-            bins = (confidence * CALIBRATION_BINS).long().clamp_(0, CALIBRATION_BINS - 1)
-            self._excess.scatter_add_(1, bins, confidence - correct.to(confidence.dtype))
-
-    def means(self) -> dict[str, Tensor]:
-        """`loss` (nats), `acc` (0 to 1) and, if calibrated, `ece` (0 to 1), each `(S,)`, over all images added.
-
-        `acc` is float64 on the CPU, the very share of images: equal differences between seeds are to be seen as equal.
-
-        `ece` is the expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean over images of the
-        distance between mean confidence and accuracy in the image's bin.
-        """
-        means = {"loss": self._loss / self._count, "acc": self._correct.cpu().double() / self._count}
-        if self._excess is not None:
-            means["ece"] = self._excess.abs().sum(dim=1) / self._count
-        return means
+#: The same in checkpoints of version 0.1, which do not say them: those of Fashion-MNIST.
+FASHION_MNIST_SHAPE = (784, 10)
 
 
-class Classifier(LightningModule):
+class Classifier(LightningModule, ABC):
     """S networks trained side by side; the base of the models, which say what the network is.
+
+    The network is built when the data are known (`build`), as these say how many inputs and classes it has.
 
     A batch is `(images, labels)`: images float `(S, B, D)` in training, one batch for each replica, or `(B, D)` shown
     to all replicas; labels int64 `(S, B)` or `(B,)`. The loss of a step is the sum over replicas of each one's mean
-    cross entropy, so that the gradient of a replica is what it would be alone.
+    loss and penalties, so that the gradient of a replica is what it would be alone.
 
     After each epoch `{split}/loss` and `{split}/acc` are logged as means over replicas, with more than one replica
-    `{split}/acc_std` too (sample standard deviation). `train/*` are means over the epoch's own steps (dropout on,
-    weights moving), unless the datamodule has `train` evaluated as the others are: at the epoch's end, with the
+    `{split}/acc_std` too (sample standard deviation). `train/*` are means over the epoch's own steps (regularizers at
+    work, weights moving), unless the datamodule has `train` evaluated as the others are: at the epoch's end, with the
     calibration error `{split}/ece`.
 
     Args:
-        network: The networks, with S replicas.
-        seeds: The S seeds, in the order of the replicas.
+        regularizers: By name; the name is part of what seeds their random numbers.
         optimizer: Makes the optimizer from the parameters.
         lr_scheduler: Makes the learning rate scheduler, stepped after each epoch, from the optimizer.
+        seeds: The S seeds, in the order of the replicas.
 
     Attributes:
+        network: The networks, with S replicas, once they are built.
         logs_itself: Whether metrics go to the loggers by `self.log`, whose x-axis is the step; `RunRecord` turns it off
             and logs by epoch.
+
+    Raises:
+        UserError: If a regularizer is none, or its name cannot be used.
     """
+
+    network: ReplicaNetwork
+    objective: Objective
+    #: Number of inputs and of classes, once the network is built.
+    shape: tuple[int, int] | None
 
     def __init__(
         self,
-        network: MLP,
-        seeds: Sequence[int],
+        regularizers: Mapping[str, Regularizer] | None,
         optimizer: OptimizerCallable,
         lr_scheduler: LRSchedulerCallable | None,
+        seeds: Sequence[int],
     ) -> None:
         super().__init__()
-        self.network = network
+        self.regularizers = nn.ModuleDict()
+        for name, regularizer in (regularizers or {}).items():
+            # a layer of a regularizer has its name, and these are names of layers already
+            if not name.isidentifier() or name in ("linear", "relu") or hasattr(self.regularizers, name):
+                raise UserError(f"regularizers: {name!r} cannot be a name; use letters, digits and _, as in batch_norm")
+            if not isinstance(regularizer, Regularizer):
+                raise UserError(f"regularizers.{name}: must be a Regularizer, got {type(regularizer).__name__}")
+            self.regularizers[name] = regularizer
+        self.shape = None
         self.seeds = list(seeds)
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self._totals: dict[str, Totals] = {}
         self._epoch_keys: Tensor | None = None
+        self._step: tuple[Batch, dict[str, Key]] | None = None
+        self._evaluation: ExitStack | None = None
         self.logs_itself = True
-        self.save_hyperparameters(ignore=["network"])
-        # factories given in code are not plain data: a checkpoint with them could not be loaded with weights_only
-        for name in ("optimizer", "lr_scheduler"):
-            if callable(self.hparams.get(name)):
+        self.save_hyperparameters()
+        # objects given in code are not plain data: a checkpoint with them could not be loaded with weights_only
+        for name in ("optimizer", "lr_scheduler", "regularizers", "network"):
+            if name in self.hparams and not _is_plain(self.hparams[name]):
                 del self.hparams[name]
 
-    def forward(self, images: Tensor, keys: Tensor | None = None) -> Tensor:
-        """Logits float `(S, B, K)`; see `MLP.forward`."""
-        logits: Tensor = self.network(images, keys)
+    # -- network -------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def make_network(self, inputs: int, classes: int) -> ReplicaNetwork:
+        """The S networks with their initial parameters, for so many inputs and classes."""
+
+    def build(self, inputs: int, classes: int) -> Self:
+        """Make the network, and let the regularizers prepare for it; a second call must ask for the same shape.
+
+        Raises:
+            UserError: If the network was built for another shape.
+        """
+        if self.shape is not None:
+            if self.shape != (inputs, classes):
+                raise UserError(
+                    f"data: has {inputs} inputs and {classes} classes; the network was built for {self.shape[0]} "
+                    f"inputs and {self.shape[1]} classes"
+                )
+            return self
+        self.shape = inputs, classes
+        # the start is drawn in float32 in every precision: Lightning builds under that of the trainer
+        precision = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            self.network = self.make_network(inputs, classes).to(precision)
+        finally:
+            torch.set_default_dtype(precision)
+        for regularizer in self._all_regularizers():
+            regularizer.attach(self.network, self.seeds)
+        # in the dictionary, past torch: as a submodule it would name every parameter a second time
+        named = dict(zip(self.regularizers, self._all_regularizers(), strict=True))
+        self.__dict__["objective"] = Objective(self.network, named, self.loss)
+        self._after_step = with_hook(named.values(), "after_step")
+        return self
+
+    def configure_model(self) -> None:
+        """Build the network for the datamodule of the trainer, if it is not built yet."""
+        if self._trainer is not None and self.shape is None:
+            datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+            if datamodule is None:
+                raise UserError(
+                    "network: unknown number of inputs and classes; call model.build(inputs, classes) first"
+                )
+            self.build(datamodule.inputs, len(datamodule.class_names))
+
+    def _all_regularizers(self) -> list[Regularizer]:
+        return list(self.regularizers.values())  # type: ignore[arg-type]
+
+    def describe(self) -> str:
+        """Network and regularizers in a few words: `784-64-32-10, batch norm, dropout 0.3`."""
+        return ", ".join([self.network.describe(), *(one.describe() for one in self._all_regularizers())])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits float `(S, B, K)`; see `ReplicaNetwork.forward`."""
+        logits: Tensor = self.network(images)
         return logits
+
+    @contextmanager
+    def evaluating(self) -> Iterator[ReplicaNetwork]:
+        """The network in evaluation mode, with the weights that regularizers want evaluated; then all as before."""
+        training = self.network.training
+        self.network.eval()
+        try:
+            with ExitStack() as stack:
+                for regularizer in with_hook(self._all_regularizers(), "evaluating"):
+                    stack.enter_context(regularizer.evaluating(self.network))
+                yield self.network
+        finally:
+            self.network.train(training)
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
-    def _shared_step(self, batch: Batch, split: str, keys: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The losses `(S,)` and logits `(S, B, K)` of a batch, added to the totals of `split`."""
-        images, labels = batch
-        logits = self(images, keys)
-        replicas, count, classes = logits.shape
-        labels = labels.expand(replicas, count)
-        losses = F.cross_entropy(logits.reshape(-1, classes), labels.reshape(-1), reduction="none")
-        losses = losses.view(replicas, count).mean(dim=1)
-        if split not in self._totals:
-            self._totals[split] = Totals(replicas, logits.device, calibrated=not self.training)
-        self._totals[split].add(losses.detach(), logits.detach(), labels)
-        return losses, logits
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each image: float `(S, B, K)` and int64 `(S, B)` or float `(S, B, K)` to float `(S, B)`, in nats.
+
+        Override it to train with another loss; mean over images and sum over replicas are taken elsewhere.
+        """
+        return cross_entropy(logits, targets)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The sum over replicas of their mean losses."""
-        keys = None if self._epoch_keys is None else fold_in(self._epoch_keys, batch_idx)
-        losses, _ = self._shared_step(batch, "train", keys)
-        return losses.sum()
+        """The sum over replicas of what each of them minimizes."""
+        keys: dict[str, Key] = {}
+        if self._epoch_keys is not None:
+            # one hash for the keys of all consumers: (R, S, 2)
+            words = fold_in(self._epoch_keys, batch_idx).unbind()
+            keys = {name: Key(row) for name, row in zip(self.objective.consumers, words, strict=True)}
+        if self.objective.gradient_hooks:
+            self._step = (batch, keys)
+        losses: StepLosses = self.objective(*batch, keys)
+        labels = losses.targets.argmax(dim=-1) if losses.targets.is_floating_point() else losses.targets
+        self._add("train", losses.losses, losses.logits, labels)
+        total: Tensor = losses.total.sum()
+        return total
+
+    def backward(self, loss: Tensor) -> None:
+        """Set the gradients: those of the loss, or what regularizers make of them."""
+        if not self.objective.gradient_hooks:
+            loss.backward()
+            return
+        assert self._step is not None
+        batch, keys = self._step
+        parameters = {name: x for name, x in self.network.named_parameters() if x.requires_grad}
+        here = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
+
+        def compute(at: Mapping[str, Tensor]) -> Tensors:
+            if at is parameters:
+                return here
+            moved = {name: x.detach().requires_grad_() for name, x in at.items()}
+            with self.trainer.precision_plugin.forward_context(), torch.enable_grad():
+                state = {f"network.{name}": x for name, x in moved.items()}
+                total = functional_call(self.objective, state, (*batch, keys)).total.sum()
+            return dict(zip(moved, torch.autograd.grad(total, list(moved.values())), strict=True))
+
+        for name, regularizer in self.objective.gradient_hooks.items():
+            compute = partial(regularizer.gradients, compute, key=keys[gradients_key(name)])
+        for name, gradient in compute(parameters).items():
+            parameters[name].grad = gradient
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Let the optimizer make its step, then the regularizers theirs."""
+        super().optimizer_step(*args, **kwargs)
+        self.after_step()
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """What regularizers do to the network after each step."""
+        for regularizer in self._after_step:
+            regularizer.after_step(self.network)
+
+    def _evaluation_step(self, batch: Batch, split: str) -> Tensor:
+        """The logits `(S, B, K)` of a batch whose metrics are added to those of `split`."""
+        images, labels = batch
+        logits: Tensor = self(images)
+        labels = labels.expand(logits.shape[:2])
+        self._add(split, self.loss(logits, labels).mean(dim=1), logits, labels)
+        return logits
+
+    def _add(self, split: str, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+        if split not in self._totals:
+            self._totals[split] = Totals(len(logits), logits.device, calibrated=not self.training)
+        self._totals[split].add(losses.detach(), logits.detach(), labels)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Adds the batch to the totals of the split that the dataloader holds."""
-        self._shared_step(batch, self._split_names(self.trainer.val_dataloaders, "val")[dataloader_idx])
+        """Add the batch to the totals of the split that the dataloader holds."""
+        self._evaluation_step(batch, self._split_names(self.trainer.val_dataloaders, "val")[dataloader_idx])
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Logits float `(S, B, K)`, for callbacks that report on them."""
-        split = self._split_names(self.trainer.test_dataloaders, "test")[dataloader_idx]
-        return self._shared_step(batch, split)[1]
+        return self._evaluation_step(batch, self._split_names(self.trainer.test_dataloaders, "test")[dataloader_idx])
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Class probabilities float `(S, B, K)`; the labels are not looked at."""
@@ -180,32 +283,60 @@ class Classifier(LightningModule):
                     "EarlyStopping: would stop every seed by the mean over seeds; use one seed, or train to the end: "
                     "the record has every epoch, and a study's report the best one by val"
                 )
+            if isinstance(watcher, StochasticWeightAveraging | WeightAveraging):
+                raise UserError(
+                    f"{name}: the results would be those of the weights before averaging; use the regularizer EMA "
+                    "(model.init_args.regularizers), whose average is evaluated, exported and kept in checkpoints"
+                )
         seeds = getattr(self.trainer.datamodule, "seeds", self.seeds)  # type: ignore[attr-defined]
         if seeds != self.seeds:
             raise UserError(f"seeds: the model has {self.seeds}, the data {seeds}; both must be the same")
         smallest = getattr(getattr(self.trainer.train_dataloader, "sampler", None), "smallest_batch", None)
-        if self.network.batch_norm and smallest == 1:
+        if smallest is not None and smallest < self.network.smallest_batch:
             raise UserError(
                 "batch_size: the last batch of an epoch would hold a single image, and batch norm needs at least two; "
                 "choose another batch_size or number of training images"
             )
 
     def on_train_epoch_start(self) -> None:
-        """Forget the last epoch's numbers; make the keys of this epoch's dropout masks."""
+        """Forget the last epoch's numbers; make the keys of this epoch's random numbers."""
         self._totals = {}
-        if self.network.dropout > 0:
-            # each process of a distributed run sees other images and draws other masks
-            keys = fold_in(replica_keys(self.seeds, "dropout", self.current_epoch), self.global_rank)
-            self._epoch_keys = keys.to(self.device)
+        if consumers := self.objective.consumers:
+            # each process of a distributed run sees other images and draws other numbers
+            keys = fold_in(epoch_keys(self.seeds, consumers, self.current_epoch), self.global_rank)
+            self._epoch_keys = keys.to(self.device)  # (R, S, 2)
 
     def on_validation_epoch_start(self) -> None:
         """Forget earlier evaluations of this epoch; the training totals go on, unless `train` is evaluated too."""
         evaluated = {"val", "test", *self._split_names(self.trainer.val_dataloaders, "val")}
         self._totals = {split: totals for split, totals in self._totals.items() if split not in evaluated}
+        self._start_evaluation()
 
     def on_test_epoch_start(self) -> None:
         """Forget earlier evaluations."""
         self._totals = {}
+        self._start_evaluation()
+
+    def on_predict_epoch_start(self) -> None:
+        """Evaluate the weights that regularizers want evaluated."""
+        self._start_evaluation()
+
+    def _start_evaluation(self) -> None:
+        self._evaluation = ExitStack()
+        self._evaluation.enter_context(self.evaluating())
+
+    def _end_evaluation(self) -> None:
+        if self._evaluation is not None:
+            self._evaluation.close()
+            self._evaluation = None
+
+    def on_test_epoch_end(self) -> None:
+        """Train on, if ever, with the weights from before the evaluation."""
+        self._end_evaluation()
+
+    def on_predict_epoch_end(self) -> None:
+        """As `on_test_epoch_end`."""
+        self._end_evaluation()
 
     def results(self) -> dict[str, dict[str, Tensor]]:
         """For each split seen in this epoch the metrics of each replica, float `(S,)`; see `Totals.means`."""
@@ -216,11 +347,22 @@ class Classifier(LightningModule):
         }
 
     def on_train_epoch_end(self) -> None:
-        """Log the training metrics of the epoch."""
+        """Log the training metrics of the epoch; show regularizers all metrics but those of the test split."""
         self._log_means({"train"})
+        if hooks := with_hook(self._all_regularizers(), "after_epoch"):
+            seen = {
+                f"{split}/{name}": values
+                for split, metrics in self.results().items()
+                if split != "test"
+                for name, values in metrics.items()
+            }
+            with torch.no_grad():
+                for regularizer in hooks:
+                    regularizer.after_epoch(self.network, seen)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of every split that was evaluated."""
+        self._end_evaluation()
         if not self.trainer.sanity_checking:
             self._log_means(self._totals.keys() - {"train"})
 
@@ -236,11 +378,12 @@ class Classifier(LightningModule):
     # -- optimization --------------------------------------------------------------------------------------------
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another network, in one line instead of one for each parameter.
+        """Build the network, if it is not; refuse a checkpoint of another one, in one line instead of one a parameter.
 
         Raises:
             UserError: If names or shapes of the parameters differ.
         """
+        self.build(*checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE))
         seeds = checkpoint["hyper_parameters"].get("seeds")
         if seeds is not None and list(seeds) != self.seeds:
             raise UserError(f"seeds: the checkpoint is of seeds {list(seeds)}, not {self.seeds}; leave out --seeds")
@@ -255,6 +398,10 @@ class Classifier(LightningModule):
                 f"{here} here; without --config and --seeds its own are used"
             )
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the number of inputs and of classes, from which the network is built again."""
+        checkpoint[SHAPE_KEY] = self.shape
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer and, where there is one, its scheduler.
 
@@ -265,8 +412,11 @@ class Classifier(LightningModule):
         several = len(self.seeds) > 1
         if several:
             check_replica_wise(self.optimizer)
+        for name, regularizer in zip(self.regularizers, self._all_regularizers(), strict=True):
+            assert self.shape is not None
+            check_independent(name, regularizer, *self.shape)
         try:
-            optimizer = self.optimizer(self.parameters())
+            optimizer = self.optimizer(self.network.parameters())
         except (ValueError, TypeError) as error:
             raise UserError(f"optimizer: {error}") from error
         if self.lr_scheduler is None:
@@ -303,8 +453,17 @@ class Classifier(LightningModule):
             # element by element already
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return
-        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
         norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
         scale = (gradient_clip_val / (norms + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
-            gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
+            gradient.mul_(per_replica(scale, gradient))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is plain data, as the command line gives it, and not an object made in code."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)

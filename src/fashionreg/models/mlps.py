@@ -1,15 +1,15 @@
-"""The networks of both notebooks as LightningModules: without any regularizer, and with them."""
+"""The networks of both notebooks as LightningModules, without any regularizer and with them, and a user's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 
+from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
-from fashionreg.models.networks import MLP
-
-#: Fashion-MNIST: 28 x 28 pixels, ten classes.
-INPUT_SIZE, NUM_CLASSES = 784, 10
+from fashionreg.models.networks import MLP, ReplicaNetwork
+from fashionreg.models.stacked import NetworkCallable, StackedNetwork
+from fashionreg.regularizers import BatchNorm, Dropout, Regularizer
 
 
 class BaselineMLP(Classifier):
@@ -29,17 +29,22 @@ class BaselineMLP(Classifier):
         lr_scheduler: LRSchedulerCallable | None = None,
         seeds: Sequence[int] = (0,),
     ) -> None:
-        network = MLP([INPUT_SIZE, *hidden_sizes, NUM_CLASSES], seeds)
-        super().__init__(network, seeds, optimizer, lr_scheduler)
+        super().__init__(None, optimizer, lr_scheduler, seeds)
+        self.hidden_sizes = hidden_sizes
+
+    def make_network(self, inputs: int, classes: int) -> MLP:
+        """A multilayer perceptron of the chosen widths."""
+        return MLP([inputs, *self.hidden_sizes, classes], self.seeds)
 
 
 class RegularizedMLP(Classifier):
-    """The multilayer perceptron with regularizers: linear, [batch norm], ReLU, [dropout] for each hidden layer.
+    """The multilayer perceptron with regularizers.
 
     Args:
         hidden_sizes: Width of each hidden layer.
-        batch_norm: Whether to normalize the input of each ReLU (Ioffe and Szegedy 2015).
-        dropout: Probability with which a hidden unit is dropped in training, 0 <= dropout < 1.
+        batch_norm: Short form of the regularizer `batch_norm: {class_path: BatchNorm}`.
+        dropout: Short form of the regularizer `dropout: {class_path: Dropout, init_args: {p: ...}}`; 0 is none.
+        regularizers: Regularizers by name, each a class path with its arguments; they act in this order.
         optimizer: The optimizer; weight decay is its argument.
         lr_scheduler: Learning rate scheduler, stepped after each epoch; none by default.
         seeds: One replica is trained for each seed.
@@ -50,9 +55,57 @@ class RegularizedMLP(Classifier):
         hidden_sizes: Sequence[int] = (64, 32),
         batch_norm: bool = False,
         dropout: float = 0.0,
+        regularizers: Mapping[str, Regularizer] | None = None,
         optimizer: OptimizerCallable = torch.optim.SGD,
         lr_scheduler: LRSchedulerCallable | None = None,
         seeds: Sequence[int] = (0,),
     ) -> None:
-        network = MLP([INPUT_SIZE, *hidden_sizes, NUM_CLASSES], seeds, batch_norm=batch_norm, dropout=dropout)
-        super().__init__(network, seeds, optimizer, lr_scheduler)
+        named = dict(regularizers or {})
+        short: dict[str, Regularizer] = {}
+        if batch_norm:
+            short["batch_norm"] = BatchNorm()
+        if dropout != 0:
+            short["dropout"] = Dropout(dropout)
+        if twice := short.keys() & named.keys():
+            raise UserError(f"{min(twice)}: is given in its short form and among the regularizers; give it once")
+        super().__init__(short | named, optimizer, lr_scheduler, seeds)
+        self.hidden_sizes = hidden_sizes
+
+    def make_network(self, inputs: int, classes: int) -> MLP:
+        """A multilayer perceptron of the chosen widths, with the layers of its regularizers."""
+        named = {name: one for name, one in self.regularizers.items() if isinstance(one, Regularizer)}
+        return MLP([inputs, *self.hidden_sizes, classes], self.seeds, named)
+
+
+class StackedClassifier(Classifier):
+    """Any network written as a `torch.nn.Module` for one seed, trained for many side by side.
+
+    Args:
+        network: Makes the network from its number of inputs and of classes: a class path with further arguments.
+        regularizers: Regularizers by name; they cannot insert layers here, as the network is not made of known ones.
+        optimizer: The optimizer; weight decay is its argument.
+        lr_scheduler: Learning rate scheduler, stepped after each epoch; none by default.
+        seeds: One replica is trained for each seed.
+    """
+
+    def __init__(
+        self,
+        network: NetworkCallable,
+        regularizers: Mapping[str, Regularizer] | None = None,
+        optimizer: OptimizerCallable = torch.optim.SGD,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        seeds: Sequence[int] = (0,),
+    ) -> None:
+        super().__init__(regularizers, optimizer, lr_scheduler, seeds)
+        for name, one in self.regularizers.items():
+            assert isinstance(one, Regularizer)
+            if one.overrides("before_activation") or one.overrides("after_activation"):
+                raise UserError(
+                    f"regularizers.{name}: inserts layers, which only RegularizedMLP has a place for; put them into "
+                    "your network"
+                )
+        self.make_plain_network = network
+
+    def make_network(self, inputs: int, classes: int) -> ReplicaNetwork:
+        """S networks of the user's, stacked."""
+        return StackedNetwork(self.make_plain_network, inputs, classes, self.seeds)

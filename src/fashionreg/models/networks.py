@@ -1,132 +1,180 @@
-"""The multilayer perceptron of both notebooks, as a plain module with a replica axis."""
+"""Networks with a replica axis: what a network must offer, and the multilayer perceptron of both notebooks."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from fashionreg.errors import UserError
-from fashionreg.models.layers import ReplicaBatchNorm, ReplicaDropout, ReplicaLinear
-from fashionreg.randomness import generator, random_mask
+from fashionreg.models.layers import ReplicaLinear
+from fashionreg.randomness import Key, generator
+from fashionreg.regularizers.base import Regularizer, ReplicaLayer
 
-#: What a layer of each kind is called, before its number.
-KINDS: dict[type[nn.Module], str] = {
-    ReplicaLinear: "linear",
-    ReplicaBatchNorm: "batch_norm",
-    nn.ReLU: "relu",
-    ReplicaDropout: "dropout",
-}
+Keys = Mapping[str, Key]
 
 
-class MLP(nn.Module):
-    """S multilayer perceptrons side by side; each hidden layer is linear, [batch norm], ReLU, [dropout].
+class ReplicaNetwork(nn.Module, ABC):
+    """S networks side by side: what a network must offer to be trained, exported and observed.
+
+    Every parameter and every buffer has a leading replica axis, and no number of one replica depends on another. A
+    network written for a single seed becomes one by `fashionreg.models.StackedNetwork`.
+    """
+
+    @property
+    def draws(self) -> list[str]:
+        """Names of the consumers of random numbers in `forward`; in training it is given a key for each."""
+        return []
+
+    @property
+    def smallest_batch(self) -> int:
+        """The fewest images that a training step needs: 2 with batch statistics."""
+        return 1
+
+    @abstractmethod
+    def forward(self, images: Tensor, keys: Keys | None = None) -> Tensor:
+        """Logits of every replica.
+
+        Args:
+            images: float `(S, B, D)`, or `(B, D)` shown to all replicas.
+            keys: A key for each of `draws`; needed in training.
+
+        Returns:
+            float `(S, B, K)`, unnormalized.
+        """
+
+    @abstractmethod
+    def replica(self, index: int) -> nn.Module:
+        """Replica `index` as a plain module of torch, from `(B, D)` to `(B, K)`, with copies of its parameters."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The architecture in a few words: `784-64-32-10`."""
+
+    def readable_parameters(self) -> dict[str, nn.Parameter]:
+        """Each parameter `(S, ...)` by a name for a human reader: `linear1.weight`."""
+        return dict(self.named_parameters())
+
+    def pre_activations(self, images: Tensor) -> dict[str, Tensor]:
+        """The input of each activation, by name, float `(S, B, C)`, as training computes it without random numbers.
+
+        Raises:
+            UserError: If this network does not show them.
+        """
+        raise UserError(f"{type(self).__name__}: does not show its pre-activations; implement pre_activations(images)")
+
+    def hidden_weights(self) -> dict[str, nn.Parameter]:
+        """The weights `(S, ...)` that make each of `pre_activations`, by the same names."""
+        raise UserError(f"{type(self).__name__}: does not show its hidden weights; implement hidden_weights()")
+
+
+class MLP(ReplicaNetwork):
+    """S multilayer perceptrons: each hidden layer is linear, [layers of regularizers], ReLU, [layers of regularizers].
 
     Args:
         sizes: Width of the input, of each hidden layer, and number of classes: `[784, 128, 64, 10]`.
         seeds: One seed for each of the S replicas; seed k alone fixes the initial parameters of replica k.
-        batch_norm: Whether to normalize before each activation.
-        dropout: Probability with which a hidden unit is dropped in training, 0 <= dropout < 1; 0 is no dropout.
+        regularizers: By name; their layers stand before and after each activation in the order of this mapping.
 
     Raises:
-        UserError: If a width is not positive or `dropout` is out of range.
+        UserError: If a width is not positive.
     """
 
     def __init__(
-        self, sizes: Sequence[int], seeds: Sequence[int], *, batch_norm: bool = False, dropout: float = 0.0
+        self, sizes: Sequence[int], seeds: Sequence[int], regularizers: Mapping[str, Regularizer] | None = None
     ) -> None:
         super().__init__()
         if not all(isinstance(size, int) and size >= 1 for size in sizes):
             raise UserError(f"hidden_sizes: each width must be a whole number of at least 1, got {list(sizes[1:-1])}")
-        if not 0 <= dropout < 1:
-            raise UserError(f"dropout: must be at least 0 and below 1, got {dropout}")
+        regularizers = regularizers or {}
         generators = [generator(seed, "init") for seed in seeds]
-        layers: list[nn.Module] = []
+        named: list[tuple[str, nn.Module]] = []
         for fan_in, width in pairwise(sizes[:-1]):
-            layers.append(ReplicaLinear(fan_in, width, generators))
-            if batch_norm:
-                layers.append(ReplicaBatchNorm(len(seeds), width))
-            layers.append(nn.ReLU())
-            if dropout > 0:
-                layers.append(ReplicaDropout(dropout, width))
-        layers.append(ReplicaLinear(sizes[-2], sizes[-1], generators))
-        self.layers = nn.ModuleList(layers)
+            named.append(("linear", ReplicaLinear(fan_in, width, generators)))
+            before = {name: one.before_activation(width, seeds) for name, one in regularizers.items()}
+            named += [(name, layer) for name, layer in before.items() if layer is not None]
+            named.append(("relu", nn.ReLU()))
+            after = {name: one.after_activation(width, seeds) for name, one in regularizers.items()}
+            named += [(name, layer) for name, layer in after.items() if layer is not None]
+        named.append(("linear", ReplicaLinear(sizes[-2], sizes[-1], generators)))
+        self.layers = nn.ModuleList(layer for _, layer in named)
         self.sizes = list(sizes)
-        self.batch_norm = batch_norm
-        self.dropout = dropout
+        for name, layer in named:
+            if not isinstance(layer, ReplicaLayer | nn.ReLU):
+                raise UserError(
+                    f"regularizers.{name}: a layer must be a ReplicaLayer (docs/extend.md), got {type(layer).__name__}"
+                )
+        counts: Counter[str] = Counter()
+        #: A name for each of `layers`, counted by kind: linear1, batch_norm1, relu1, dropout1, linear2, ...
+        self.layer_names: list[str] = []
+        for name, _ in named:
+            counts[name] += 1
+            self.layer_names.append(f"{name}{counts[name]}")
+
+    @property
+    def draws(self) -> list[str]:
+        """The layers that draw random numbers in training."""
+        return [name for name, layer in self._named_layers() if isinstance(layer, ReplicaLayer) and layer.draws]
+
+    @property
+    def smallest_batch(self) -> int:
+        """The fewest images that a training step needs."""
+        return max(layer.smallest_batch for layer in self.layers if isinstance(layer, ReplicaLayer))
+
+    def _named_layers(self) -> list[tuple[str, nn.Module]]:
+        return list(zip(self.layer_names, self.layers, strict=True))
 
     def describe(self) -> str:
-        """The architecture in a few words: `784-64-32-10, batch norm, dropout 0.3`."""
-        regularizers = ["batch norm"] * self.batch_norm + [f"dropout {self.dropout}"] * (self.dropout > 0)
-        return ", ".join(["-".join(map(str, self.sizes)), *regularizers])
+        """The widths: `784-64-32-10`."""
+        return "-".join(map(str, self.sizes))
 
-    def layer_names(self) -> list[str]:
-        """A name for each of `layers`, counted by kind: `linear1, batch_norm1, relu1, dropout1, linear2, ...`."""
-        counts: Counter[str] = Counter()
-        names = []
-        for layer in self.layers:
-            kind = KINDS[type(layer)]
-            counts[kind] += 1
-            names.append(f"{kind}{counts[kind]}")
-        return names
+    def readable_parameters(self) -> dict[str, nn.Parameter]:
+        """Each parameter `(S, ...)` by the name of its layer: `linear1.weight`."""
+        return {
+            f"{name}.{kind}": parameter
+            for name, layer in self._named_layers()
+            for kind, parameter in layer.named_parameters()
+        }
 
-    def forward(self, images: Tensor, keys: Tensor | None = None) -> Tensor:
-        """Logits of every replica.
-
-        Args:
-            images: float `(S, B, sizes[0])`, or `(B, sizes[0])` shown to all replicas.
-            keys: int32 `(S, 2)`, the source of this step's dropout masks; needed in training with dropout only.
-
-        Returns:
-            float `(S, B, sizes[-1])`, unnormalised.
+    def forward(self, images: Tensor, keys: Keys | None = None) -> Tensor:
+        """Logits float `(S, B, K)`; see `ReplicaNetwork.forward`.
 
         Raises:
-            ValueError: In training with dropout, if there are no keys.
+            ValueError: In training, if a layer that draws random numbers has no key.
         """
-        dropping = self.training and self.dropout > 0
-        masks = self._draw_masks(keys, images.shape[-2]) if dropping else iter(())
         x = images
-        for layer in self.layers:
-            if not isinstance(layer, ReplicaDropout):
-                x = layer(x)
-            elif dropping:
-                x = layer(x, next(masks))
+        for name, layer in zip(self.layer_names, self.layers, strict=True):
+            x = layer(x, keys[name]) if keys and name in keys else layer(x)
         return x
 
-    def _draw_masks(self, keys: Tensor | None, batch: int) -> Iterator[Tensor]:
-        if keys is None:
-            raise ValueError("dropout in training needs keys (int32 (S, 2)), the source of its masks; got None")
-        # one draw for all layers: on small tensors the number of operations is the cost
-        counts = [batch * layer.features for layer in self.layers if isinstance(layer, ReplicaDropout)]
-        return iter(random_mask(keys, 1 - self.dropout, sum(counts)).split(counts, dim=1))
-
     @torch.no_grad()
-    def pre_activations(self, images: Tensor) -> list[Tensor]:
-        """What each ReLU is given, as in training but without dropout; running statistics stay as they are.
+    def pre_activations(self, images: Tensor) -> dict[str, Tensor]:
+        """The input of each ReLU, as in training without random numbers; running statistics stay as they are.
 
         Args:
-            images: float `(S, B, sizes[0])`, or `(B, sizes[0])` shown to all replicas, B at least 2.
+            images: float `(S, B, sizes[0])`, or `(B, sizes[0])` shown to all replicas, B at least `smallest_batch`.
 
         Returns:
-            For each hidden layer float `(S, B, C)`.
+            For each hidden layer (`relu1`, `relu2`, ...) float `(S, B, C)`.
         """
-        inputs = []
+        inputs = {}
         x = images
-        for layer in self.layers:
-            if isinstance(layer, ReplicaBatchNorm):
-                x = layer.by_own_statistics(x)
-            elif not isinstance(layer, ReplicaDropout):
-                if isinstance(layer, nn.ReLU):
-                    inputs.append(x)
-                x = layer(x)
+        for name, layer in self._named_layers():
+            if isinstance(layer, nn.ReLU):
+                inputs[name] = x
+            x = layer.probe(x) if isinstance(layer, ReplicaLayer) else layer(x)
         return inputs
+
+    def hidden_weights(self) -> dict[str, nn.Parameter]:
+        """The weights `(S, in, out)` before each ReLU."""
+        names = [name for name in self.layer_names if name.startswith("relu")]
+        linear = [layer.weight for layer in self.layers if isinstance(layer, ReplicaLinear)]
+        return dict(zip(names, linear, strict=False))
 
     @torch.no_grad()
     def replica(self, index: int) -> nn.Sequential:
         """Replica `index` as a plain `torch.nn.Sequential`, with copies of its parameters and statistics."""
-        plain = [
-            layer.replica(index) if isinstance(layer, ReplicaLinear | ReplicaBatchNorm | ReplicaDropout) else nn.ReLU()
-            for layer in self.layers
-        ]
+        plain = [layer.replica(index) if isinstance(layer, ReplicaLayer) else nn.ReLU() for layer in self.layers]
         return nn.Sequential(*plain).train(self.training)

@@ -1,0 +1,49 @@
+"""The metrics of a split, for each replica."""
+
+import torch
+from torch import Tensor
+
+#: Bins of equal width in which confidence and accuracy are compared.
+CALIBRATION_BINS = 15
+
+
+class Totals:
+    """Loss, correct answers and calibration of each replica, summed on the device: no synchronisation in a step.
+
+    Args:
+        replicas: Number of replicas S.
+        device: Where the logits are.
+        calibrated: Whether to compare confidence with accuracy; for evaluation, since it costs as much as all else.
+    """
+
+    def __init__(self, replicas: int, device: torch.device, *, calibrated: bool) -> None:
+        self._loss = torch.zeros(replicas, device=device)
+        self._correct = torch.zeros(replicas, dtype=torch.int64, device=device)
+        self._excess = torch.zeros(replicas, CALIBRATION_BINS, device=device) if calibrated else None
+        self._count = 0
+
+    def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: mean losses `(S,)`, logits `(S, B, K)`, labels `(S, B)` or `(B,)`."""
+        batch = logits.shape[1]
+        correct = logits.argmax(dim=-1) == labels
+        self._loss += losses * batch
+        self._correct += correct.sum(dim=-1)
+        self._count += batch
+        if self._excess is not None:
+            confidence = logits.softmax(dim=-1).amax(dim=-1).to(self._excess.dtype)
+            # an output that is no number has no bin; its error is no number either, wherever it is counted
+            bins = (confidence * CALIBRATION_BINS).long().clamp_(0, CALIBRATION_BINS - 1)
+            self._excess.scatter_add_(1, bins, confidence - correct.to(confidence.dtype))
+
+    def means(self) -> dict[str, Tensor]:
+        """`loss` (nats), `acc` (0 to 1) and, if calibrated, `ece` (0 to 1), each `(S,)`, over all images added.
+
+        `acc` is float64 on the CPU, the very share of images: equal differences between seeds are to be seen as equal.
+
+        `ece` is the expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean over images of the
+        distance between mean confidence and accuracy in the image's bin.
+        """
+        means = {"loss": self._loss / self._count, "acc": self._correct.cpu().double() / self._count}
+        if self._excess is not None:
+            means["ece"] = self._excess.abs().sum(dim=1) / self._count
+        return means

@@ -1,0 +1,103 @@
+"""Any network written for one seed, trained for S seeds side by side."""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from fashionreg.errors import UserError
+from fashionreg.models.networks import Keys, ReplicaNetwork
+from fashionreg.randomness import generator
+
+#: Makes one plain network from its number of inputs and of classes: from float `(B, D)` to logits float `(B, K)`.
+NetworkCallable = Callable[[int, int], nn.Module]
+
+
+class StackedNetwork(ReplicaNetwork):
+    """S plain networks, built one after the other, whose parameters are stacked and which run under `torch.vmap`.
+
+    It is slower than layers that are written for a replica axis, and right for every network that `torch.vmap` takes.
+
+    Args:
+        make: Makes one plain network.
+        inputs: Number of inputs D.
+        classes: Number of classes K.
+        seeds: The S seeds; seed k alone fixes the initial parameters of replica k.
+
+    Raises:
+        UserError: If the networks draw random numbers in training, or cannot run side by side.
+    """
+
+    def __init__(self, make: NetworkCallable, inputs: int, classes: int, seeds: Sequence[int]) -> None:
+        super().__init__()
+        networks = [_made_with(seed, make, inputs, classes) for seed in seeds]
+        parameters, buffers = stack_module_state(networks)
+        #: Holds the stacked parameters and buffers, `(S, ...)`, under the names of the plain network.
+        self.stacked = networks[0]
+        for name, value in {**parameters, **buffers}.items():
+            owner = self.stacked.get_submodule(name.rpartition(".")[0])
+            stacked = nn.Parameter(value.detach()) if name in parameters else value
+            setattr(owner, name.rpartition(".")[2], stacked)
+        #: The computation: a plain network whose own parameters are never used. Not a submodule, as it has no state.
+        self.plain: nn.Module
+        self.__dict__["plain"] = copy.deepcopy(networks[-1]).to("meta")
+        try:
+            logits = self(torch.zeros(2, inputs))
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"network: cannot run side by side: {' '.join(str(error).split())}") from error
+        if logits.shape != (len(seeds), 2, classes):
+            raise UserError(
+                f"network: must give {classes} logits for each image, shape (2, {classes}) for two images of "
+                f"{inputs} inputs; got {tuple(logits.shape[1:])}"
+            )
+
+    def forward(self, images: Tensor, keys: Keys | None = None) -> Tensor:
+        """Logits float `(S, B, K)`; see `ReplicaNetwork.forward`.
+
+        Raises:
+            UserError: If the plain network draws random numbers.
+        """
+        self.plain.train(self.training)
+        state = dict(self.stacked.named_parameters()) | dict(self.stacked.named_buffers())
+
+        def alone(tensors: dict[str, Tensor], x: Tensor) -> Tensor:
+            logits: Tensor = functional_call(self.plain, tensors, (x,))
+            return logits
+
+        # each replica has a slice of every tensor, and of the images where these have a replica axis: (S, B, D)
+        along = (0, 0 if images.dim() == 3 else None)
+        try:
+            return torch.vmap(alone, in_dims=along, randomness="error")(state, images)
+        except RuntimeError as error:
+            if "random" not in str(error):
+                raise
+            raise UserError(
+                "network: draws random numbers in training (nn.Dropout, perhaps), which do not follow the seeds; "
+                "leave that to a regularizer"
+            ) from error
+
+    @torch.no_grad()
+    def replica(self, index: int) -> nn.Module:
+        """Replica `index` as the plain network that the user wrote, with copies of its parameters."""
+        plain: nn.Module = copy.deepcopy(self.plain).to_empty(device="cpu")
+        plain.load_state_dict({name: value[index] for name, value in self.stacked.state_dict().items()})
+        return plain.train(self.training)
+
+    def describe(self) -> str:
+        """The class of the plain network."""
+        return type(self.stacked).__name__
+
+
+def _made_with(seed: int, make: NetworkCallable, inputs: int, classes: int) -> nn.Module:
+    """A plain network whose initial parameters depend on its seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        # initial parameters come from torch's global generator, as everywhere in torch.nn
+        torch.manual_seed(generator(seed, "init").initial_seed())
+        network = make(inputs, classes)
+    if not isinstance(network, nn.Module):
+        raise UserError(f"network: must make a torch.nn.Module, got {type(network).__name__}")
+    return network

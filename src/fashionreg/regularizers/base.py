@@ -1,0 +1,163 @@
+"""What a regularizer is: an object that changes how S networks are trained side by side.
+
+A regularizer is one small class in one file, a user's own as well as ours: it overrides the hooks that it needs, and is
+named in a configuration under `regularizers:`. Hooks that nobody overrides cost nothing.
+
+Axes: S replicas, B images of a batch, D inputs of a network, C features of a layer, K classes.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from fashionreg.randomness import Key
+
+#: Parameters or gradients by the name of the parameter, each with a leading replica axis `(S, ...)`.
+Tensors = dict[str, Tensor]
+
+#: From parameters to the gradients of the sum over replicas of their training losses, on the batch of this step.
+ComputeGradients = Callable[[Mapping[str, Tensor]], Tensors]
+
+
+class ReplicaLayer(nn.Module):
+    """A layer of S networks side by side, float `(S, B, C)` to float `(S, B, C)`.
+
+    Replica k computes what `replica(k)` computes alone; no number of one replica depends on another. Buffers that a
+    training step changes (running statistics) are changed in `forward`, in training only.
+
+    Attributes:
+        draws: Whether the layer draws random numbers in training; then `forward` is given a key.
+    """
+
+    #: The fewest images of a batch that training needs.
+    smallest_batch = 1
+    draws = False
+
+    def forward(self, x: Tensor, key: Key | None = None) -> Tensor:
+        """Compute the layer; in training with `key`, if it `draws`."""
+        raise NotImplementedError(f"{type(self).__name__}: implement forward(x, key)")
+
+    def replica(self, index: int) -> nn.Module:
+        """Replica `index` as a plain layer of torch with copied parameters, for `(B, C)`; for export."""
+        raise NotImplementedError(
+            f"{type(self).__name__}: to export a network, implement replica(index), a plain torch layer"
+        )
+
+    def probe(self, x: Tensor) -> Tensor:
+        """What training computes, without random numbers and without a change of any buffer; for observers."""
+        return x if self.draws else self(x)
+
+
+class Regularizer(nn.Module):
+    """Changes how S networks are trained, side by side. Override the hooks that are needed.
+
+    No hook may mix replicas: this is checked for every regularizer, before training, by running two replicas together
+    and each of them alone (`fashionreg.models.independence`). All random numbers must come from `key`.
+
+    Keep every argument of the constructor as an attribute of the same name: `describe` shows them.
+    """
+
+    def attach(self, network: nn.Module, seeds: Sequence[int]) -> None:
+        """Prepare for the networks that will be trained: called once, before all other hooks but the layers.
+
+        Args:
+            network: All S networks; its parameters have a leading replica axis.
+            seeds: The S seeds.
+        """
+
+    def before_activation(self, features: int, seeds: Sequence[int]) -> ReplicaLayer | None:
+        """The layer to insert before each activation of `features` units, one for each hidden layer."""
+        return None
+
+    def after_activation(self, features: int, seeds: Sequence[int]) -> ReplicaLayer | None:
+        """The layer to insert after each activation of `features` units, one for each hidden layer."""
+        return None
+
+    def batch(self, images: Tensor, targets: Tensor, key: Key) -> tuple[Tensor, Tensor]:
+        """Change what a training step sees; evaluation never calls it.
+
+        Args:
+            images: float `(S, B, D)`, one batch for each replica.
+            targets: int64 `(S, B)`, the labels, or float `(S, B, K)`, class probabilities, where a regularizer that
+                comes before this one made them.
+            key: The source of random numbers.
+
+        Returns:
+            Images and targets in these forms.
+        """
+        return images, targets
+
+    def penalty(self, network: nn.Module) -> Tensor:
+        """A term `(S,)` that is added to the training loss of each replica (nats), but not to the reported loss."""
+        raise NotImplementedError
+
+    def gradients(self, compute: ComputeGradients, parameters: Mapping[str, Tensor], key: Key) -> Tensors:
+        """Choose the gradients with which the optimizer makes its step.
+
+        Args:
+            compute: From parameters `(S, ...)` to the gradients there, on the batch of this step, with the same random
+                numbers at each call. Call it with `parameters`, or with others as sharpness-aware minimization does.
+            parameters: The parameters of the networks; not to be changed in place.
+            key: The source of random numbers.
+
+        Returns:
+            A gradient `(S, ...)` for every parameter.
+        """
+        return compute(parameters)
+
+    def after_step(self, network: nn.Module) -> None:
+        """Change the networks in place after each step of the optimizer; gradients are off."""
+
+    def after_epoch(self, network: nn.Module, metrics: Mapping[str, Tensor]) -> None:
+        """Change the networks in place after each epoch and its evaluation; gradients are off.
+
+        Args:
+            network: All S networks.
+            metrics: `(S,)` for each of `train/loss`, `train/acc` and, with validation images, `val/loss`, `val/acc`
+                and `val/ece`. Test metrics are not among them: test data never selects.
+        """
+
+    def evaluating(self, network: nn.Module) -> AbstractContextManager[None]:
+        """A context in which `network` holds the weights to evaluate and to export, for example an average."""
+        return nullcontext()
+
+    def overrides(self, hook: str) -> bool:
+        """Whether this regularizer has a hook of this name."""
+        return getattr(type(self), hook) is not getattr(Regularizer, hook)
+
+    def describe(self) -> str:
+        """Name and those arguments that differ from their defaults: `dropout 0.3`, `weight decay strength=0.1`."""
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__)
+        # BatchNorm becomes batch norm, and an abbreviation such as EMA stays
+        words = [word if word.isupper() else word.lower() for word in name.split()]
+        given = [
+            (argument.name, getattr(self, argument.name))
+            for argument in inspect.signature(type(self)).parameters.values()
+            if getattr(self, argument.name, argument.default) != argument.default
+        ]
+        only = len(inspect.signature(type(self)).parameters) == 1
+        return " ".join([*words, *(f"{value}" if only else f"{name}={value}" for name, value in given)])
+
+
+def with_hook(regularizers: Iterable[Regularizer], hook: str) -> list[Regularizer]:
+    """Those regularizers that have a hook of this name, in order."""
+    return [regularizer for regularizer in regularizers if regularizer.overrides(hook)]
+
+
+def per_replica(values: Tensor, like: Tensor) -> Tensor:
+    """`(S,)` with as many trailing axes of length 1 as multiply with `like`, `(S, ...)`."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+@torch.no_grad()
+def swap_(network: nn.Module, others: Tensors) -> None:
+    """Exchange, in place, parameters and buffers of `network` with tensors of the same names."""
+    state = dict(network.named_parameters()) | dict(network.named_buffers())
+    for name, other in others.items():
+        own = state[name].clone()
+        state[name].copy_(other)
+        other.copy_(own)

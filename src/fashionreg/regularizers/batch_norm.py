@@ -1,0 +1,92 @@
+"""Batch normalization before each activation (Ioffe and Szegedy 2015)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fashionreg.errors import UserError
+from fashionreg.randomness import Key
+from fashionreg.regularizers.base import Regularizer, ReplicaLayer
+
+
+class ReplicaBatchNorm(ReplicaLayer):
+    """Batch normalization of each replica by its own batch statistics.
+
+    As `torch.nn.BatchNorm1d`: running statistics are exponential averages, used in evaluation.
+
+    Attributes:
+        weight, bias: `(S, C)`.
+        running_mean, running_var: `(S, C)`.
+    """
+
+    smallest_batch = 2
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, replicas: int, features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps = eps
+        self.momentum = momentum
+        self.weight = nn.Parameter(torch.ones(replicas, features))
+        self.bias = nn.Parameter(torch.zeros(replicas, features))
+        self.register_buffer("running_mean", torch.zeros(replicas, features))
+        self.register_buffer("running_var", torch.ones(replicas, features))
+
+    def forward(self, x: Tensor, key: Key | None = None) -> Tensor:
+        """`(S, B, C)` to `(S, B, C)`; in training B must be at least 2."""
+        return self._normalize(x, self.training, self.momentum)
+
+    def probe(self, x: Tensor) -> Tensor:
+        """`(S, B, C)` to `(S, B, C)` by batch statistics, without a change of the running ones."""
+        return self._normalize(x, True, 0.0)
+
+    def _normalize(self, x: Tensor, training: bool, momentum: float) -> Tensor:
+        replicas, batch, features = x.shape
+        # replicas are features to the fused kernel: statistics are taken over the batch for each of the S * C columns
+        columns = x.transpose(0, 1).reshape(batch, replicas * features)  # (B, S * C)
+        normalized = F.batch_norm(
+            columns,
+            self.running_mean.view(-1),
+            self.running_var.view(-1),
+            self.weight.view(-1),
+            self.bias.view(-1),
+            training,
+            momentum,
+            self.eps,
+        )
+        return normalized.view(batch, replicas, features).transpose(0, 1)  # (S, B, C)
+
+    def replica(self, index: int) -> nn.BatchNorm1d:
+        """Replica `index` as a plain layer with copied parameters and statistics."""
+        norm = nn.BatchNorm1d(self.weight.shape[1], self.eps, self.momentum, dtype=self.weight.dtype)
+        state = {name: tensor[index] for name, tensor in self.state_dict().items()}
+        norm.load_state_dict(norm.state_dict() | state)
+        return norm
+
+
+class BatchNorm(Regularizer):
+    """Normalize the input of each activation to mean 0 and variance 1 over the batch, then scale and shift it.
+
+    Each unit computes `weight * (x - mean) / sqrt(var + eps) + bias` with the mean and variance of the batch in
+    training, and with their running averages in evaluation. Ioffe and Szegedy (2015) introduced it to reduce internal
+    covariate shift; it speeds up training at small learning rates. A batch needs at least two images.
+
+    Args:
+        eps: Added to the variance, for numerical stability; above 0.
+        momentum: Weight of the newest batch in the running averages, 0 to 1.
+    """
+
+    def __init__(self, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        if not eps > 0:
+            raise UserError(f"eps: must be above 0, got {eps}")
+        if not 0 <= momentum <= 1:
+            raise UserError(f"momentum: must be from 0 to 1, got {momentum}")
+        self.eps = eps
+        self.momentum = momentum
+
+    def before_activation(self, features: int, seeds: Sequence[int]) -> ReplicaBatchNorm:
+        """One normalization for each hidden layer."""
+        return ReplicaBatchNorm(len(seeds), features, self.eps, self.momentum)

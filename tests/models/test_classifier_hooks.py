@@ -1,0 +1,287 @@
+"""Regularizers of a user in a real fit: every hook does what it says, in Lightning's loop and in the direct one."""
+
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
+
+from fashionreg.data.datamodules import SyntheticDataModule
+from fashionreg.errors import UserError
+from fashionreg.launch import BY_DESIGN
+from fashionreg.lean import DirectEpochLoop
+from fashionreg.models import BaselineMLP, RegularizedMLP
+from fashionreg.randomness import Key, fold_in, replica_keys
+from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, WeightDecay
+from fashionreg.regularizers.base import per_replica
+
+pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
+
+
+class Noise(Regularizer):
+    def batch(self, images, targets, key):
+        return images + 0.1 * key.normal(*images.shape[1:]), targets
+
+
+class Smoothing(Regularizer):
+    def batch(self, images, targets, key):
+        return images, 0.9 * F.one_hot(targets, 10) + 0.01
+
+
+class Clipping(Regularizer):
+    def gradients(self, compute, parameters, key):
+        found = compute(parameters)
+        norms = torch.stack([x.flatten(1).norm(dim=1) for x in found.values()]).norm(dim=0)
+        scale = (0.1 / (norms + 1e-6)).clamp(max=1)
+        return {name: x * per_replica(scale, x) for name, x in found.items()}
+
+
+class Sharpness(Regularizer):
+    """Sharpness-aware minimization (Foret et al. 2021)."""
+
+    def gradients(self, compute, parameters, key):
+        found = compute(parameters)
+        norms = torch.stack([x.flatten(1).norm(dim=1) for x in found.values()]).norm(dim=0)
+        return compute(
+            {name: x + 0.05 * per_replica(1 / norms, found[name]) * found[name] for name, x in parameters.items()}
+        )
+
+
+class GradientNoise(Regularizer):
+    def gradients(self, compute, parameters, key):
+        found = compute(parameters)
+        return {
+            name: x + 0.01 * key.fold_in(number).normal(*x.shape[1:]) for number, (name, x) in enumerate(found.items())
+        }
+
+
+class MaxNorm(Regularizer):
+    def after_step(self, network):
+        for x in network.parameters():
+            if x.dim() == 3:
+                x.mul_((0.5 / x.norm(dim=1, keepdim=True)).clamp(max=1))
+
+
+class Halving(Regularizer):
+    def after_epoch(self, network, metrics):
+        assert {name.partition("/")[0] for name in metrics} == {"train", "val"}
+        better = per_replica(metrics["val/acc"] > 2, next(network.parameters()))
+        assert not better.any()
+        for x in network.parameters():
+            x.mul_(0.5)
+
+
+class Zero(Regularizer):
+    @contextmanager
+    def evaluating(self, network):
+        kept = [x.detach().clone() for x in network.parameters()]
+        for x in network.parameters():
+            x.data.zero_()
+        yield
+        for x, before in zip(network.parameters(), kept, strict=True):
+            x.data.copy_(before)
+
+
+SEVERAL = {"batch_norm": BatchNorm, "dropout": partial(Dropout, 0.2), "noise": Noise, "smoothing": Smoothing}
+SEVERAL |= {"decay": partial(WeightDecay, 0.01), "clipping": Clipping, "gradient_noise": GradientNoise}
+SEVERAL |= {"sharpness": Sharpness, "max_norm": MaxNorm, "ema": partial(EMA, 0.9)}
+
+
+def fit(regularizers, seeds, direct=True, epochs=2, kind=RegularizedMLP, **options):
+    named = {name: make() for name, make in regularizers.items()}
+    model = kind([8], regularizers=named, optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9), seeds=seeds)
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        **options,
+    )
+    if direct:
+        DirectEpochLoop.install(trainer)
+    data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64, val_size=40, seeds=seeds)
+    trainer.fit(model, datamodule=data)
+    return model, trainer
+
+
+def test_a_replica_with_every_kind_of_hook_trains_among_others_as_alone():
+    (together, _), (alone, _) = fit(SEVERAL, [5, 1, 7]), fit(SEVERAL, [1])
+    for name, value in alone.state_dict().items():
+        if value.dim():
+            torch.testing.assert_close(together.state_dict()[name][1], value[0], rtol=1e-3, atol=1e-4, msg=name)
+    for split, metrics in alone.results().items():
+        torch.testing.assert_close(together.results()[split]["loss"][1], metrics["loss"][0], rtol=1e-3, atol=1e-4)
+
+
+def test_both_loops_compute_the_same_with_every_kind_of_hook():
+    (direct, trainer), (lightnings, _) = (fit(SEVERAL, [5, 1], direct) for direct in (True, False))
+    assert trainer.fit_loop.epoch_loop._direct
+    for name, value in direct.state_dict().items():
+        assert torch.equal(value, lightnings.state_dict()[name]), name
+
+
+def test_clipping_as_a_hook_is_clipping_by_the_trainer():
+    (hook, _), (option, _) = fit({"clipping": Clipping}, [0, 1]), fit({}, [0, 1], gradient_clip_val=0.1)
+    for name, value in hook.state_dict().items():
+        torch.testing.assert_close(value, option.state_dict()[name], rtol=1e-4, atol=1e-6)
+
+
+def test_sharpness_aware_minimization_makes_the_steps_of_a_plain_loop():
+    ours, _ = fit({"sharpness": Sharpness}, [3], epochs=1)
+    start = RegularizedMLP([8], seeds=[3]).build(784, 10).network.replica(0)
+    optimizer = torch.optim.SGD(start.parameters(), lr=0.1, momentum=0.9)
+    data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64, val_size=40, seeds=[3])
+    for images, labels in data.train_dataloader():
+        F.cross_entropy(start(images[0]), labels[0]).backward()
+        gradients = [x.grad.clone() for x in start.parameters()]
+        norm = torch.stack([x.norm() for x in gradients]).norm()
+        with torch.no_grad():
+            for x, gradient in zip(start.parameters(), gradients, strict=True):
+                x += 0.05 * gradient / norm
+        optimizer.zero_grad()
+        F.cross_entropy(start(images[0]), labels[0]).backward()
+        with torch.no_grad():
+            for x, gradient in zip(start.parameters(), gradients, strict=True):
+                x -= 0.05 * gradient / norm
+        optimizer.step()
+        optimizer.zero_grad()
+    for trained, plain in zip(ours.network.replica(0).parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(trained, plain, rtol=1e-3, atol=1e-5)
+
+
+def test_two_consumers_of_random_numbers_never_share_them():
+    class Spy(Regularizer):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def batch(self, images, targets, key):
+            self.seen.append(key.words.clone())
+            return images, targets
+
+    model, _ = fit({"one": Spy, "other": Spy, "dropout": partial(Dropout, 0.5)}, [0, 1], epochs=2)
+    one, other = (torch.stack(model.regularizers[name].seen).unbind() for name in ("one", "other"))
+    words = {tuple(key.flatten().tolist()) for key in (*one, *other)}
+    assert len(words) == len(one) + len(other) == 2 * 2 * 3
+    # the key is the documented one: seed, name, epoch, step
+    expected = fold_in(fold_in(replica_keys([0, 1], "one/batch", 1), 0), 2)
+    assert torch.equal(one[-1], expected)
+
+
+def test_a_penalty_is_trained_on_but_not_reported():
+    (plain, _), (penalized, _) = (
+        fit(hooks, [0], epochs=1, limit_train_batches=1) for hooks in ({}, {"decay": partial(WeightDecay, 10.0)})
+    )
+    assert plain.results()["train"]["loss"].item() == penalized.results()["train"]["loss"].item()
+    assert not torch.equal(plain.network.layers[0].weight, penalized.network.layers[0].weight)
+
+
+def test_after_epoch_sees_every_metric_but_those_of_test_data():
+    (model, _), (plain, _) = fit({"halving": Halving}, [0, 1], epochs=1), fit({}, [0, 1], epochs=1)
+    for name, value in model.network.state_dict().items():
+        torch.testing.assert_close(value, 0.5 * plain.network.state_dict()[name])
+
+
+def test_what_is_evaluated_is_what_the_regularizer_says_and_training_goes_on_from_before():
+    (zero, _), (plain, _) = fit({"zero": Zero}, [0, 1]), fit({}, [0, 1])
+    for name, value in plain.network.state_dict().items():
+        assert torch.equal(value, zero.network.state_dict()[name]), name
+    results = zero.results()
+    # equal logits for all ten classes
+    torch.testing.assert_close(results["test"]["loss"], torch.full((2,), 10.0).log())
+    assert not torch.allclose(plain.results()["test"]["loss"], results["test"]["loss"])
+    with zero.evaluating() as network:
+        assert not network.training
+        assert all((x == 0).all() for x in network.parameters())
+
+
+def test_hooks_that_nobody_overrides_are_not_called():
+    model, _ = fit({"batch_norm": BatchNorm}, [0], epochs=1)
+    assert model.objective.consumers == []
+    assert not model.objective.gradient_hooks
+
+
+class Mean(RegularizedMLP):
+    """As anyone would write another loss: what is summed over replicas is not the user's business."""
+
+    def loss(self, logits, targets):
+        return 2 * super().loss(logits, targets)
+
+
+def test_a_loss_of_ones_own_is_trained_on_and_reported_for_each_replica():
+    (together, _), (alone, _) = (fit({}, seeds, kind=Mean) for seeds in ([4, 2], [2]))
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(together.state_dict()[name][1], value[0], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "callback", [StochasticWeightAveraging(0.1), WeightAveraging()], ids=lambda c: type(c).__name__
+)
+def test_lightnings_weight_averaging_is_refused_with_our_own_named(callback):
+    with pytest.raises(UserError, match=f"{type(callback).__name__}: .* use the regularizer EMA"):
+        fit({}, [0], callbacks=[callback])
+
+
+@pytest.mark.parametrize("name", ["a.b", "linear", "relu", "keys", "", "1st"])
+def test_a_name_that_cannot_be_one_is_refused(name):
+    with pytest.raises(UserError, match=f"regularizers: '{name}' cannot be a name"):
+        RegularizedMLP(regularizers={name: BatchNorm()})
+
+
+def test_a_regularizer_is_given_once():
+    with pytest.raises(UserError, match="dropout: is given in its short form and among the regularizers"):
+        RegularizedMLP(dropout=0.1, regularizers={"dropout": Dropout(0.1)})
+
+
+def test_the_network_follows_the_shape_of_the_data():
+    class Cropped(SyntheticDataModule):
+        @property
+        def class_names(self):
+            return ("a", "b", "c")
+
+        def load(self):
+            from fashionreg.data.images import LabelledImages
+
+            return tuple(LabelledImages(part.images[:, 4:20, 4:20], part.labels % 3) for part in super().load())
+
+    model = BaselineMLP([8], seeds=[0, 1])
+    trainer = Trainer(
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        accelerator="cpu",
+        callbacks=[Callback()],
+    )
+    trainer.fit(model, datamodule=Cropped(train_size=200, test_size=50, seeds=[0, 1]))
+    assert model.network.sizes == [256, 8, 3]
+    with pytest.raises(UserError, match="data: has 784 inputs and 10 classes; the network was built for 256 inputs"):
+        model.build(784, 10)
+
+
+def test_draws_of_a_key_have_their_distributions():
+    key = Key(replica_keys([0, 1, 2], "noise"))
+    normal = key.normal(200, 100).double()
+    # five standard errors of mean and variance of 20,000 independent draws
+    assert normal.mean(dim=(1, 2)).abs().max() < 5 / 20_000**0.5
+    assert (normal.var(dim=(1, 2)) - 1).abs().max() < 5 * (2 / 20_000) ** 0.5
+    assert normal.isfinite().all()
+    uniform = key.fold_in(1).uniform(20_000).double()
+    assert (uniform >= 0).all()
+    assert (uniform < 1).all()
+    assert (uniform.mean(dim=1) - 0.5).abs().max() < 5 / (12 * 20_000) ** 0.5
+    for row in key.permutation(50):
+        assert sorted(row.tolist()) == list(range(50))
+    rate = key.bernoulli(torch.tensor(0.3), 20_000).double().mean(dim=1)
+    assert (rate - 0.3).abs().max() < 5 * (0.21 / 20_000) ** 0.5
+    assert key.bernoulli(1.0, 10).all()
+    assert not key.bernoulli(0.0, 10).any()
+    assert torch.equal(Key(replica_keys([1], "noise")).normal(200, 100)[0], key.normal(200, 100)[1])

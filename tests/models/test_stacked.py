@@ -1,0 +1,102 @@
+"""A network written for one seed computes, stacked, what it computes alone."""
+
+from functools import partial
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import nn
+
+from fashionreg.data.datamodules import SyntheticDataModule
+from fashionreg.errors import UserError
+from fashionreg.launch import BY_DESIGN
+from fashionreg.models import StackedClassifier, StackedNetwork
+
+pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
+
+
+class Own(nn.Module):
+    """Layer norm, GELU and a residual connection: nothing of it is known to this project."""
+
+    def __init__(self, inputs, classes, width=12):
+        super().__init__()
+        self.first = nn.Linear(inputs, width)
+        self.norm = nn.LayerNorm(width)
+        self.block = nn.Linear(width, width)
+        self.last = nn.Linear(width, classes)
+        self.register_buffer("scale", torch.tensor(0.5))
+
+    def forward(self, x):
+        x = nn.functional.gelu(self.norm(self.first(x)))
+        return self.last(x + self.scale * self.block(x))
+
+
+class WithBatchNorm(nn.Sequential):
+    def __init__(self, inputs, classes):
+        super().__init__(nn.Linear(inputs, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, classes))
+
+
+class WithDropout(nn.Sequential):
+    def __init__(self, inputs, classes):
+        super().__init__(nn.Linear(inputs, classes), nn.Dropout(0.5))
+
+
+@pytest.mark.parametrize("kind", [Own, WithBatchNorm])
+@pytest.mark.parametrize("training", [True, False])
+def test_every_replica_computes_what_its_plain_network_computes(kind, training):
+    net = StackedNetwork(kind, 9, 4, [5, 2, 8]).train(training)
+    plain = [net.replica(k).train(training) for k in range(3)]
+    x = torch.randn(3, 7, 9, generator=torch.Generator().manual_seed(0))
+    y = net(x)
+    y.square().sum().backward()
+    for k in range(3):
+        expected = plain[k](x[k])
+        torch.testing.assert_close(y[k], expected, rtol=1e-4, atol=1e-5)
+        expected.square().sum().backward()
+        stacked = dict(net.stacked.named_parameters())
+        for name, parameter in plain[k].named_parameters():
+            torch.testing.assert_close(stacked[name].grad[k], parameter.grad, rtol=1e-4, atol=1e-4)
+        for name, buffer in plain[k].named_buffers():
+            torch.testing.assert_close(dict(net.stacked.named_buffers())[name][k], buffer, rtol=1e-4, atol=1e-5)
+
+
+def test_a_replica_starts_the_same_whichever_seeds_run_beside_it_and_others_differently():
+    together, alone = StackedNetwork(Own, 9, 4, [5, 2]), StackedNetwork(Own, 9, 4, [2])
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value[0], together.state_dict()[name][1]), name
+    assert not torch.equal(*together.state_dict()["stacked.first.weight"])
+
+
+def test_building_leaves_the_global_generator_as_it_was():
+    state = torch.get_rng_state()
+    StackedNetwork(Own, 9, 4, [5, 2])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_replica_among_others_trains_as_alone():
+    def fit(seeds):
+        model = StackedClassifier(Own, optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9), seeds=seeds)
+        options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "max_epochs": 2}
+        options |= {"enable_model_summary": False, "accelerator": "cpu", "num_sanity_val_steps": 0}
+        data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64, seeds=seeds)
+        Trainer(**options).fit(model, datamodule=data)
+        return model.state_dict()
+
+    together, alone = fit([4, 1, 6]), fit([1])
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name][1], value[0], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (WithDropout, "draws random numbers in training"),
+        (lambda inputs, classes: nn.Linear(inputs, classes + 1), r"must give 4 logits for each image.*got \(2, 5\)"),
+        (lambda inputs, classes: nn.Conv2d(1, 2, 3), "network: cannot run side by side"),
+        (lambda inputs, classes: 3, "must make a torch.nn.Module, got int"),
+    ],
+)
+def test_what_cannot_be_stacked_is_refused_in_one_line(make, fault):
+    with pytest.raises(UserError, match=fault) as error:
+        StackedNetwork(make, 9, 4, [0, 1])
+    assert "\n" not in str(error.value)
