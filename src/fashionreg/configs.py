@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from fashionreg.errors import UserError
+from fashionreg.files import refuse_special
 
 
 def read_config(path: Path) -> list[dict[str, Any]]:
@@ -31,11 +32,12 @@ def _collect(path: Path, merged: dict[Path, dict[str, Any]], within: tuple[Path,
     if path.resolve() in merged:
         return merged
     try:
+        refuse_special(path)
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashionreg.errors import UserError
-from fashionreg.files import whole_file
+from fashionreg.files import check_output, whole_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,8 +67,7 @@ def export(args: argparse.Namespace) -> int:
     if seed not in model.seeds:
         raise UserError(f"seed: {args.ckpt_path} holds the seeds {model.seeds}, not {seed}")
     out = args.out or Path(f"{Path(config['name']).name}_seed{seed}{'.onnx' if form == 'onnx' else '.pt'}")
-    if out.exists() and not args.force:
-        raise UserError(f"{out}: exists; choose another --out, or replace it with --force")
+    check_output(out, force=args.force)
     network = model.network.replica(model.seeds.index(seed)).eval()
     if not args.keep_batch_norm:
         network = fold_batch_norm(network)

@@ -1,33 +1,77 @@
-"""How a new file gets to its place: whole, or not at all."""
+"""What may be read and written as a file, and how a new file gets to its place: whole, or not at all."""
 
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from fashionreg.errors import UserError
+
+#: What a path may lead to besides a file and a folder.
+_SPECIAL = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse a pipe, device or socket: reading one may wait or go on for ever, and a new file would take its place.
+
+    Raises:
+        UserError: If `path` leads to one.
+        OSError: If nothing can be found out about it; a path that leads nowhere is `FileNotFoundError`.
+    """
+    if kind := _SPECIAL.get(stat.S_IFMT(path.stat().st_mode)):
+        raise UserError(f"{path}: is {kind}, expected a regular file")
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse a file to write that is in the way, before any work is done for it.
+
+    Args:
+        path: The file.
+        force: Whether a file that exists may be replaced.
+
+    Raises:
+        UserError: If `path` is no name of a file, or exists and may not be replaced.
+    """
+    try:
+        refuse_special(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"--out {path}: cannot be written: {error.strerror}") from error
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder, expected the name of a file")
+    if not force:
+        raise UserError(f"--out {path} exists already; name another file, or replace it with --force")
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears as `path` when the block ends, whole, and not at all if the block raises.
 
-    An existing `path` is replaced. Missing parent folders are made.
+    An existing file is replaced. Missing parent folders are made.
 
     Raises:
-        UserError: if the folder or the file cannot be written.
+        UserError: if the folder or the file cannot be written, or `path` is a device, a pipe or a socket.
     """
     # beside its final place, since only a rename within one file system is atomic
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            refuse_special(path)
         with temporary.open("wb") as file:
             yield file
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        # `unlink` alone would raise, and hide the reason, where the parent is not a folder
-        if temporary.is_file():
+        # where it was renamed or could not be made there is nothing to remove, and the reason must not be hidden
+        with suppress(OSError):
             temporary.unlink()

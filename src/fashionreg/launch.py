@@ -15,9 +15,12 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fashionreg.configs import expand_configs, option_value, option_values
-from fashionreg.errors import UserError
+from fashionreg.errors import UserError, printable
 from fashionreg.runs import CONFIG_KEY, newest_checkpoint, read_checkpoint
 from fashionreg.training import LOGS, RUN_NAME, TrainingCLI
+
+#: Options that say how a run is made on its machine, and are no part of it.
+LOCAL = ("threads", "compile", "allow_oversize")
 
 #: What Lightning warns about although it is so by design, and why.
 BY_DESIGN = (
@@ -46,11 +49,13 @@ def run(words: Sequence[str]) -> int:
         with lightning_kept_quiet():
             TrainingCLI(with_checkpoint_config(expand_configs(words)))
     except ArgumentError as error:
-        print(f"fashionreg: error: {in_one_line(error)}", file=sys.stderr)
+        print(f"fashionreg: error: {printable(in_one_line(error))}", file=sys.stderr)
         return 2
     except MisconfigurationException as error:
         raise UserError(in_one_line(error)) from error
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error):
+            raise UserError("memory: there is not enough; use fewer seeds, a smaller network or batch_size") from error
         if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
             raise
         raise UserError(f"compile: {str(error).splitlines()[0]}; leave out --compile") from error
@@ -94,8 +99,7 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
         path = str(newest_checkpoint(Path(logs) / name))
         rest += ["--ckpt_path", path]
     if path is not None and (text := read_checkpoint(Path(path)).get(CONFIG_KEY)):
-        # how fast a run was made on its machine is no part of it
-        config = {name: value for name, value in yaml.safe_load(text).items() if name not in ("threads", "compile")}
+        config = {name: value for name, value in yaml.safe_load(text).items() if name not in LOCAL}
         rest = ["--config", yaml.safe_dump(config, sort_keys=False), *rest]
     return [command, *rest]
 

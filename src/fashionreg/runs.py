@@ -11,6 +11,7 @@ import yaml
 
 from fashionreg.configs import flat
 from fashionreg.errors import UserError
+from fashionreg.files import refuse_special
 
 #: Key under which a checkpoint carries the configuration of its run, as YAML text.
 CONFIG_KEY = "fashionreg_config"
@@ -58,26 +59,46 @@ def newest_checkpoint(parent: Path) -> Path:
     raise UserError(f"ckpt_path: there is no {parent}/version_*/checkpoints/last.ckpt to go on from")
 
 
+def check_is_file(path: Path) -> None:
+    """Refuse what cannot be a checkpoint before anything of it is read.
+
+    Raises:
+        UserError: If `path` is missing, a folder, a pipe, a device or an empty file.
+    """
+    try:
+        refuse_special(path)
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise UserError(f"ckpt_path: {path}: no such file") from error
+    except OSError as error:
+        raise UserError(f"ckpt_path: {path}: cannot be read: {error.strerror}") from error
+    if path.is_dir():
+        raise UserError(f"ckpt_path: {path}: a folder, expected the file of a checkpoint")
+    if not size:
+        raise UserError(f"ckpt_path: {path}: the file is empty")
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint that holds tensors and plain data; one that holds code is refused, not run.
 
     Raises:
         UserError: If the file is missing, is no checkpoint, or holds anything else.
     """
-    if not path.is_file():
-        raise UserError(f"ckpt_path: {path}: no such file")
+    check_is_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the form of files that torch did not write; they are refused below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = re.search(r"(?:GLOBAL|global) (\S+)", str(error))
-        what = f"it asks to run {reason[1]}" if reason else "it holds more than tensors and plain data"
+        code = re.search(r"(?:GLOBAL|global) (\S+)", str(error))
+        what = f"it asks to run {code[1]}" if code else "it holds more than tensors and plain data"
         raise UserError(
             f"ckpt_path: {path}: refused: {what}; only checkpoints of weights and plain data load"
         ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {str(error).splitlines()[0]}") from error
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
+        # torch reads a file that it did not write as instructions, which may fail in any of these ways
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {reason}") from error
     needed = {"state_dict", "epoch", "hyper_parameters", "loops", "optimizer_states", "callbacks"}
     needed |= {"pytorch-lightning_version"}
     if missing := sorted(needed - (content.keys() if isinstance(content, dict) else set())):

@@ -17,14 +17,16 @@ from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.formats import by_seed, in_percent
 from fashionreg.callbacks.progress import EpochSummary, heading
 from fashionreg.callbacks.run_record import RunRecord
-from fashionreg.data.batches import evaluation_loader
+from fashionreg.data.batches import chunk_size, evaluation_loader
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
 from fashionreg.data.sources import MissingDataError
-from fashionreg.errors import UserError
-from fashionreg.files import whole_file
+from fashionreg.errors import UserError, printable
+from fashionreg.estimate import Shapes, available_memory, memory_needed, refuse_oversize, refuse_threads
+from fashionreg.files import check_output, whole_file
 from fashionreg.lean import DirectEpochLoop, EpochCheckpoint
 from fashionreg.models.classifier import Classifier
+from fashionreg.models.optimizers import state_of_a_parameter
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs import check_resume, claim_folder, read_checkpoint
 
@@ -99,8 +101,15 @@ class TrainingCLI(LightningCLI):
             default=False,
             help="Compile the network for a fit (torch.compile); on a CPU it takes longer than it saves.",
         )
+        parser.add_argument(
+            "--allow_oversize",
+            type=bool,
+            default=False,
+            help="Run although it seems to need more memory than the machine has.",
+        )
         for part in ("model", "data"):
-            parser.link_arguments("seeds", f"{part}.init_args.seeds", compute_fn=expand_seeds)
+            # the parser takes milliseconds to check a seed, so it is given the first; see `before_instantiate_classes`
+            parser.link_arguments("seeds", f"{part}.init_args.seeds", compute_fn=first_seed)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         # Lightning's own usage fills a screen with every option of the trainer before it says anything
@@ -142,8 +151,9 @@ class TrainingCLI(LightningCLI):
     # -- instances -----------------------------------------------------------------------------------------------
 
     def before_instantiate_classes(self) -> None:
-        """Find the data and the checkpoint before anything is made."""
+        """Find the data and the checkpoint, and what the run will need, before anything is made."""
         options = self.options
+        refuse_threads(options.threads)
         if options.trainer.overfit_batches:
             raise UserError(
                 "trainer.overfit_batches: batches come by index here; set data.init_args.train_size instead"
@@ -152,7 +162,8 @@ class TrainingCLI(LightningCLI):
             self._fall_back_to_synthetic_data()
         if not options.trainer.default_root_dir:
             raise UserError("trainer.default_root_dir: must name a folder")
-        if not options.name or Path(options.name).is_absolute() or ".." in Path(options.name).parts:
+        parts = Path(options.name).parts
+        if not parts or Path(options.name).is_absolute() or ".." in parts or not options.name.isprintable():
             raise UserError(f"name: must be a folder below {options.trainer.default_root_dir}, got {options.name!r}")
         self.results_folder = Path(options.trainer.default_root_dir) / options.name
         if options.ckpt_path is not None:
@@ -162,6 +173,28 @@ class TrainingCLI(LightningCLI):
                 check_resume(checkpoint, options.ckpt_path, config, options.trainer.max_epochs)
         elif self.subcommand != "fit":
             raise UserError(f"{self.subcommand}: needs --ckpt_path FILE (or last, with --name or --config)")
+        if not options.allow_oversize:
+            self._refuse_oversize()
+        seeds = list(expand_seeds(options.seeds))
+        for part in (options.model, options.data):
+            part.init_args.seeds = seeds
+
+    def _refuse_oversize(self) -> None:
+        """Refuse a run that the machine's memory cannot hold; what cannot be made without memory is not counted."""
+        options, parser = self.options, self._parser(self.subcommand)
+        make = parser.instantiate_classes
+        try:
+            # one replica without memory; what is drawn for it is not missing in what is drawn later
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                model = make(Namespace(model=options.model.clone())).model  # type: ignore[no-untyped-call]
+            datamodule = make(Namespace(data=options.data.clone())).data  # type: ignore[no-untyped-call]
+        except Exception:
+            # a class of the user's may need real tensors; and what is wrong with an argument is said when it is made
+            return
+        seeds = expand_seeds(options.seeds)
+        shapes = shapes_of(model, datamodule, len(seeds), training=self.subcommand == "fit")
+        what = f"{len(seeds):,} x {model.network.describe()}, batch_size {datamodule.batch_size}"
+        refuse_oversize(memory_needed(shapes), available_memory(), what)
 
     def _fall_back_to_synthetic_data(self) -> None:
         options = self.options
@@ -253,10 +286,10 @@ class TrainingCLI(LightningCLI):
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None) -> None:
         """Train, and say before what and after how it went."""
-        print(heading(self.trainer, self.model, self.data_description, self.options.name))
-        print(f"logs    {self.folder}", flush=True)
         last = self.folder / "checkpoints" / "last.ckpt"
         try:
+            print(heading(self.trainer, self.model, self.data_description, self.options.name))
+            print(f"logs    {self.folder}", flush=True)
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
             done = f"after {self.trainer.current_epoch} of {self.trainer.max_epochs} epochs"
@@ -307,8 +340,7 @@ class TrainingCLI(LightningCLI):
         from fashionreg.prediction import prediction_table, read_inputs
 
         out = Path(self.options.out)
-        if out.exists() and not self.options.force:
-            raise UserError(f"{out}: exists; choose another --out, or replace it with --force")
+        check_output(out, force=self.options.force)
         inputs = read_inputs(self.options.images)
         self.datamodule.trainer = self.trainer
         loader = evaluation_loader(self.datamodule.resident(inputs.images), len(self.model.seeds))
@@ -317,8 +349,43 @@ class TrainingCLI(LightningCLI):
         with whole_file(out) as file:
             file.write(table.to_csv(index=False, float_format="%.6f").encode())
         shown = table.drop(columns=list(CLASS_NAMES), errors="ignore").head(20)
+        shown["image"] = shown["image"].map(printable)
         print(shown.to_string(index=False, float_format="{:.3f}".format))
         print(f"{len(table):,} images: written to {out}")
+
+
+def first_seed(seeds: int | list[int]) -> list[int]:
+    """The first of the seeds that `--seeds` means, alone.
+
+    Raises:
+        UserError: As `expand_seeds`.
+    """
+    return [expand_seeds(seeds)[0]]
+
+
+def shapes_of(model: Classifier, datamodule: ImageDataModule, replicas: int, *, training: bool) -> Shapes:
+    """What the memory of a run depends on.
+
+    Args:
+        model: One replica; its tensors may be without memory.
+        datamodule: The data, not loaded yet.
+        replicas: How many replicas are to be made.
+        training: Whether they are trained, or only evaluated.
+    """
+    network = model.network
+    images = datamodule.expected_images or 0
+    batch_size = min(datamodule.batch_size, images) if images else datamodule.batch_size
+    return Shapes(
+        sizes=tuple(network.sizes),
+        parameters=sum(tensor.numel() for tensor in model.state_dict().values()),
+        replicas=replicas,
+        batch_size=batch_size if training else 0,
+        chunk_size=chunk_size(replicas),
+        images=images,
+        batch_norm=network.batch_norm,
+        dropout=network.dropout > 0,
+        optimizer_state=state_of_a_parameter(model.optimizer) if training else 0,
+    )
 
 
 def useful_threads(multiplications: int) -> int:

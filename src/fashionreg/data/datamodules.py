@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from fashionreg.data.batches import Loader, ResidentImages, evaluation_loader, training_loader
-from fashionreg.data.csv_files import read_csv
+from fashionreg.data.csv_files import PIXELS, read_csv
 from fashionreg.data.garments import draw_garments
 from fashionreg.data.images import LabelledImages
 from fashionreg.data.location import data_root
@@ -70,6 +70,11 @@ class ImageDataModule(LightningDataModule, ABC):
     @abstractmethod
     def source(self) -> str:
         """Where the images come from, in a few words, for the console, TensorBoard and the record."""
+
+    @property
+    def expected_images(self) -> int | None:
+        """How many images `load` gives, for an estimate of memory; None if that is unknown before."""
+        return None
 
     @abstractmethod
     def load(self) -> tuple[LabelledImages, LabelledImages]:
@@ -169,6 +174,11 @@ class FashionMNISTDataModule(ImageDataModule):
         """Where the images come from."""
         return "Fashion-MNIST"
 
+    @property
+    def expected_images(self) -> int:
+        """Training and test images of the official files."""
+        return 70_000
+
     def prepare_data(self) -> None:
         """Download, verify and unpack what is not there yet."""
         fetch_fashion_mnist(self.root, self.mirror)
@@ -217,6 +227,14 @@ class CSVDataModule(ImageDataModule):
         """Where the images come from."""
         return f"CSV {self.path.name}"
 
+    @property
+    def expected_images(self) -> int | None:
+        """At most as many as the file has bytes for; None for a packed file and one that is not there."""
+        if self.path.suffix == ".gz" or not self.path.is_file():
+            return None
+        # a row is a label and the pixels, each a digit and a comma at least
+        return self.path.stat().st_size // (2 * (PIXELS + 1))
+
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """The two parts of the file."""
         return split_off(read_csv(self.path), self.test_size, self.split_seed, "test_size", self.path)
@@ -261,6 +279,11 @@ class SyntheticDataModule(ImageDataModule):
     def source(self) -> str:
         """Where the images come from."""
         return "synthetic garments"
+
+    @property
+    def expected_images(self) -> int:
+        """Images of both parts."""
+        return self.train_size + self.test_size
 
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """Drawn in one go, so that no drawing is in both parts."""

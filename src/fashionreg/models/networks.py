@@ -11,6 +11,9 @@ from fashionreg.errors import UserError
 from fashionreg.models.layers import ReplicaBatchNorm, ReplicaDropout, ReplicaLinear
 from fashionreg.randomness import generator, random_mask
 
+#: The widest layer: torch can count the bytes of a matrix between two of these.
+MAX_WIDTH = 10**8
+
 #: What a layer of each kind is called, before its number.
 KINDS: dict[type[nn.Module], str] = {
     ReplicaLinear: "linear",
@@ -37,8 +40,10 @@ class MLP(nn.Module):
         self, sizes: Sequence[int], seeds: Sequence[int], *, batch_norm: bool = False, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if not all(isinstance(size, int) and size >= 1 for size in sizes):
-            raise UserError(f"hidden_sizes: each width must be a whole number of at least 1, got {list(sizes[1:-1])}")
+        if not all(isinstance(size, int) and 1 <= size <= MAX_WIDTH for size in sizes):
+            raise UserError(
+                f"hidden_sizes: each width must be a whole number from 1 to {MAX_WIDTH:,}, got {list(sizes[1:-1])}"
+            )
         if not 0 <= dropout < 1:
             raise UserError(f"dropout: must be at least 0 and below 1, got {dropout}")
         generators = [generator(seed, "init") for seed in seeds]

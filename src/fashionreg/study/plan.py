@@ -35,6 +35,7 @@ from lightning.pytorch.cli import LightningCLI
 
 from fashionreg.configs import expand_configs, flat
 from fashionreg.errors import UserError
+from fashionreg.files import refuse_special
 from fashionreg.launch import in_one_line, lightning_kept_quiet
 from fashionreg.randomness import expand_seeds
 from fashionreg.study.results import StudyPlan, Variant
@@ -46,7 +47,7 @@ DEFAULTS |= {"targets": [], "shared": [], "variants": {}, "grid": {}}
 
 #: Options that are not part of what a run computes: a change of these does not make results another's.
 NOT_COMPUTED = re.compile(
-    r"name|seeds|threads|compile|data\.init_args\.(root|mirror|path)"
+    r"name|seeds|threads|compile|allow_oversize|data\.init_args\.(root|mirror|path)"
     r"|trainer\.(default_root_dir|logger|profiler|enable_\w+|model_registry)(\..*)?"
 )
 
@@ -84,11 +85,12 @@ def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequen
         UserError: With everything that is wrong, each in a line of its own.
     """
     try:
+        refuse_special(path)
         content = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such study file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -100,7 +102,7 @@ def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequen
         plan = _expand(path, study, seeds, list(options), problems)
     if problems or plan is None:
         what = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise UserError("\n  ".join([f"{path}: {what}, nothing was run:", *problems]))
+        raise UserError(f"{path}: {what}, nothing was run:", *problems)
     return plan
 
 
@@ -156,16 +158,17 @@ def _fits(name: str) -> bool:
 
 def _expand(
     path: Path, study: dict[str, Any], seeds: int | list[int] | None, options: list[str], problems: list[str]
-) -> StudyPlan:
-    """Resolve every variant; what is wrong is added to `problems`."""
+) -> StudyPlan | None:
+    """Resolve every variant; what is wrong is added to `problems`, and then there is no plan."""
     try:
-        chosen = expand_seeds(study["seeds"] if seeds is None else seeds)
+        wanted = study["seeds"] if seeds is None else seeds
+        chosen = expand_seeds(wanted)
     except (UserError, TypeError) as error:
         problems.append(
             str(error) if isinstance(error, UserError) else f"seeds: must be a count or a list, got {study['seeds']!r}"
         )
-        chosen = [0]
-    words = [*options, "--seeds", json.dumps(chosen)]
+        wanted = chosen = [0]
+    words = [*options, "--seeds", json.dumps(wanted)]
     recipes: dict[str, tuple[list[str | dict[str, Any]], dict[str, Any]]] = {}
     if study["grid"]:
         names = _grid_options(path, study, words, problems)
@@ -191,13 +194,15 @@ def _expand(
     reference = study["reference"] or next(iter(recipes), "")
     if recipes and reference not in recipes:
         problems.append(f"reference: there is no variant {reference!r}; there are {', '.join(recipes)}")
+    if problems:
+        return None  # the seeds may be too many for a list
     targets = [float(target) for target in study["targets"]]
     return StudyPlan(
         study["name"],
         study["question"],
         variants,
         reference,
-        chosen,
+        list(chosen),
         study["metric"],
         study["split"],
         targets,
