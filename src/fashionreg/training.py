@@ -176,8 +176,11 @@ class TrainingCLI(LightningCLI):
         if not options.allow_oversize:
             self._refuse_oversize()
         seeds = list(expand_seeds(options.seeds))
-        for part in (options.model, options.data):
-            part.init_args.seeds = seeds
+        # Lightning's copy of the options, which a checkpoint keeps as hyperparameters
+        self._dump_config()
+        for part in ("model", "data"):
+            options[part].init_args.seeds = seeds
+            self.config_dump[part]["init_args"]["seeds"] = seeds
 
     def _refuse_oversize(self) -> None:
         """Refuse a run that the machine's memory cannot hold; what cannot be made without memory is not counted."""
