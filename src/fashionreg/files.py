@@ -31,3 +31,19 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         # `unlink` alone would raise, and hide the reason, where the parent is not a folder
         if temporary.is_file():
             temporary.unlink()
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse a file to write that is in the way, before any work is done for it.
+
+    Args:
+        path: The value of `--out`.
+        force: Whether an existing file is to be replaced.
+
+    Raises:
+        UserError: If `path` is a folder, or if it exists and is not to be replaced.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, expected the name of a file")
+    if path.exists() and not force:
+        raise UserError(f"{path}: exists; choose another --out, or replace it with --force")

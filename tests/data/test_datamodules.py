@@ -57,7 +57,9 @@ def test_official_test_images_are_the_test_split_and_nothing_else(fashion_mnist)
     assert rows(splits.train) | rows(splits.val) <= rows(data[True])
 
 
-@pytest.mark.parametrize(("size", "images"), [(None, 600), (1.0, 600), (600, 600), (300, 300), (300.0, 300), (0.5, 300)])
+@pytest.mark.parametrize(
+    ("size", "images"), [(None, 600), (1.0, 600), (600, 600), (300, 300), (300.0, 300), (0.5, 300)]
+)
 def test_train_size_is_a_number_of_images_or_a_share(fashion_mnist, size, images):
     module, _ = fashion_mnist
     assert len(module(train_size=size).splits.train) == images

@@ -137,8 +137,8 @@ class FashionMNISTDataModule(ImageDataModule):
         root: Folder that holds `FashionMNIST/raw/`; if not given, the environment variable `FASHIONREG_DATA`, else
             `data`.
         mirror: Address to download from instead of torchvision's mirrors.
-        train_size: Training images to use, stratified by class: a number (above 1) or a share (up to 1, which is all); all
-            by default.
+        train_size: Training images to use, stratified by class: a number (above 1) or a share (up to 1, which is
+            all); all by default.
         val_size: Training images set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
