@@ -208,7 +208,7 @@ def test_the_trainers_own_options_work(run, words):
 @pytest.mark.parametrize(
     "precision", ["16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "64", "32", "16", "bf16"]
 )
-@pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU")
+@pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU", "ignore:.*for historical reasons")
 def test_every_precision_of_the_trainer_trains_tests_and_is_watched(run, precision):
     words = [f"--trainer.callbacks+=fashionreg.callbacks.{name}" for name in callbacks.__all__]
     code, out, err = run("fit", "--config", "tiny.yaml", "--trainer.precision", precision, *words)
