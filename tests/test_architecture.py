@@ -34,8 +34,6 @@ NUMBERS_ONLY = [
     "fashionreg.study.execute",
 ]
 
-NUMBERS_ONLY_STUDY = ("statistics", "results", "findings", "verdict", "methods", "plots", "page", "report")
-
 FORBIDDEN = {
     "data": [
         "fashionreg.models",

@@ -22,7 +22,7 @@ Takes the network of one seed out of a checkpoint and writes it as
   onnx    an ONNX file with the input `images` (batch, 784) and the output `logits` (batch, 10)
 
 Input of both: float32, one row for each image, its 28 x 28 pixels row by row, black background, divided by 255 (if the
-run had `normalize: true`, then minus 0.2860 and divided by 0.3530). Output: unnormalised logits; their softmax are
+run had `normalize: true`, then shifted and scaled as is printed). Output: unnormalised logits; their softmax are
 probabilities, in the order of Fashion-MNIST's labels. Dropout does nothing here, and batch norm uses its running
 statistics; it is folded into the linear layers before it unless --keep_batch_norm is given.
 
@@ -59,6 +59,8 @@ def export(args: argparse.Namespace) -> int:
     """
     import torch
 
+    from fashionreg.data.batches import PIXEL_MEAN, PIXEL_STD
+
     form = args.format or ("onnx" if args.out is None else _FORMATS.get(args.out.suffix))
     if form is None:
         raise UserError(f"{args.out}: the suffix says no format; name it .pt or .onnx, or give --format torch or onnx")
@@ -73,7 +75,7 @@ def export(args: argparse.Namespace) -> int:
         network = fold_batch_norm(network)
     expected = "pixels / 255, row by row"
     if config["data"]["init_args"].get("normalize"):
-        expected += ", minus 0.2860, divided by 0.3530"
+        expected += f", minus {PIXEL_MEAN:.4f}, divided by {PIXEL_STD:.4f}"
     with whole_file(out) as file:
         if form == "torch":
             torch.save(network.state_dict(), file)

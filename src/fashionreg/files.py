@@ -44,11 +44,11 @@ def check_output(path: Path, *, force: bool) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise UserError(f"--out {path}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
     if path.is_dir():
-        raise UserError(f"--out {path} is a folder, expected the name of a file")
+        raise UserError(f"{path}: is a folder, expected the name of a file")
     if not force:
-        raise UserError(f"--out {path} exists already; name another file, or replace it with --force")
+        raise UserError(f"{path}: exists; choose another --out, or replace it with --force")
 
 
 @contextmanager

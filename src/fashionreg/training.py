@@ -222,8 +222,9 @@ class TrainingCLI(LightningCLI):
             super().instantiate_classes()
         except (UserError, MisconfigurationException):
             raise
-        except (ValueError, TypeError) as error:
-            # the parser wraps what a constructor raises into several lines about types
+        except (ValueError, TypeError, ModuleNotFoundError) as error:
+            # the parser wraps what a constructor raises into several lines about types; what a logger or a precision
+            # needs may not be installed
             if isinstance(error.__cause__, UserError):
                 raise error.__cause__ from error
             raise UserError(" ".join(str(error).split())) from error
@@ -295,7 +296,9 @@ class TrainingCLI(LightningCLI):
             print(f"logs    {self.folder}", flush=True)
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
-            done = f"after {self.trainer.current_epoch} of {self.trainer.max_epochs} epochs"
+            last_epoch = self.trainer.max_epochs
+            planned = "" if last_epoch in (None, -1) else f" of {last_epoch}"
+            done = f"after {self.trainer.current_epoch}{planned} epochs"
             source = last if last.exists() else ckpt_path
             way_on = f"go on with: fashionreg fit --ckpt_path {source}" if source else "nothing to go on from"
             raise UserError(f"interrupted {done}; {way_on}") from stop
@@ -304,16 +307,26 @@ class TrainingCLI(LightningCLI):
                 # it ended before the first epoch was over: the folder holds nothing that is worth a number
                 shutil.rmtree(self.folder)
             raise
+        if not self.trainer.global_step:
+            shutil.rmtree(self.folder)
+            raise UserError(
+                "nothing was trained: trainer.max_epochs, max_steps, max_time and limit_train_batches must leave "
+                "at least one step"
+            )
         if self.options.trainer.fast_dev_run:
             shutil.rmtree(self.folder)
             print("fast_dev_run: a batch of each split went through; nothing is kept")
             return
-        source, epochs = self.data_description["source"], self.trainer.current_epoch
-        for split, metrics in self.model.results().items():
+        source, steps = self.data_description["source"], self.trainer.global_step
+        length = f"{self.trainer.current_epoch} epochs" if self.trainer.is_last_batch else f"{steps} steps"
+        results = self.model.results()
+        for split, metrics in results.items():
             if split != "train":
-                print(f"{split} accuracy after {epochs} epochs on {source}: {in_percent(metrics['acc'])}")
+                print(f"{split} accuracy after {length} on {source}: {in_percent(metrics['acc'])}")
                 if len(self.model.seeds) > 1:
                     print(by_seed(self.model.seeds, metrics["acc"]))
+        if "test" not in results:
+            print(f"test accuracy after {length}: not evaluated (trainer.limit_val_batches, check_val_every_n_epoch)")
         print(f"curves: tensorboard --logdir {self.options.trainer.default_root_dir}")
         if last.exists():
             print(f"report: fashionreg test --ckpt_path {last}")

@@ -90,6 +90,8 @@ class ActivationDrift(Recorded):
         inputs = module.network.pre_activations(self._images.to(linear[0].weight.dtype))
         rows = []
         for position, x in enumerate(inputs):
+            # 16 bits are too few for small drifts, and torch has no quantiles of them
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
             mean, std = x.mean(dim=1), x.std(dim=1)
             if len(self._origin) <= position:
                 self._origin.append((mean, std))

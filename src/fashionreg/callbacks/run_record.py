@@ -74,6 +74,11 @@ class RunRecord(Callback):
         """Start the clock."""
         self._started = time.perf_counter()
 
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Have the network evaluated after its last step, also where `max_steps` ends the fit within an epoch."""
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the epoch's numbers, and add them to the curves: the x-axis is the epoch, from 1."""
         assert isinstance(pl_module, Classifier)

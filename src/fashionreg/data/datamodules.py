@@ -15,7 +15,7 @@ from fashionreg.data.garments import draw_garments
 from fashionreg.data.images import LabelledImages
 from fashionreg.data.location import data_root
 from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
-from fashionreg.data.splits import split_off
+from fashionreg.data.splits import image_count, split_off
 from fashionreg.errors import UserError
 
 
@@ -33,7 +33,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     Args:
         batch_size: Images in one training step of each replica.
-        val_size: Training images set aside for validation, stratified by class: a number, or a share between 0 and 1.
+        val_size: Training images set aside for validation, stratified by class: a number or a share (below 1).
         split_seed: Fixes which images are set aside; the same for every replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
         evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
@@ -142,8 +142,9 @@ class FashionMNISTDataModule(ImageDataModule):
         root: Folder that holds `FashionMNIST/raw/`; if not given, the environment variable `FASHIONREG_DATA`, else
             `data`.
         mirror: Address to download from instead of torchvision's mirrors.
-        train_size: Number of training images to use, or a share between 0 and 1, stratified by class; all by default.
-        val_size: Training images set aside for validation: a number, or a share between 0 and 1.
+        train_size: Training images to use, stratified by class: a number (above 1) or a share (up to 1, which is
+            all); all by default.
+        val_size: Training images set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
         evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
@@ -186,8 +187,7 @@ class FashionMNISTDataModule(ImageDataModule):
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """The official training and test images."""
         train = read_fashion_mnist(self.root, train=True)
-        if self.train_size not in (None, 1.0, len(train)):
-            assert self.train_size is not None
+        if self.train_size is not None and image_count(self.train_size, len(train), "train_size") < len(train):
             _, train = split_off(train, self.train_size, self.split_seed, "train_size")
         return train, read_fashion_mnist(self.root, train=False)
 
@@ -197,8 +197,8 @@ class CSVDataModule(ImageDataModule):
 
     Args:
         path: The file; `.gz` is read too.
-        test_size: Images to test on, stratified by class: a number, or a share between 0 and 1.
-        val_size: Of the other images, those set aside for validation: a number, or a share between 0 and 1.
+        test_size: Images to test on, stratified by class: a number or a share (below 1).
+        val_size: Of the other images, those set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
         evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
@@ -247,7 +247,7 @@ class SyntheticDataModule(ImageDataModule):
         train_size: Number of images to train on (validation among them).
         test_size: Number of images to test on.
         data_seed: Fixes the drawings.
-        val_size: Training images set aside for validation: a number, or a share between 0 and 1.
+        val_size: Training images set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
         evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
