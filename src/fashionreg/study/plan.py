@@ -39,6 +39,7 @@ from fashionreg.launch import in_one_line, lightning_kept_quiet
 from fashionreg.randomness import expand_seeds
 from fashionreg.study.results import StudyPlan, Variant
 from fashionreg.training import TrainingCLI
+from fashionreg.yaml_files import parse_yaml, read_yaml
 
 METRICS, SPLITS = ("acc", "loss", "ece"), ("train", "val", "test")
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
@@ -49,16 +50,6 @@ NOT_COMPUTED = re.compile(
     r"name|seeds|threads|compile|data\.init_args\.(root|mirror|path)"
     r"|trainer\.(default_root_dir|logger|profiler|enable_\w+|model_registry)(\..*)?"
 )
-
-
-class _OnceLoader(yaml.SafeLoader):
-    """Loads YAML, in which a key that stands twice is an error and not the last of the two."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise yaml.YAMLError(f"{twice[0]} stands there twice, in line {node.start_mark.line + 1} and below")
-        return super().construct_mapping(node, deep)
 
 
 class _Resolver(TrainingCLI):
@@ -83,16 +74,7 @@ def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequen
     Raises:
         UserError: With everything that is wrong, each in a line of its own.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such study file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must hold a mapping with name and variants or grid, found {content!r:.60}")
+    content = read_yaml(path, "study file")
     problems = _check_shape(content)
     study = DEFAULTS | {key: value for key, value in content.items() if value is not None}
     plan = None
@@ -245,7 +227,7 @@ def _resolve(words: list[str], fingerprints: dict[str, Any]) -> tuple[dict[str, 
             run = _Resolver(words)
     except (ArgumentError, MisconfigurationException) as error:
         raise UserError(in_one_line(error)) from error
-    config: dict[str, Any] = yaml.safe_load(run.config_text())
+    config = parse_yaml(run.config_text(), "configuration")
     data = json.dumps(config["data"], sort_keys=True)
     if data not in fingerprints:
         run.datamodule.prepare_data()
