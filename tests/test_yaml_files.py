@@ -31,7 +31,7 @@ CHAIN = "a0: &a0 {x: 1}\n" + "\n".join(f"a{n}: &a{n} {{x: *a{n - 1}}}" for n in 
         ("\n".join(" " * n + "x:" for n in range(500)), MAX_DEPTH, f"nested more than {MAX_DEPTH} levels deep"),
         (CHAIN, MAX_DEPTH - 1, f"nested more than {MAX_DEPTH} levels deep"),
         (BOMB, 6, f"holds more than {MAX_VALUES:,} values"),
-        ("x: 1\ny: \0", 2, "character #x00 is not allowed"),
+        ("x: 1\ny: \0", 2, "must be UTF-8 text, found a NUL byte"),
         ("x: \a", 1, "character #x07 is not allowed"),
         ("x:\n\ty: 1", 2, "indent with spaces"),
         ("x: 1\ny: 2\nx: 3", 3, "x stands there twice"),

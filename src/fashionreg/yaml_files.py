@@ -5,7 +5,6 @@ ten aliases, a thousand nested lists. Limits on size, depth and the number of va
 alias is replaced by what it names, keep reading fast and everything that walks the result safe.
 """
 
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from fashionreg.errors import UserError
+from fashionreg.files import one_line, read_text
 
 #: Limits of a file: bytes, values (aliases replaced by what they name), levels of nesting, characters of a number. The
 #: configuration of a run has 3 kB, 150 values, 6 levels.
@@ -25,7 +25,7 @@ MAX_DIGITS = 100
 _NUMBERS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
 
 
-class BeyondLimits(ConstructorError):
+class LimitsError(ConstructorError):
     """YAML that has no end, or more values or levels than the limits of this module."""
 
     def __init__(self, problem: str, mark: Any) -> None:
@@ -33,7 +33,7 @@ class BeyondLimits(ConstructorError):
 
 
 class PlainLoader(yaml.SafeLoader):
-    """Loads YAML of bounded size, in which no key stands twice, no alias is part of what it names, and no number is NaN.
+    """Loads YAML of bounded size without endless aliases, keys that stand twice, and NaN.
 
     Every fault is a `yaml.YAMLError`.
     """
@@ -47,31 +47,31 @@ class PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         """Compose a node, and count what it holds."""
-        event, before = self.peek_event(), self._values
+        event, before = self.peek_event(), self._values  # type: ignore[no-untyped-call]
         self._values += 1
         self._depth += 1
         node = super().compose_node(parent, index)
         assert node is not None
         if isinstance(event, yaml.AliasEvent):
             if node not in self._sizes:
-                raise BeyondLimits(f"alias {event.anchor} is part of what it names", event.start_mark)
+                raise LimitsError(f"alias {event.anchor} is part of what it names", event.start_mark)
             values, height = self._sizes[node]
             self._values = before + values
         else:
             height = 1 + max((self._sizes[child][1] for child in _children(node)), default=0)
             self._sizes[node] = self._values - before, height
         if self._depth + height - 1 > MAX_DEPTH:
-            raise BeyondLimits(f"is nested more than {MAX_DEPTH} levels deep", event.start_mark)
+            raise LimitsError(f"is nested more than {MAX_DEPTH} levels deep", event.start_mark)
         self._depth -= 1
         if self._values > MAX_VALUES:
-            raise BeyondLimits(f"holds more than {MAX_VALUES:,} values", event.start_mark)
+            raise LimitsError(f"holds more than {MAX_VALUES:,} values", event.start_mark)
         return node
 
     def descend_resolver(self, current_node: Any, current_index: Any) -> None:
         """Stop before the depth of the file becomes that of Python's stack."""
         if self._depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark
-            raise BeyondLimits(f"is nested more than {MAX_DEPTH} levels deep", mark)
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise LimitsError(f"is nested more than {MAX_DEPTH} levels deep", mark)
         super().descend_resolver(current_node, current_index)
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
@@ -112,37 +112,13 @@ def read_yaml(path: Path, kind: str) -> dict[str, Any]:
     """Read a file that holds a mapping from names to plain data; an empty file is an empty mapping.
 
     Args:
-        path: A regular file, or a pipe that the shell has opened (`/dev/stdin`, `/dev/fd/63` of `<(command)`). No other
-            pipe is read: one that nobody writes to would be waited for without end.
+        path: The file.
         kind: What it is, for errors: `configuration file`, `study file`.
 
     Raises:
-        UserError: If it is missing or cannot be read, is larger than `MAX_BYTES`, not UTF-8 (a byte order mark is
-            allowed), not YAML, or says what `parse_yaml` refuses.
+        UserError: As `read_text` and `parse_yaml`.
     """
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and path.is_relative_to("/dev")):
-            raise UserError(f"{_name(path)}: must be a file; this is a {_file_type(mode)}")
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{_name(path)}: no such {kind}") from None
-    except OSError as error:
-        raise UserError(f"{_name(path)}: cannot be read: {error.strerror}") from error
-    except UserError:
-        raise
-    except ValueError as error:  # a NUL byte in the name
-        raise UserError(f"{_name(path)}: cannot be read: {error}") from error
-    if len(content) > MAX_BYTES:
-        raise UserError(f"{_name(path)}: is larger than {MAX_BYTES:,} bytes; this is no {kind}")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        found = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else f"byte 0x{content[error.start]:02x}"
-        raise UserError(f"{_name(path)}: line {line}: must be UTF-8 text, found {found}") from None
-    return parse_yaml(text, _name(path))
+    return parse_yaml(read_text(path, kind, MAX_BYTES), one_line(path))
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
@@ -181,7 +157,7 @@ def check_limits(text: str, where: str) -> None:
     """
     try:
         yaml.compose(text, PlainLoader)
-    except BeyondLimits as error:
+    except LimitsError as error:
         raise UserError(f"{where}: {error.problem}, got {_short(text)}") from None
     except yaml.YAMLError:
         pass
@@ -206,14 +182,3 @@ def _fault(error: yaml.YAMLError, text: str) -> str:
 def _short(value: Any) -> str:
     text = repr(value) if not isinstance(value, str) or not value.isprintable() else value
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _name(path: Path) -> str:
-    """A path on one line, and not longer than a screen."""
-    text = str(path) if str(path).isprintable() else repr(str(path))
-    return text if len(text) <= 300 else f"{text[:100]}...{text[-40:]}"
-
-
-def _file_type(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFSOCK: "socket"}
-    return kinds.get(stat.S_IFMT(mode), "special file")
