@@ -37,11 +37,11 @@ from fashionreg.configs import expand_configs, flat
 from fashionreg.errors import UserError
 from fashionreg.launch import in_one_line, lightning_kept_quiet
 from fashionreg.randomness import expand_seeds
+from fashionreg.study.records import METRICS, SPLITS
 from fashionreg.study.results import StudyPlan, Variant
 from fashionreg.training import TrainingCLI
 from fashionreg.yaml_files import parse_yaml, read_yaml
 
-METRICS, SPLITS = ("acc", "loss", "ece"), ("train", "val", "test")
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
 DEFAULTS |= {"targets": [], "shared": [], "variants": {}, "grid": {}}
 
