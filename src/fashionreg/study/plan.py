@@ -22,6 +22,7 @@ Files come before overrides, and what is shared before what is a variant's own. 
 import hashlib
 import itertools
 import json
+import math
 import re
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ from fashionreg.errors import UserError
 from fashionreg.launch import in_one_line, lightning_kept_quiet
 from fashionreg.randomness import expand_seeds
 from fashionreg.study.records import METRICS, SPLITS
-from fashionreg.study.results import StudyPlan, Variant
+from fashionreg.study.results import PLAN_FILE, StudyPlan, Variant
 from fashionreg.training import TrainingCLI
 from fashionreg.yaml_files import parse_yaml, read_yaml
 
@@ -50,6 +51,11 @@ NOT_COMPUTED = re.compile(
     r"name|seeds|threads|compile|data\.init_args\.(root|mirror|path)"
     r"|trainer\.(default_root_dir|logger|profiler|enable_\w+|model_registry)(\..*)?"
 )
+
+
+#: What a study writes into its folder, beside the folders of its variants.
+OWN_FILES = (PLAN_FILE, "report.html", "report.md", "results.csv", "figures", ".lock")
+NO_FILE_OF_WINDOWS = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?", re.IGNORECASE)
 
 
 class _Resolver(TrainingCLI):
@@ -99,6 +105,8 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
         if not isinstance(content.get(key, kind()), kind):
             words = {str: "text", list: "a list", dict: "a mapping"}
             problems.append(f"{key}: must be {words[kind]}, got {content[key]!r:.60}")
+    if isinstance(content.get("seeds"), bool):
+        problems.append(f"seeds: must be a count or a list, got {content['seeds']}")
     if problems:
         return sorted(problems)
     if bool(content.get("variants")) == bool(content.get("grid")):
@@ -109,7 +117,7 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
     if content.get("metric", "acc") == "ece" and content.get("split") == "train":
         problems.append("metric, split: ece is evaluated on val and test")
     for target in content.get("targets", []):
-        if isinstance(target, bool) or not isinstance(target, int | float):
+        if isinstance(target, bool) or not isinstance(target, int | float) or not math.isfinite(target):
             problems.append(f"targets: {target!r} is not a number")
         elif content.get("metric", "acc") != "loss" and not 0 <= target <= 1:
             problems.append(f"targets: must be from 0 to 1 (0.8 is 80%), got {target}")
@@ -136,6 +144,23 @@ def _fits(name: str) -> bool:
     return not re.search(r"[/\\\0]", name) and len(name.encode()) <= 200
 
 
+def _taken(names: Sequence[str]) -> list[str]:
+    """What is wrong with the names of variants as folders beside one another and beside a study's own files.
+
+    File systems of Windows and macOS do not tell upper from lower case, and a study may be copied there.
+    """
+    problems, before = [], {name.casefold(): f"the study writes {name} itself" for name in OWN_FILES}
+    for name in names:
+        if (folded := name.casefold()) in before:
+            problems.append(f"variants: {name}: choose another name: {before[folded]}")
+        elif name.endswith((".", " ")):
+            problems.append(f"variants: {name!r}: must not end with a dot or a space, which Windows drops")
+        elif NO_FILE_OF_WINDOWS.fullmatch(name):
+            problems.append(f"variants: {name}: choose another name: no file can have this one on Windows")
+        before.setdefault(folded, f"it differs from {name} by upper and lower case only")
+    return problems
+
+
 def _expand(
     path: Path, study: dict[str, Any], seeds: int | list[int] | None, options: list[str], problems: list[str]
 ) -> StudyPlan:
@@ -156,6 +181,7 @@ def _expand(
             problems += [f"grid: {name}: cannot be the name of a folder" for name in recipes if not _fits(name)]
     else:
         recipes = {name: (parts, {}) for name, parts in study["variants"].items()}
+    problems += _taken(list(recipes))
     variants = []
     fingerprints: dict[str, Any] = {}
     for name, (parts, levels) in recipes.items():
