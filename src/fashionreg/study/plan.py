@@ -40,6 +40,7 @@ from fashionreg.launch import in_one_line, lightning_kept_quiet
 from fashionreg.randomness import expand_seeds
 from fashionreg.study.records import METRICS, SPLITS
 from fashionreg.study.results import PLAN_FILE, StudyPlan, Variant
+from fashionreg.study.schema import SchemaError
 from fashionreg.training import TrainingCLI
 from fashionreg.yaml_files import parse_yaml, read_yaml
 
@@ -163,8 +164,8 @@ def _taken(names: Sequence[str]) -> list[str]:
 
 def _expand(
     path: Path, study: dict[str, Any], seeds: int | list[int] | None, options: list[str], problems: list[str]
-) -> StudyPlan:
-    """Resolve every variant; what is wrong is added to `problems`."""
+) -> StudyPlan | None:
+    """Resolve every variant; what is wrong is added to `problems`, and then there is no plan."""
     try:
         chosen = expand_seeds(study["seeds"] if seeds is None else seeds)
     except (UserError, TypeError) as error:
@@ -191,7 +192,7 @@ def _expand(
             problems += [f"{name}: {problem}" for problem in _unfit(config["trainer"])]
             if study["split"] == "val" and not config["data"]["init_args"].get("val_size"):
                 problems.append(f"{name}: split: there is no val without data.init_args.val_size")
-        except UserError as error:
+        except (UserError, SchemaError) as error:
             problems.append(f"{name}: {error}")
     first = {variant.key: variant.name for variant in reversed(variants)}
     doubles = [variant for variant in variants if first[variant.key] != variant.name]
@@ -199,6 +200,8 @@ def _expand(
     reference = study["reference"] or next(iter(recipes), "")
     if recipes and reference not in recipes:
         problems.append(f"reference: there is no variant {reference!r}; there are {', '.join(recipes)}")
+    if problems:
+        return None
     targets = [float(target) for target in study["targets"]]
     return StudyPlan(
         study["name"],
