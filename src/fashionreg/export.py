@@ -96,15 +96,14 @@ def load_classifier(path: Path) -> tuple["Classifier", dict[str, Any]]:
     """
     import importlib
 
-    import yaml
-
     from fashionreg.models import Classifier
     from fashionreg.runs import CONFIG_KEY, read_checkpoint
+    from fashionreg.yaml_files import parse_yaml
 
     text = read_checkpoint(path).get(CONFIG_KEY)
     if text is None:
         raise UserError(f"ckpt_path: {path}: was not written by `fashionreg fit`: it carries no configuration")
-    config: dict[str, Any] = yaml.safe_load(text)
+    config = parse_yaml(text, f"ckpt_path: {path}")
     module, _, name = config["model"]["class_path"].rpartition(".")
     try:
         model_class = getattr(importlib.import_module(module), name)

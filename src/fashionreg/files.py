@@ -1,4 +1,4 @@
-"""What may be read and written as a file, and how a new file gets to its place: whole, or not at all."""
+"""What may be read and written as a file, how a file is written whole or not at all, and how a text is read."""
 
 import os
 import stat
@@ -75,3 +75,51 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         # where it was renamed or could not be made there is nothing to remove, and the reason must not be hidden
         with suppress(OSError):
             temporary.unlink()
+
+
+def read_text(path: Path, kind: str, limit: int) -> str:
+    """The text of a file, without a byte order mark.
+
+    Args:
+        path: A regular file, or a pipe that the shell has opened (`/dev/stdin`, `/dev/fd/63` of `<(command)`). No other
+            pipe is read: one that nobody writes to would be waited for without end.
+        kind: What it is, for errors: `configuration file`, `study file`.
+        limit: How many bytes it may have.
+
+    Raises:
+        UserError: If it is missing, cannot be read, is larger, or not UTF-8 text.
+    """
+    name = one_line(path)
+    try:
+        if path.is_dir():
+            raise UserError(f"{name}: is a folder, expected a regular file")
+        if not (path.is_relative_to("/dev") and path.is_fifo()):
+            refuse_special(path)
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{name}: no such {kind}") from None
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read: {error.strerror}") from error
+    except UserError:
+        raise
+    except ValueError as error:  # a NUL byte in the name
+        raise UserError(f"{name}: cannot be read: {error}") from error
+    if len(content) > limit:
+        raise UserError(f"{name}: is larger than {limit:,} bytes; this is no {kind}")
+    try:
+        text = content.decode("utf-8-sig")
+        position, found = content.find(b"\0"), "a NUL byte"
+    except UnicodeDecodeError as error:
+        utf_16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        position, found = error.start, "UTF-16" if utf_16 else f"byte 0x{content[error.start]:02x}"
+    if position >= 0:
+        line = content.count(b"\n", 0, position) + 1
+        raise UserError(f"{name}: line {line}: must be UTF-8 text, found {found}")
+    return text
+
+
+def one_line(path: Path) -> str:
+    """A path as text on one line, not longer than a screen."""
+    text = str(path) if str(path).isprintable() else repr(str(path))
+    return text if len(text) <= 300 else f"{text[:100]}...{text[-40:]}"

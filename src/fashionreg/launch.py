@@ -18,6 +18,7 @@ from fashionreg.configs import expand_configs, option_value, option_values
 from fashionreg.errors import UserError, printable
 from fashionreg.runs import CONFIG_KEY, newest_checkpoint, read_checkpoint
 from fashionreg.training import LOGS, RUN_NAME, TrainingCLI
+from fashionreg.yaml_files import parse_yaml
 
 #: Options that say how a run is made on its machine, and are no part of it.
 LOCAL = ("threads", "compile", "allow_oversize")
@@ -99,7 +100,7 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
         path = str(newest_checkpoint(Path(logs) / name))
         rest += ["--ckpt_path", path]
     if path is not None and (text := read_checkpoint(Path(path)).get(CONFIG_KEY)):
-        config = {name: value for name, value in yaml.safe_load(text).items() if name not in LOCAL}
+        config = {name: value for name, value in parse_yaml(text, f"ckpt_path: {path}").items() if name not in LOCAL}
         rest = ["--config", yaml.safe_dump(config, sort_keys=False), *rest]
     return [command, *rest]
 
@@ -122,4 +123,5 @@ def in_one_line(error: Exception) -> str:
         text += "; see --model.help or --data.help CLASS for the options of a class"
     if "arguments are required" in text and ".model" in text:
         text += "; give --config FILE (configs/bn.yaml, for example) or --ckpt_path FILE"
-    return text
+    # the parser repeats a value for each type that it does not have
+    return text if len(text) <= 1000 else f"{text[:800]} ... {text[-200:]}"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from fashionreg.configs import flat
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special
+from fashionreg.yaml_files import parse_yaml
 
 #: Key under which a checkpoint carries the configuration of its run, as YAML text.
 CONFIG_KEY = "fashionreg_config"
@@ -130,7 +130,7 @@ def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], 
             f"ckpt_path: {path} does not stand at the end of an epoch of `fashionreg fit`, from which alone a run goes "
             "on as if it had never stopped; use its last.ckpt"
         )
-    before = flat(yaml.safe_load(checkpoint[CONFIG_KEY]))
+    before = flat(parse_yaml(checkpoint[CONFIG_KEY], f"ckpt_path: {path}"))
     for name, value in flat(config).items():
         if name.startswith(SETTLED) and not name.endswith(PLACES) and before.get(name) != value:
             raise UserError(

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -17,6 +16,7 @@ from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.formats import by_seed, in_percent
 from fashionreg.callbacks.progress import EpochSummary, heading
 from fashionreg.callbacks.run_record import RunRecord
+from fashionreg.configs import each_option
 from fashionreg.data.batches import chunk_size, evaluation_loader
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
@@ -29,6 +29,7 @@ from fashionreg.models.classifier import Classifier
 from fashionreg.models.optimizers import state_of_a_parameter
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs import check_resume, claim_folder, read_checkpoint
+from fashionreg.yaml_files import check_limits, parse_yaml
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
 LOGS, RUN_NAME = "logs", "run"
@@ -134,6 +135,10 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, without Lightning's warning that `sys.argv` is not used."""
         assert isinstance(args, list)
+        # YAML among the arguments is read by the parser, which follows an alias within what it names without end
+        for option, value, _ in each_option(args):
+            if value is not None:
+                check_limits(value, option.lstrip("-"))
         self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
@@ -169,7 +174,7 @@ class TrainingCLI(LightningCLI):
         if options.ckpt_path is not None:
             checkpoint = read_checkpoint(Path(options.ckpt_path))
             if self.subcommand == "fit":
-                config = yaml.safe_load(self.config_text())
+                config = parse_yaml(self.config_text(), "configuration")
                 check_resume(checkpoint, options.ckpt_path, config, options.trainer.max_epochs)
         elif self.subcommand != "fit":
             raise UserError(f"{self.subcommand}: needs --ckpt_path FILE (or last, with --name or --config)")

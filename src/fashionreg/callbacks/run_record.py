@@ -7,7 +7,6 @@ from statistics import fmean, stdev
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -15,6 +14,7 @@ from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
 from fashionreg.runs import CONFIG_KEY
 from fashionreg.study.records import History, surroundings, write_record
+from fashionreg.yaml_files import parse_yaml
 
 #: Group of TensorBoard's tags for the curves of single seeds.
 EVERY_SEED = "test_acc_by_seed"
@@ -46,7 +46,7 @@ class RunRecord(Callback):
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
         self._folder = folder
         self._config: str = about["config"]
-        self._about = about | {"config": yaml.safe_load(self._config)}
+        self._about = about | {"config": parse_yaml(self._config, "configuration")}
         self._history: History | None = None
         self._started = 0.0
 

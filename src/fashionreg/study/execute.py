@@ -163,7 +163,7 @@ def _missing_seeds(folder: Path, variant: Variant, seeds: Sequence[int]) -> list
         # a fit of the same name may live here too, and is nobody's to take away but its owner's
         if path not in finished and ((path / OWN).exists() or not any(path.iterdir())):
             shutil.rmtree(path)
-    done = {seed for about in finished.values() if about.get("key") == variant.key for seed in about["seeds"]}
+    done = {seed for about in finished.values() if about.key == variant.key for seed in about.seeds}
     return [seed for seed in seeds if seed not in done]
 
 
