@@ -6,8 +6,12 @@ handed to `fashionreg.launch`, which is imported then and not before.
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from fashionreg import TRAINING_COMMANDS, __version__, export
@@ -54,6 +58,42 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+#: A request to end (`kill`, a scheduler) and a terminal that was closed; both end a command as Ctrl-C does.
+STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, once: what a second signal interrupted would be the saving of what is finished."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def stopping_signals_interrupt() -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP interrupt; a signal that is ignored (`nohup`) or handled already stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [number for number in STOPPING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def command() -> NoReturn:
+    """Run the command of this process, and end the process with its exit code."""
+    code = main()
+    for number in (*STOPPING, signal.SIGINT):
+        # nothing is left to interrupt; Python would otherwise end by the signal, not with this code
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -68,17 +108,18 @@ def main(args: Sequence[str] | None = None) -> int:
         # last, so that it hides nothing: configurations may name classes of modules in the working folder
         sys.path.append(here)
     try:
-        if words and words[0] in TRAINING_COMMANDS:
-            from fashionreg.launch import run
+        with stopping_signals_interrupt():
+            if words and words[0] in TRAINING_COMMANDS:
+                from fashionreg.launch import run
 
-            return run(words)
-        parser = build_parser()
-        arguments, options = parser.parse_known_args(words)
-        if options and not hasattr(arguments, "takes_options"):
-            parser.error(f"unrecognized arguments: {' '.join(options)}")
-        arguments.options = options
-        code: int = arguments.run(arguments)
-        return code
+                return run(words)
+            parser = build_parser()
+            arguments, options = parser.parse_known_args(words)
+            if options and not hasattr(arguments, "takes_options"):
+                parser.error(f"unrecognized arguments: {' '.join(options)}")
+            arguments.options = options
+            code: int = arguments.run(arguments)
+            return code
     except UserError as error:
         print(f"fashionreg: error: {error}", file=sys.stderr)
         return 1
@@ -90,4 +131,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # the reader of our output (`| head`) has gone; nothing more can be said to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        # disks fill and permissions go while libraries write, too
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"fashionreg: error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
