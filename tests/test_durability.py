@@ -155,8 +155,9 @@ def test_a_disk_that_stays_full_ends_a_fit_with_one_line(break_disk, refusal):
     assert whole_bytes(Path(LAST))
 
 
-def test_a_resumed_fit_goes_on_after_a_full_disk_as_if_there_had_been_none(break_disk, refusal, run):
-    break_disk("write", errno.ENOSPC, "last.ckpt", nth=3)
+@pytest.mark.parametrize(("name", "nth"), [("last.ckpt", 3), ("record.csv", 1), ("record.json", 1)])
+def test_a_resumed_fit_goes_on_after_a_full_disk_as_if_there_had_been_none(name, nth, break_disk, refusal, run):
+    break_disk("write", errno.ENOSPC, name, nth)
     words = refusal("fit", "--config", "tiny.yaml", "--trainer.max_epochs", 4)[1].split("go on with: fashionreg ")[1]
     break_disk.mend()
     code, _, err = run(*words.split())
@@ -164,6 +165,7 @@ def test_a_resumed_fit_goes_on_after_a_full_disk_as_if_there_had_been_none(break
     assert run("fit", "--config", "tiny.yaml", "--trainer.max_epochs", 4, "--name", "whole")[0] == 0
     records = [Path(f"logs/{name}/record.csv").read_text() for name in ("tiny/version_1", "whole/version_0")]
     assert records[0] == records[1]
+    assert json.loads(Path("logs/tiny/version_1/record.json").read_text())["status"] == "finished"
 
 
 @pytest.mark.parametrize(("call", "number"), [("write", errno.ENOSPC), ("open", errno.EACCES)])
@@ -380,9 +382,8 @@ def test_a_fit_that_is_told_to_end_keeps_the_finished_epochs_and_says_how_to_go_
 
 
 def test_a_study_whose_terminal_is_closed_says_how_to_go_on(workplace):
-    process = started(
-        "study", SMOKE, "--seeds", 2, "--trainer.max_epochs", 60, "--out", "results", until="[1/3] plain: test accuracy"
-    )
+    words = ["study", SMOKE, "--seeds", 2, "--trainer.max_epochs", 60, "--out", "results"]
+    process = started(*words, until="[1/3] plain: test accuracy")
     process.send_signal(signal.SIGHUP)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, len(err.splitlines())) == (1, 1), err

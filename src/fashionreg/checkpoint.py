@@ -193,7 +193,9 @@ def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], 
                 f"{name}: the run in {path} has {before.get(name)}, not {value}; a resumed run is the same run: leave "
                 "out --config, or start a new run without --ckpt_path"
             )
-    if 0 <= (max_epochs or -1) <= epochs:
+    # a fit that could not write its record in the end is taken up once more, to write it from the checkpoint
+    unrecorded = epochs == max_epochs and not (Path(path).parent.parent / "record.json").is_file()
+    if 0 <= (max_epochs or -1) <= epochs and not unrecorded:
         raise UserError(
             f"ckpt_path: {path} has done {epochs} epochs, and trainer.max_epochs is {max_epochs}: nothing is left to "
             "do; set a larger --trainer.max_epochs to go on"
