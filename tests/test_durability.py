@@ -168,6 +168,13 @@ def test_a_resumed_fit_goes_on_after_a_full_disk_as_if_there_had_been_none(name,
     assert json.loads(Path("logs/tiny/version_1/record.json").read_text())["status"] == "finished"
 
 
+def test_the_curves_of_a_fit_without_checkpoints_stay_where_its_record_cannot_be_written(break_disk, refusal):
+    break_disk("write", errno.ENOSPC, "record.csv")
+    _, line = refusal("fit", "--config", "tiny.yaml", "--trainer.enable_checkpointing", "false")
+    assert line.endswith("record.csv: cannot be written: No space left on device")
+    assert len(EventAccumulator("logs/tiny/version_0").Reload().Scalars("test/acc")) == 2
+
+
 @pytest.mark.parametrize(("call", "number"), [("write", errno.ENOSPC), ("open", errno.EACCES)])
 def test_curves_that_cannot_be_written_are_one_warning_and_training_goes_on(call, number, break_disk, run):
     break_disk(call, number, "tfevents", room=4000)

@@ -271,10 +271,11 @@ class TrainingCLI(LightningCLI):
             way_on = f"go on with: fashionreg fit --ckpt_path {source}" if source else "nothing to go on from"
             raise UserError(f"interrupted {done}; {way_on}") from stop
         except Exception as error:
-            if not last.exists():
+            unsaved = self.options.trainer.enable_checkpointing is False and self.trainer.current_epoch > 0
+            if not last.exists() and not unsaved:
                 # it ended before the first epoch was over: the folder holds nothing that is worth a number
                 shutil.rmtree(self.folder, ignore_errors=True)
-            elif isinstance(error, UserError):
+            elif last.exists() and isinstance(error, UserError):
                 raise UserError(f"{error}; go on with: fashionreg fit --ckpt_path {last}") from error
             raise
         if self.options.trainer.fast_dev_run:
