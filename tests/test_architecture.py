@@ -63,6 +63,15 @@ FORBIDDEN = {
     ],
     "figures.py": ["fashionreg.models", "fashionreg.callbacks", "fashionreg.training", "lightning"],
     "errors.py": ["fashionreg"],
+    "checkpoint.py": [
+        "fashionreg.models",
+        "fashionreg.data",
+        "fashionreg.callbacks",
+        "fashionreg.study",
+        "fashionreg.training",
+        "fashionreg.launch",
+        "fashionreg.runs",
+    ],
     **{
         f"study/{name}.py": NUMBERS_ONLY
         for name in (

@@ -6,8 +6,12 @@ handed to `fashionreg.launch`, which is imported then and not before.
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from fashionreg import TRAINING_COMMANDS, __version__, export
@@ -54,6 +58,42 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+#: A request to end (`kill`, a scheduler) and a terminal that was closed; both end a command as Ctrl-C does.
+STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, once: what a second signal interrupted would be the saving of what is finished."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def stopping_signals_interrupt() -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP interrupt; a signal that is ignored (`nohup`) or handled already stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [number for number in STOPPING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def command() -> NoReturn:
+    """Run the command of this process, and end the process with its exit code."""
+    code = main()
+    for number in (*STOPPING, signal.SIGINT):
+        # nothing is left to interrupt; Python would otherwise end by the signal, not with this code
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -66,7 +106,8 @@ def main(args: Sequence[str] | None = None) -> int:
     _replace_closed_streams()
     try:
         try:
-            code = _run(list(sys.argv[1:] if args is None else args))
+            with stopping_signals_interrupt():
+                code = _run(list(sys.argv[1:] if args is None else args))
         except SystemExit as stop:  # argparse, after help or an error
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         # what is still in the buffer must not fail when the exit code is settled

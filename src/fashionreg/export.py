@@ -95,9 +95,10 @@ def load_classifier(path: Path) -> tuple["Classifier", dict[str, Any]]:
         UserError: If the file is no checkpoint of this project, or its class cannot be imported.
     """
     import importlib
+    import io
 
+    from fashionreg.checkpoint import CONFIG_KEY, read_checkpoint, whole_bytes
     from fashionreg.models import Classifier
-    from fashionreg.runs import CONFIG_KEY, read_checkpoint
     from fashionreg.yaml_files import parse_yaml
 
     text = read_checkpoint(path).get(CONFIG_KEY)
@@ -109,7 +110,9 @@ def load_classifier(path: Path) -> tuple["Classifier", dict[str, Any]]:
         model_class = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"ckpt_path: {path}: its model {module}.{name} cannot be imported: {error}") from error
-    model = model_class.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    # not the path: Lightning would read the file again, unverified
+    content = io.BytesIO(whole_bytes(path))
+    model = model_class.load_from_checkpoint(content, map_location="cpu", weights_only=True)
     assert isinstance(model, Classifier)
     return model, config
 

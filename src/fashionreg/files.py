@@ -1,6 +1,7 @@
 """What may be read and written as a file, how a file is written whole or not at all, and how a text is read."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,14 +52,20 @@ def check_output(path: Path, *, force: bool) -> None:
         raise UserError(f"{path}: exists; choose another --out, or replace it with --force")
 
 
+#: Names of the temporary files of `whole_file`; the number is the process that writes.
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears as `path` when the block ends, whole, and not at all if the block raises.
 
-    An existing file is replaced. Missing parent folders are made.
+    An existing file is replaced. Missing parent folders are made. When the block has ended, the file is on the disk and
+    survives a power cut, not only the end of this process.
 
     Raises:
-        UserError: if the folder or the file cannot be written, or `path` is a device, a pipe or a socket.
+        UserError: if the folder or the file cannot be written, or `path` is a device, a pipe or a socket; an existing
+            file is then as it was.
     """
     # beside its final place, since only a rename within one file system is atomic
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -68,7 +75,12 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             refuse_special(path)
         with temporary.open("wb") as file:
             yield file
+            # a full disk or a quota may show only here; and a rename that reaches the disk before the content does
+            # would put an empty file in the place of a whole one
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
@@ -123,3 +135,39 @@ def one_line(path: Path) -> str:
     """A path as text on one line, not longer than a screen."""
     text = str(path) if str(path).isprintable() else repr(str(path))
     return text if len(text) <= 300 else f"{text[:100]}...{text[-40:]}"
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the file system can do that for folders."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_orphans(folder: Path) -> None:
+    """Remove the temporary files that killed processes have left in a folder and all folders below it.
+
+    Those of running processes stay, and so does what cannot be removed.
+    """
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if (match := _TEMPORARY.fullmatch(name)) and not _is_running(int(match[1])):
+                with suppress(OSError):
+                    Path(parent, name).unlink()
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        # elsewhere `os.kill` would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        # it runs, for another user
+        return True
+    return True

@@ -14,9 +14,10 @@ import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from fashionreg.checkpoint import CONFIG_KEY, read_checkpoint
 from fashionreg.configs import expand_configs, option_value, option_values
 from fashionreg.errors import UserError, printable
-from fashionreg.runs import CONFIG_KEY, newest_checkpoint, read_checkpoint
+from fashionreg.runs import newest_checkpoint
 from fashionreg.training import LOGS, RUN_NAME, TrainingCLI
 from fashionreg.yaml_files import parse_yaml
 
@@ -67,7 +68,7 @@ def run(words: Sequence[str]) -> int:
 def lightning_kept_quiet() -> Iterator[None]:
     """Within it nothing is said about what is so by design; after it torch has the threads that it had before."""
     # what is trained, where and for how long is said by this project's own lines
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings():
@@ -97,7 +98,9 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
             merged |= {"trainer": merged["trainer"] | (config.pop("trainer", None) or {})} | config
         name = option_value(rest, "--name") or merged["name"]
         logs = option_value(rest, "--trainer.default_root_dir") or merged["trainer"]["default_root_dir"]
-        path = str(newest_checkpoint(Path(logs) / name))
+        newest, why = newest_checkpoint(Path(logs) / name)
+        print(f"{'resume' if command == 'fit' else 'checkpoint'}: {newest} ({why})", flush=True)
+        path = str(newest)
         rest += ["--ckpt_path", path]
     if path is not None and (text := read_checkpoint(Path(path)).get(CONFIG_KEY)):
         config = {name: value for name, value in parse_yaml(text, f"ckpt_path: {path}").items() if name not in LOCAL}

@@ -10,12 +10,14 @@ from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins import CheckpointIO
 
 from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.formats import by_seed, in_percent
 from fashionreg.callbacks.progress import EpochSummary, heading
 from fashionreg.callbacks.run_record import RunRecord
+from fashionreg.callbacks.tensorboard import EventLogger
+from fashionreg.checkpoint import WholeCheckpointIO, check_resume, read_checkpoint
 from fashionreg.configs import each_option
 from fashionreg.data.batches import chunk_size, evaluation_loader
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
@@ -23,12 +25,12 @@ from fashionreg.data.images import CLASS_NAMES
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError, printable
 from fashionreg.estimate import Shapes, available_memory, memory_needed, refuse_oversize, refuse_threads
-from fashionreg.files import check_output, whole_file
+from fashionreg.files import check_output, remove_orphans, whole_file
 from fashionreg.lean import DirectEpochLoop, EpochCheckpoint
 from fashionreg.models.classifier import Classifier
 from fashionreg.models.optimizers import state_of_a_parameter
 from fashionreg.randomness import expand_seeds
-from fashionreg.runs import check_resume, claim_folder, read_checkpoint
+from fashionreg.runs import claim_folder
 from fashionreg.yaml_files import check_limits, parse_yaml
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
@@ -238,15 +240,20 @@ class TrainingCLI(LightningCLI):
         """The trainer with this project's callbacks and, for a fit, its folder and logger."""
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         torch.set_num_threads(self.options.threads or useful_threads(parameters * self.datamodule.batch_size))
+        plugins = self.config_init[self.subcommand].trainer.plugins or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, WholeCheckpointIO()]
         if self.subcommand != "fit":
             # a report is on all images, and leaves nothing of a fit's kind behind
             whole: dict[str, Any] = {"limit_val_batches": 1.0, "limit_test_batches": 1.0, "limit_predict_batches": 1.0}
             whole |= {"fast_dev_run": False, "logger": False, "callbacks": [], "enable_checkpointing": False}
-            return super().instantiate_trainer(**whole)
+            return super().instantiate_trainer(**kwargs | whole)
         if self.options.compile:
             self.model.network.compile()
         self.datamodule.prepare_data()
         self.data_description = self.datamodule.describe()
+        remove_orphans(self.results_folder)
         folder = claim_folder(self.results_folder, "version_")
         self.trainer_defaults["callbacks"] = [
             RunRecord(folder, self.run_description()),
@@ -260,7 +267,7 @@ class TrainingCLI(LightningCLI):
                 )
             )
         if self.options.trainer.logger in (None, True):
-            kwargs["logger"] = TensorBoardLogger(
+            kwargs["logger"] = EventLogger(
                 self.options.trainer.default_root_dir, self.options.name, folder.name, default_hp_metric=False
             )
         self.folder = folder
@@ -271,7 +278,7 @@ class TrainingCLI(LightningCLI):
             DirectEpochLoop.install(trainer)
             return trainer
         except Exception:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
 
     @property
@@ -307,10 +314,13 @@ class TrainingCLI(LightningCLI):
             source = last if last.exists() else ckpt_path
             way_on = f"go on with: fashionreg fit --ckpt_path {source}" if source else "nothing to go on from"
             raise UserError(f"interrupted {done}; {way_on}") from stop
-        except Exception:
-            if not last.exists():
+        except Exception as error:
+            unsaved = self.options.trainer.enable_checkpointing is False and self.trainer.current_epoch > 0
+            if not last.exists() and not unsaved:
                 # it ended before the first epoch was over: the folder holds nothing that is worth a number
-                shutil.rmtree(self.folder)
+                shutil.rmtree(self.folder, ignore_errors=True)
+            elif last.exists() and isinstance(error, UserError):
+                raise UserError(f"{error}; go on with: fashionreg fit --ckpt_path {last}") from error
             raise
         if not self.trainer.global_step:
             shutil.rmtree(self.folder)

@@ -21,10 +21,10 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from fashionreg import callbacks, figures
 from fashionreg.callbacks.answers import Answers, accuracy_by_class, answers, mistakes, reliability
+from fashionreg.checkpoint import read_checkpoint
 from fashionreg.data.batches import ResidentImages, evaluation_loader
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.models import RegularizedMLP
-from fashionreg.runs import read_checkpoint
 from samples import PIXELS, rounding
 
 WATCHED = """\

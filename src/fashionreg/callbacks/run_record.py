@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -10,9 +11,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from fashionreg.checkpoint import CONFIG_KEY
+from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
-from fashionreg.runs import CONFIG_KEY
 from fashionreg.study.records import History, surroundings, write_record
 from fashionreg.yaml_files import parse_yaml
 
@@ -102,8 +104,11 @@ class RunRecord(Callback):
                 _log_hyperparameters(logger, trainer, pl_module, _points(self._history.epochs[-1]))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write the record of what was done so far."""
-        self._write(trainer, "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed")
+        """Write the record of what was done so far, where it can be written; the last checkpoint holds it too."""
+        status = "interrupted" if isinstance(exception, KeyboardInterrupt | SystemExit) else "failed"
+        # on a full disk this fails as well; what ended the fit is what there is to say
+        with suppress(UserError):
+            self._write(trainer, status)
 
     def _write(self, trainer: Trainer, status: str) -> None:
         if trainer.is_global_zero and self._history is not None and self._history.epochs:
@@ -187,5 +192,3 @@ def _log_hyperparameters(
     # logger.log_hyperparams would log each metric a second time; the tab finds the curves by their names
     for summary in hparams(parameters, metrics):
         logger.experiment.file_writer.add_summary(summary)
-    # by itself the writer flushes every two minutes only
-    logger.experiment.flush()
