@@ -14,6 +14,7 @@ import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from fashionreg import trust
 from fashionreg.configs import expand_configs, option_value, option_values
 from fashionreg.errors import UserError, printable
 from fashionreg.runs import CONFIG_KEY, newest_checkpoint, read_checkpoint
@@ -81,12 +82,13 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
     """The command line with `--ckpt_path last` resolved and the checkpoint's own configuration before all others.
 
     So a checkpoint needs no configuration file, and what the command line says wins over what the checkpoint says.
+    Unless `--trust_checkpoint` is given, the checkpoint says only what `fashionreg.trust` lets it say.
 
     Args:
         words: A command and its options; each `--config` is followed by YAML.
 
     Raises:
-        UserError: If there is no such checkpoint.
+        UserError: If there is no such checkpoint, or one that says more than it may.
     """
     command, *rest = words
     path = option_value(rest, "--ckpt_path")
@@ -98,8 +100,17 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
         logs = option_value(rest, "--trainer.default_root_dir") or merged["trainer"]["default_root_dir"]
         path = str(newest_checkpoint(Path(logs) / name))
         rest += ["--ckpt_path", path]
-    if path is not None and (text := read_checkpoint(Path(path)).get(CONFIG_KEY)):
-        config = {name: value for name, value in yaml.safe_load(text).items() if name not in LOCAL}
+    if path is not None and (text := (checkpoint := read_checkpoint(Path(path))).get(CONFIG_KEY)):
+        source = f"ckpt_path: {path}"
+        config = trust.configuration(text, source)
+        if "--trust_checkpoint" not in rest:
+            if command == "fit":
+                trust.check_states(checkpoint["callbacks"], source)
+            way_on = "name it yourself (in a --config, or as an option such as --model CLASS), or "
+            config = trust.as_data(config, source, command, trust.named_by_user(rest), way_on)
+            root = trust.results_root(Path(path), config.get("name", RUN_NAME), LOGS)
+            config["trainer"]["default_root_dir"] = root
+        config = {name: value for name, value in config.items() if name not in LOCAL}
         rest = ["--config", yaml.safe_dump(config, sort_keys=False), *rest]
     return [command, *rest]
 

@@ -21,6 +21,11 @@ SETTLED = ("model.", "data.", "trainer.gradient_clip", "trainer.accumulate")
 PLACES = (".root", ".mirror", ".path")
 
 
+def is_folder_below(name: Any) -> bool:
+    """Whether a run can have this name: that of a folder below the folder of all results."""
+    return isinstance(name, str) and name != "" and not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
 def claim_folder(parent: Path, prefix: str) -> Path:
     """Make and return `parent/<prefix><n>` with the first n that nobody has: never one that exists.
 
