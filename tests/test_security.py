@@ -133,6 +133,12 @@ def good_checkpoint(tmp_path_factory):
     return torch.load(folder / LAST, weights_only=True)
 
 
+def merged(config, change):
+    if not isinstance(config, dict) or not isinstance(change, dict):
+        return change
+    return config | {name: merged(config.get(name), value) for name, value in change.items()}
+
+
 @pytest.fixture
 def stranger(good_checkpoint, workplace, monkeypatch):
     """Writes a checkpoint whose configuration was changed, in a folder with things that a stranger could count on."""
@@ -145,9 +151,7 @@ def stranger(good_checkpoint, workplace, monkeypatch):
     def stranger(*changes, **others):
         config = yaml.safe_load(good_checkpoint[CONFIG_KEY])
         for change in changes:
-            for part, value in change.items():
-                both = isinstance(value, dict) and isinstance(config.get(part), dict)
-                config[part] = config[part] | value if both else value
+            config = merged(config, change)
         content = good_checkpoint | {CONFIG_KEY: yaml.safe_dump(config)} | others
         Path(LAST).parent.mkdir(parents=True, exist_ok=True)
         torch.save(content, LAST)
@@ -156,7 +160,6 @@ def stranger(good_checkpoint, workplace, monkeypatch):
 
 
 def nothing_happened():
-    # what a command starts may take a moment to show
     assert "mymodule" not in sys.modules
     names = {path.name for path in Path().iterdir()}
     assert names <= {"mymodule.py", "evil.yaml", "black.png", "tiny.yaml", "logs", "out.csv", "net.pt", "data"}
@@ -167,22 +170,24 @@ def nothing_happened():
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("case", IN_MODEL_AND_DATA)
-def test_a_checkpoint_that_names_code_or_places_is_refused(stranger, refusal, command, case):
+def test_a_checkpoint_that_names_code_or_places_is_refused(stranger, run, command, case):
     stranger(IN_MODEL_AND_DATA[case])
-    code, line = refusal(command, "--ckpt_path", LAST, *COMMANDS[command])
-    assert code == 1
-    assert f"ckpt_path: {LAST}: refused: " in line
+    code, _, err = run(command, "--ckpt_path", LAST, *COMMANDS[command])
     nothing_happened()
+    assert code == 1
+    assert err.startswith(f"fashionreg: error: ckpt_path: {LAST}: refused: ")
+    assert len(err.splitlines()) == 1
     assert [path.name for path in Path("logs/tiny").iterdir()] == ["version_0"]
 
 
 @pytest.mark.parametrize("case", IN_TRAINER)
-def test_a_run_does_not_go_on_with_what_a_checkpoint_gives_the_trainer(stranger, refusal, case):
+def test_a_run_does_not_go_on_with_what_a_checkpoint_gives_the_trainer(stranger, run, case):
     stranger(IN_TRAINER[case])
-    code, line = refusal("fit", "--ckpt_path", LAST, *COMMANDS["fit"])
-    assert code == 1
-    assert f"ckpt_path: {LAST}: refused: trainer." in line
+    code, _, err = run("fit", "--ckpt_path", LAST, *COMMANDS["fit"])
     nothing_happened()
+    assert code == 1
+    assert err.startswith(f"fashionreg: error: ckpt_path: {LAST}: refused: trainer.")
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict", "export"])
@@ -239,7 +244,10 @@ def test_a_checkpoint_does_not_say_where_to_download_from_or_to(stranger, run, m
     monkeypatch.delenv("FASHIONREG_DATA", raising=False)
     asked = []
     source = "fashionreg.data.datamodules.FashionMNISTDataModule"
-    stranger({"data": {"class_path": source, "init_args": {"root": "outside", "mirror": "http://127.0.0.1:9/"}}})
+    stranger(
+        {"data": None},
+        {"data": {"class_path": source, "init_args": {"root": "outside", "mirror": "http://127.0.0.1:9/"}}},
+    )
     assert run("test", "--ckpt_path", LAST)[0] == 1
     assert {(str(folder), mirror) for folder, mirror in asked} == {("data/FashionMNIST/raw", None)}
     nothing_happened()
@@ -248,7 +256,7 @@ def test_a_checkpoint_does_not_say_where_to_download_from_or_to(stranger, run, m
 def test_the_hyperparameters_in_a_checkpoint_make_nothing(stranger, good_checkpoint, run):
     hostile = {"_instantiator": "lightning.pytorch.cli.instantiate_module", "optimizer": {"class_path": "mymodule.Foo"}}
     stranger(hyper_parameters=good_checkpoint["hyper_parameters"] | hostile)
-    for command in COMMANDS:
+    for command in ("fit", "export"):
         assert run(command, "--ckpt_path", LAST, *COMMANDS[command])[0] == 0
     nothing_happened()
 
@@ -301,7 +309,7 @@ def test_a_class_of_the_user_comes_with_the_users_word(stranger, run, words):
     Path("base.yaml").write_text(yaml.safe_dump(OWN))
     Path("own.yaml").write_text("base: base.yaml")
     stranger(OWN)
-    for command in ("fit", "validate", "test", "predict"):
+    for command in ("fit", "predict"):
         code, _, err = run(command, "--ckpt_path", LAST, *COMMANDS[command], *words)
         assert (code, err) == (0, ""), command
 
@@ -359,21 +367,19 @@ def hostile_study(stranger):
     return folder
 
 
-@pytest.mark.parametrize("words", [["hostile"], ["hostile", "good", "--out", "both"]], ids=["one", "two"])
-def test_a_report_runs_nothing_that_records_name_and_shows_no_html_of_theirs(hostile_study, run, words):
-    write_study(Path("good"), seeds=range(5), epochs=3, name="good")
+def test_a_report_runs_nothing_that_records_name_and_shows_no_html_of_theirs(hostile_study, run):
+    write_study(Path("good"), ("plain", "bn"), seeds=range(5), epochs=3, name="../outside")
     before = files(hostile_study)
-    code, _, err = run("report", *words)
+    code, _, err = run("report", "hostile", "good", "--out", "both")
     assert code == 0, err
     assert "mymodule" not in sys.modules
     assert not Path("PWNED").exists()
-    assert not Path("outside").exists()
-    folder = Path(words[-1])
-    assert "alert(1)" in (page := (folder / "report.html").read_text())
+    assert not list(Path().rglob("outside*"))
+    assert "alert(1)" in (page := Path("both/report.html").read_text())
     assert "<script>alert" not in page
-    text = re.sub(r"```.*?```", "", (folder / "report.md").read_text(), flags=re.DOTALL)
+    text = re.sub(r"```.*?```", "", Path("both/report.md").read_text(), flags=re.DOTALL)
     assert not re.search(r"(?<!\\)<script>", text)
-    assert {path: content for path, content in files(hostile_study).items() if path in before} == before
+    assert files(hostile_study) == before
 
 
 def test_a_study_goes_on_by_its_own_file_and_not_by_what_its_folder_says(hostile_study, run):
