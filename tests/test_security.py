@@ -96,6 +96,7 @@ IN_MODEL_AND_DATA = {
     "arguments that nobody checks": {"model": {"class_path": NETWORK, "dict_kwargs": {"a": MOCK}}},
     "a name above the results": {"name": "../outside"},
     "an absolute name": {"name": "/tmp/outside"},
+    "a name that no folder can have": {"name": "a\0b"},
     "seeds": {"seeds": MOCK},
 }  # fmt: skip
 
@@ -145,7 +146,8 @@ def stranger(good_checkpoint, workplace, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "mymodule", raising=False)
     (workplace / "mymodule.py").write_text(MODULE)
-    (workplace / "evil.yaml").write_text("class_path: mymodule.Foo")
+    for name in ("evil.yaml", "evil", "cpu"):
+        (workplace / name).write_text("class_path: mymodule.Foo")
     Image.new("L", (28, 28)).save("black.png")
 
     def stranger(*changes, **others):
@@ -162,7 +164,18 @@ def stranger(good_checkpoint, workplace, monkeypatch):
 def nothing_happened():
     assert "mymodule" not in sys.modules
     names = {path.name for path in Path().iterdir()}
-    assert names <= {"mymodule.py", "evil.yaml", "black.png", "tiny.yaml", "logs", "out.csv", "net.pt", "data"}
+    assert names <= {
+        "mymodule.py",
+        "evil.yaml",
+        "evil",
+        "cpu",
+        "black.png",
+        "tiny.yaml",
+        "logs",
+        "out.csv",
+        "net.pt",
+        "data",
+    }
     assert not Path("../outside").exists()
     assert not Path("/tmp/outside").exists()
     assert {path.name for path in Path("logs").iterdir()} == {"tiny"}
@@ -320,6 +333,27 @@ def test_export_takes_a_class_of_the_user_from_a_trusted_checkpoint(stranger, ru
     assert Path("net.pt").exists()
 
 
+def test_a_word_is_not_read_as_the_name_of_a_file(stranger, run):
+    stranger(scheduler(LAMBDA_LR, lr_lambda="evil"), {"trainer": {"accelerator": "cpu"}})
+    run("test", "--ckpt_path", LAST)
+    nothing_happened()
+
+
+def test_the_name_of_a_file_is_no_word_of_the_user(stranger, refusal):
+    stranger(OWN)
+    Path(LAST).rename("mymodule.Net")
+    words = ["--images", "black.png", "mymodule.Net", "--name", "mymodule.Net"]
+    assert "names 'mymodule.Net'" in refusal("predict", "--ckpt_path", "mymodule.Net", *words)[1]
+    assert "mymodule" not in sys.modules
+
+
+@pytest.mark.parametrize("arguments", [{"dropout": 5}, {"hidden_sizes": [-1]}, {"hidden_sizes": "x"}, {"nonsense": 1}])
+@pytest.mark.parametrize("command", ["test", "export"])
+def test_arguments_that_will_not_do_end_in_one_line(stranger, refusal, command, arguments):
+    stranger(model(**arguments))
+    refusal(command, "--ckpt_path", LAST, *COMMANDS[command])
+
+
 def test_the_word_for_one_class_is_none_for_another(stranger, refusal):
     stranger(OWN, {"data": {"class_path": "mymodule.Data"}})
     _, line = refusal("test", "--ckpt_path", LAST, "--model", "mymodule.Net")
@@ -394,6 +428,8 @@ def test_a_study_goes_on_by_its_own_file_and_not_by_what_its_folder_says(hostile
       bn: [{trainer: {max_epochs: 1}, model: {init_args: {batch_norm: false}}}]
     """
     Path("study.yaml").write_text(study)
+    # the user's own `accelerator: cpu` would be read from it
+    Path("cpu").unlink()
     code, _, err = run("study", "study.yaml", "--out", "hostile")
     assert code == 0, err
     assert "mymodule" not in sys.modules

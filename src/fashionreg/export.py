@@ -126,8 +126,9 @@ def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier",
         # not `load_from_checkpoint`, which makes whatever the hyperparameters in the file name
         parsed = parser.parse_object({"model": config["model"] | {"init_args": arguments}})
         model = parser.instantiate_classes(parsed).model
-    except ArgumentError as error:
-        raise UserError(f"{source}: its model cannot be made: {' '.join(str(error).split())}") from error
+    except (ArgumentError, ValueError, TypeError, RuntimeError) as error:
+        reason = error.__cause__ if isinstance(error.__cause__, UserError) else error
+        raise UserError(f"{source}: its model cannot be made: {' '.join(str(reason).split())}") from error
     assert isinstance(model, Classifier)
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])

@@ -23,7 +23,9 @@ PLACES = (".root", ".mirror", ".path")
 
 def is_folder_below(name: Any) -> bool:
     """Whether a run can have this name: that of a folder below the folder of all results."""
-    return isinstance(name, str) and name != "" and not Path(name).is_absolute() and ".." not in Path(name).parts
+    if not isinstance(name, str) or not name or not name.isprintable():
+        return False
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def claim_folder(parent: Path, prefix: str) -> Path:

@@ -117,19 +117,27 @@ def configuration(text: Any, source: str) -> dict[str, Any]:
 
 
 def named_by_user(words: Sequence[str]) -> frozenset[str]:
-    """Every text in the words of a command line, those inside YAML among them, and the options by their names."""
+    """The options in the words of a command line, and every text that is given to those that can name classes.
+
+    Texts inside YAML count. Names of files do not: whoever made a checkpoint has chosen the name of its file.
+    """
     named: set[str] = set()
+    option = ""
     for word in words:
-        option, _, value = word.partition("=")
-        named |= {option.removeprefix("--"), value}
-        for text in (word, value):
-            try:
-                content = yaml.safe_load(text)
-                named |= set(_texts(content))
-            except (yaml.YAMLError, ValueError, RecursionError):
-                continue
-            if isinstance(content, dict) and isinstance(trainer := content.get("trainer"), dict):
-                named |= {f"trainer.{name}" for name in trainer}
+        text = word
+        if word.startswith("--"):
+            option, _, text = word.partition("=")
+            named.add(option.removeprefix("--"))
+        if not option.startswith(("--config", "--model", "--data", "--trainer")):
+            continue
+        named.add(text)
+        try:
+            content = yaml.safe_load(text)
+            named |= set(_texts(content))
+        except (yaml.YAMLError, ValueError, RecursionError):
+            continue
+        if isinstance(content, dict) and isinstance(trainer := content.get("trainer"), dict):
+            named |= {f"trainer.{name}" for name in trainer}
     return frozenset(named)
 
 
@@ -269,7 +277,7 @@ class _Reader:
             }
         if isinstance(value, list):
             return [self._value(inner, f"{where}[{k}]", hint, inside) for k, inner in enumerate(value)]
-        if isinstance(value, str) and not is_plain(value, hint):
+        if isinstance(value, str) and (not is_plain(value, hint) or (hint is Any and value and Path(value).exists())):
             self.refuse_class(where, value)
         if not isinstance(value, bool | int | float | str | None):
             self.refuse(where, f"is a {type(value).__name__}, not plain data")
@@ -304,7 +312,9 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _is_trainer_value(name: str, value: Any) -> bool:
     if isinstance(value, str):
-        return name in TRAINER_TEXTS and re.fullmatch(TRAINER_TEXTS[name], value) is not None
+        # the parser reads a file of that name, should there be one in the working folder, instead of the word
+        known = name in TRAINER_TEXTS and re.fullmatch(TRAINER_TEXTS[name], value) is not None
+        return known and not Path(value).exists()
     if isinstance(value, list):
         return name == "devices" and all(type(each) is int for each in value)
     return isinstance(value, bool | int | float | None)
