@@ -121,7 +121,7 @@ def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier",
         raise UserError(f"{source}: the configuration in it has no {missing[0]}")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Classifier, "model")
-    arguments = (config["model"].get("init_args") or {}) | {"seeds": expand_seeds(config["seeds"])}
+    arguments = (config["model"].get("init_args") or {}) | {"seeds": list(expand_seeds(config["seeds"]))}
     try:
         # not `load_from_checkpoint`, which makes whatever the hyperparameters in the file name
         parsed = parser.parse_object({"model": config["model"] | {"init_args": arguments}})

@@ -23,9 +23,10 @@ PLACES = (".root", ".mirror", ".path")
 
 def is_folder_below(name: Any) -> bool:
     """Whether a run can have this name: that of a folder below the folder of all results."""
-    if not isinstance(name, str) or not name or not name.isprintable():
+    if not isinstance(name, str) or not name.isprintable():
         return False
-    return not Path(name).is_absolute() and ".." not in Path(name).parts
+    parts = Path(name).parts
+    return bool(parts) and not Path(name).is_absolute() and ".." not in parts
 
 
 def claim_folder(parent: Path, prefix: str) -> Path:
