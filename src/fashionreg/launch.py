@@ -14,12 +14,12 @@ import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from fashionreg import trust
 from fashionreg.checkpoint import CONFIG_KEY, read_checkpoint
 from fashionreg.configs import expand_configs, option_value, option_values
 from fashionreg.errors import UserError, printable
 from fashionreg.runs import newest_checkpoint
 from fashionreg.training import LOGS, RUN_NAME, TrainingCLI
-from fashionreg.yaml_files import parse_yaml
 
 #: Options that say how a run is made on its machine, and are no part of it.
 LOCAL = ("threads", "compile", "allow_oversize")
@@ -83,12 +83,13 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
     """The command line with `--ckpt_path last` resolved and the checkpoint's own configuration before all others.
 
     So a checkpoint needs no configuration file, and what the command line says wins over what the checkpoint says.
+    Unless `--trust_checkpoint` is given, the checkpoint says only what `fashionreg.trust` lets it say.
 
     Args:
         words: A command and its options; each `--config` is followed by YAML.
 
     Raises:
-        UserError: If there is no such checkpoint.
+        UserError: If there is no such checkpoint, or one that says more than it may.
     """
     command, *rest = words
     path = option_value(rest, "--ckpt_path")
@@ -102,8 +103,17 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
         print(f"{'resume' if command == 'fit' else 'checkpoint'}: {newest} ({why})", flush=True)
         path = str(newest)
         rest += ["--ckpt_path", path]
-    if path is not None and (text := read_checkpoint(Path(path)).get(CONFIG_KEY)):
-        config = {name: value for name, value in parse_yaml(text, f"ckpt_path: {path}").items() if name not in LOCAL}
+    if path is not None and (text := (checkpoint := read_checkpoint(Path(path))).get(CONFIG_KEY)):
+        source = f"ckpt_path: {path}"
+        config = trust.configuration(text, source)
+        if "--trust_checkpoint" not in rest:
+            if command == "fit":
+                trust.check_states(checkpoint["callbacks"], source)
+            way_on = "name it yourself (in a --config, or as an option such as --model CLASS), or "
+            config = trust.as_data(config, source, command, trust.named_by_user(rest), way_on)
+            root = trust.results_root(Path(path), config.get("name", RUN_NAME), LOGS)
+            config["trainer"]["default_root_dir"] = root
+        config = {name: value for name, value in config.items() if name not in LOCAL}
         rest = ["--config", yaml.safe_dump(config, sort_keys=False), *rest]
     return [command, *rest]
 

@@ -1,9 +1,18 @@
 """Folders of runs: the next one, and the one from which a run goes on."""
 
 from pathlib import Path
+from typing import Any
 
 from fashionreg.checkpoint import read_checkpoint
 from fashionreg.errors import UserError
+
+
+def is_folder_below(name: Any) -> bool:
+    """Whether a run can have this name: that of a folder below the folder of all results."""
+    if not isinstance(name, str) or not name.isprintable():
+        return False
+    parts = Path(name).parts
+    return bool(parts) and not Path(name).is_absolute() and ".." not in parts
 
 
 def claim_folder(parent: Path, prefix: str) -> Path:

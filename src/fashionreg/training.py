@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
@@ -30,11 +30,14 @@ from fashionreg.lean import DirectEpochLoop, EpochCheckpoint
 from fashionreg.models.classifier import Classifier
 from fashionreg.models.optimizers import state_of_a_parameter
 from fashionreg.randomness import expand_seeds
-from fashionreg.runs import claim_folder
+from fashionreg.runs import claim_folder, is_folder_below
 from fashionreg.yaml_files import check_limits, parse_yaml
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
 LOGS, RUN_NAME = "logs", "run"
+
+# where an argument may be anything, a mapping that names a class stays a mapping
+set_parsing_settings(instantiate_subclass_spec_in_any=False)
 
 #: What a thread must have to do in a training step to be worth its while.
 MULTIPLICATIONS_PER_THREAD = 5_000_000
@@ -121,6 +124,12 @@ class TrainingCLI(LightningCLI):
             usage = f"fashionreg {subcommand} --ckpt_path FILE [options]"
         kwargs |= {"description": TRAINING_COMMANDS[subcommand].capitalize() + ".", "usage": usage}
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        # read before there is a parser, by `fashionreg.launch`
+        parser.add_argument(
+            "--trust_checkpoint",
+            action="store_true",
+            help="Use all that the checkpoint's configuration says: any class, which can run anything, and any place.",
+        )
         if subcommand == "fit":
             parser.add_argument(
                 "--synthetic_if_missing",
@@ -169,8 +178,7 @@ class TrainingCLI(LightningCLI):
             self._fall_back_to_synthetic_data()
         if not options.trainer.default_root_dir:
             raise UserError("trainer.default_root_dir: must name a folder")
-        parts = Path(options.name).parts
-        if not parts or Path(options.name).is_absolute() or ".." in parts or not options.name.isprintable():
+        if not is_folder_below(options.name):
             raise UserError(f"name: must be a folder below {options.trainer.default_root_dir}, got {options.name!r}")
         self.results_folder = Path(options.trainer.default_root_dir) / options.name
         if options.ckpt_path is not None:
@@ -293,7 +301,7 @@ class TrainingCLI(LightningCLI):
     def config_text(self) -> str:
         """The resolved options that make the run what it is, as YAML that `--config` takes."""
         options = self.options.clone()
-        for name in ("config", "ckpt_path", "synthetic_if_missing"):
+        for name in ("config", "ckpt_path", "trust_checkpoint", "synthetic_if_missing"):
             options.pop(name, None)
         text: str = self._parser(self.subcommand).dump(options, skip_none=False, skip_validation=True)
         return text
