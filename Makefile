@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 # compiled bytecode decides whether `import lightning` takes 4 seconds or 25
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint audit bench clean
 help:
 	@echo "make demo     train the batch norm network on Fashion-MNIST, testing after every epoch"
 	@echo "make test     run the whole test suite"
 	@echo "make bench    measure what training costs (15 minutes, on a machine with nothing else to do)"
 	@echo "make install  make $(VENV) with fashionreg in it; $(BIN)/fashionreg --help says more"
 	@echo "make lint     ruff and mypy"
+	@echo "make audit    look the pinned versions up among the known vulnerabilities (needs the internet)"
 	@echo "make clean    remove $(VENV) and caches; data and logs stay"
 
 # uv unpacks five gigabytes of wheels several times faster than pip; the versions are those that were tested
@@ -42,6 +43,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# every pinned version as it stands: nothing is installed or resolved for it
+audit: $(VENV)/.installed
+	$(UV) --editable ".[audit]"
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

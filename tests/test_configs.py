@@ -6,6 +6,9 @@ import yaml
 from fashionreg.configs import expand_configs, option_value, read_config
 from fashionreg.errors import UserError
 
+BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + "\n".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 8)}]" for old, new in ("ab", "bc", "cd", "de", "ef")
+)
 SHIPPED = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
@@ -41,6 +44,7 @@ def test_the_last_value_of_an_option_counts():
         ("- 1", "a.yaml: must hold a mapping (key: value), found a list"),
         ("base: nowhere.yaml", "nowhere.yaml: no such configuration file"),
         ("base: a.yaml", "a.yaml: base: builds on itself"),
+        ('base: "a\\0b"', "a.yaml: base: 'a\\x00b' cannot be the name of a file"),
         ("base: {x: 1}", "a.yaml: base: must be a file name or a list of them, got {'x': 1}"),
     ],
 )
@@ -49,6 +53,36 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path, content, fault):
     with pytest.raises(UserError) as error:
         read_config(tmp_path / "a.yaml")
     assert fault in str(error.value)
+
+
+def test_a_row_of_bases_that_has_no_end_in_sight_is_refused(tmp_path):
+    for number in range(1500):
+        (tmp_path / f"{number}.yaml").write_text(f"base: {number + 1}.yaml")
+    with pytest.raises(UserError, match=r"base: more than 50 files that build on one another"):
+        read_config(tmp_path / "0.yaml")
+
+
+@pytest.mark.parametrize("option", ["--model", "--data", "--trainer.callbacks", "--seeds"])
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{" * 3000, "is nested more than 100 levels deep"),
+        ("&a {class_path: *a}", "alias a is part of what it names"),
+        (BOMB, "holds more than 50,000 values"),
+    ],
+    ids=["deep", "endless", "bomb"],
+)
+def test_yaml_among_the_arguments_has_the_same_limits(refusal, option, text, fault):
+    for words in ([option, text], [f"{option}={text}"]):
+        _, line = refusal("fit", "--config", "tiny.yaml", *words)
+        assert line.startswith(f"fashionreg: error: {option.strip('-')}: {fault}")
+        assert len(line) < 300
+
+
+def test_what_the_parser_says_of_a_long_value_stays_short(refusal):
+    _, line = refusal("fit", "--config", "tiny.yaml", "--trainer.max_epochs", "9" * 5000)
+    assert "trainer.max_epochs" in line
+    assert len(line) < 1100
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

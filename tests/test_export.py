@@ -5,6 +5,10 @@ from torch import nn
 
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.models import RegularizedMLP
+from samples import PIXELS, rounding
+
+#: Of a logit: a sum over the pixels, in which no partial sum passes 10.
+TOLERANCE = rounding(PIXELS, 10)
 
 LAST = "logs/tiny/version_0/checkpoints/last.ckpt"
 
@@ -35,7 +39,7 @@ def test_onnx_file_computes_the_logits_of_its_replica(fitted, images, keep, seed
     session = onnxruntime.InferenceSession("net.onnx")
     for batch in (images, images[:1]):
         (logits,) = session.run(["logits"], {"images": batch.numpy()})
-        torch.testing.assert_close(torch.from_numpy(logits), expected(batch, replica), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.from_numpy(logits), expected(batch, replica), rtol=0, atol=TOLERANCE)
 
 
 def test_torch_file_is_a_state_dict_of_a_plain_sequential(fitted, images):
@@ -43,7 +47,7 @@ def test_torch_file_is_a_state_dict_of_a_plain_sequential(fitted, images):
     net = nn.Sequential(nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 10))
     net.load_state_dict(torch.load("net.pt", weights_only=True))
     with torch.no_grad():
-        torch.testing.assert_close(net(images), expected(images, 1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(net(images), expected(images, 1), rtol=0, atol=TOLERANCE)
 
 
 def test_torch_file_with_batch_norm_kept_has_the_layers_of_the_replica(fitted, images):
@@ -53,7 +57,7 @@ def test_torch_file_with_batch_norm_kept_has_the_layers_of_the_replica(fitted, i
     net = model.network.replica(0).eval()
     net.load_state_dict(torch.load("net.bin", weights_only=True))
     with torch.no_grad():
-        torch.testing.assert_close(net(images), expected(images, 0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(net(images), expected(images, 0), rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(

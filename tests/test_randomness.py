@@ -81,7 +81,7 @@ def test_a_generator_depends_on_seed_purpose_and_epoch(seed, purpose, epoch):
 
 
 def test_a_count_of_seeds_counts_from_zero_and_a_list_stays():
-    assert expand_seeds(3) == [0, 1, 2]
+    assert list(expand_seeds(3)) == [0, 1, 2]
     assert expand_seeds([7, 3]) == [7, 3]
 
 

@@ -84,6 +84,15 @@ BAD_WORDS = {
         1,
         "val/* needs data.init_args.val_size",
     ),
+    "no epoch": (["fit", "--config", "tiny.yaml", "--trainer.max_epochs", "0"], 1, "nothing was trained: "),
+    "no step": (["fit", "--config", "tiny.yaml", "--trainer.max_steps", "0"], 1, "nothing was trained: "),
+    "no batch": (["fit", "--config", "tiny.yaml", "--trainer.limit_train_batches", "0"], 1, "nothing was trained: "),
+    "no time": (["fit", "--config", "tiny.yaml", "--trainer.max_time", "00:00:00:00"], 1, "nothing was trained: "),
+    "precision not installed": (
+        ["fit", "--config", "tiny.yaml", "--trainer.precision", "transformer-engine"],
+        1,
+        "pip install -U 'transformer_engine",
+    ),
     "no checkpoint named": (["test", "--config", "tiny.yaml"], 1, "needs --ckpt_path FILE"),
     "missing checkpoint": (["test", "--ckpt_path", "no.ckpt"], 1, "ckpt_path: no.ckpt: no such file"),
     "no last": (

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from fashionreg import callbacks
 from fashionreg.models import RegularizedMLP
 from fashionreg.training import useful_threads
 from samples import LAST, files
@@ -202,6 +203,47 @@ def test_the_trainers_own_options_work(run, words):
     table = pd.read_csv(folder / "record.csv")
     assert set(table.split) == {"train", "test"}
     assert ("report:" in out) == (folder / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    "precision", ["16-true", "16-mixed", "bf16-true", "bf16-mixed", "32-true", "64-true", "64", "32", "16", "bf16"]
+)
+@pytest.mark.filterwarnings("ignore:.*AMP with fp16 is not supported on CPU", "ignore:.*for historical reasons")
+def test_every_precision_of_the_trainer_trains_tests_and_is_watched(run, precision):
+    words = [f"--trainer.callbacks+=fashionreg.callbacks.{name}" for name in callbacks.__all__]
+    code, out, err = run("fit", "--config", "tiny.yaml", "--trainer.precision", precision, *words)
+    assert code == 0, err
+    assert "test accuracy after 2 epochs" in out
+    table = pd.read_csv("logs/tiny/version_0/record.csv")
+    # 200 images: only rounding may tell the precisions apart, so the first epoch's loss is near that of a guess
+    assert table[table.metric == "loss"].value.between(1, 3).all()
+    assert run("test", "--ckpt_path", LAST)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "length"),
+    [
+        (["--trainer.max_steps", "2"], "2 steps"),
+        (["--trainer.max_steps", "6"], "6 steps"),
+        (["--trainer.max_steps", "8"], "2 epochs"),
+        (["--trainer.max_steps", "6", "--trainer.max_epochs", "-1"], "6 steps"),
+        (["--trainer.max_time", "00:00:00:01", "--trainer.max_epochs", "-1"], r"\d+ (epochs|steps)"),
+    ],
+)
+def test_a_fit_that_ends_within_an_epoch_ends_with_a_result_that_is_in_the_record(run, words, length):
+    code, out, err = run("fit", "--config", "tiny.yaml", *words)
+    assert (code, err) == (0, "")
+    shown = re.search(rf"test accuracy after {length} on synthetic garments: ([\d.]+)%", out)
+    table = pd.read_csv("logs/tiny/version_0/record.csv").query("split == 'test' and metric == 'acc'")
+    assert f"{100 * table.value.iloc[-1]:.2f}" == shown[shown.lastindex]
+    assert table.epoch.iloc[-1] == pd.read_csv("logs/tiny/version_0/record.csv").epoch.max()
+    assert "/-1" not in out
+
+
+def test_a_fit_that_is_told_not_to_evaluate_says_so(run):
+    code, out, _ = run("fit", "--config", "tiny.yaml", "--trainer.limit_val_batches", 0)
+    assert code == 0
+    assert "test accuracy after 2 epochs: not evaluated" in out
 
 
 def test_threads_follow_the_size_of_a_step_or_the_flag(run, monkeypatch):

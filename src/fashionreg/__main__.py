@@ -1,7 +1,5 @@
 """`python -m fashionreg` is `fashionreg`."""
 
-import sys
+from fashionreg.cli import command
 
-from fashionreg.cli import main
-
-sys.exit(main())
+command()

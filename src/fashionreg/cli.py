@@ -6,13 +6,17 @@ handed to `fashionreg.launch`, which is imported then and not before.
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from fashionreg import TRAINING_COMMANDS, __version__, export
 from fashionreg.data import commands
-from fashionreg.errors import UserError
+from fashionreg.errors import UserError, error_text, printable
 from fashionreg.study import commands as study_commands
 
 EXAMPLES = """\
@@ -33,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is; exit with code 2."""
-        self.exit(2, f"fashionreg: error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"fashionreg: error: {printable(message)}; see {self.prog} --help\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,40 +58,139 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+#: A request to end (`kill`, a scheduler) and a terminal that was closed; both end a command as Ctrl-C does.
+STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does, once: what a second signal interrupted would be the saving of what is finished."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def stopping_signals_interrupt() -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP interrupt; a signal that is ignored (`nohup`) or handled already stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours = [number for number in STOPPING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def command() -> NoReturn:
+    """Run the command of this process, and end the process with its exit code."""
+    code = main()
+    for number in (*STOPPING, signal.SIGINT):
+        # nothing is left to interrupt; Python would otherwise end by the signal, not with this code
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        args: The words after `fashionreg`; those of the process by default.
+        args: The arguments after `fashionreg`; those of the process by default.
 
     Returns:
-        The exit code: 0, 1 for what went wrong while running, 2 for words that cannot be understood.
+        The exit code: 0, 1 for what went wrong while running, 2 for arguments that cannot be understood.
     """
-    words = list(sys.argv[1:] if args is None else args)
-    if (here := os.getcwd()) not in sys.path:
-        # last, so that it hides nothing: configurations may name classes of modules in the working folder
-        sys.path.append(here)
+    _replace_closed_streams()
     try:
-        if words and words[0] in TRAINING_COMMANDS:
-            from fashionreg.launch import run
-
-            return run(words)
-        parser = build_parser()
-        arguments, options = parser.parse_known_args(words)
-        if options and not hasattr(arguments, "takes_options"):
-            parser.error(f"unrecognized arguments: {' '.join(options)}")
-        arguments.options = options
-        code: int = arguments.run(arguments)
+        try:
+            with stopping_signals_interrupt():
+                code = _run(list(sys.argv[1:] if args is None else args))
+        except SystemExit as stop:  # argparse, after help or an error
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        # what is still in the buffer must not fail when the exit code is settled
+        sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"fashionreg: error: {error}", file=sys.stderr)
-        return 1
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return _fail(error_text(error))
     except KeyboardInterrupt:
-        print("fashionreg: interrupted", file=sys.stderr)
-        return 1
+        return _fail("interrupted")
     except BrokenPipeError:
         # the reader of our output (`| head`) has gone; nothing more can be said to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 1
+    except OSError as error:
+        # a full disk, a path that is too long, a lost permission: the system says what, and mostly where
+        where = f"{error.filename}: " if error.filename is not None else "standard output: " * _output_fails()
+        return _fail(printable(f"{where}{error.strerror or error}"))
+
+
+def _run(arguments: list[str]) -> int:
+    """Find out which command is meant and run it; errors stay exceptions."""
+    for position, argument in enumerate(arguments, start=1):
+        if not argument or (argument.startswith("--") and argument.endswith("=")):
+            # an empty path would mean the working folder, an empty number nothing
+            after = f" after {arguments[position - 2]}" if position > 1 and not argument else f": {argument}"
+            return _fail(printable(f"argument {position} is empty{after}"), code=2)
+        if "\0" in argument or any("\ud800" <= character <= "\udfff" for character in argument):
+            # no configuration, record or table could hold it
+            return _fail(printable(f"argument {position}: {argument}: must be UTF-8 without NUL"), code=2)
+    try:
+        here = os.getcwd()
+    except OSError as error:
+        raise UserError(f"the working folder: {error.strerror}; change to another folder") from error
+    if here not in sys.path:
+        # last, so that it hides nothing: configurations may name classes of modules in the working folder
+        sys.path.append(here)
+    if arguments and arguments[0] in TRAINING_COMMANDS:
+        from fashionreg.launch import run
+
+        return run(arguments)
+    parser = build_parser()
+    parsed, options = parser.parse_known_args(arguments)
+    if options and not hasattr(parsed, "takes_options"):
+        parser.error(f"unrecognized arguments: {' '.join(options)}")
+    parsed.options = options
+    code: int = parsed.run(parsed)
+    return code
+
+
+def _fail(line: str, code: int = 1) -> int:
+    """Say what is wrong on standard error, after all that was said before; returns the exit code."""
+    _output_fails()
+    print(f"fashionreg: error: {line}", file=sys.stderr)
+    return code
+
+
+def _output_fails() -> bool:
+    """Whether what was printed cannot be written; it is discarded then."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+        return True
+    return False
+
+
+def _discard_output() -> None:
+    """Let what is still to be written to standard output vanish, so that the interpreter does not fail at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _replace_closed_streams() -> None:
+    """Open standard streams that the caller has closed (`>&-`) on the null device.
+
+    Otherwise the next file that is opened gets the number of the closed stream, and what libraries print ends in it.
+    """
+    for number, (name, mode) in enumerate([("stdin", "r"), ("stdout", "w"), ("stderr", "w")]):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 (open to the end)

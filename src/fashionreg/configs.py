@@ -1,5 +1,6 @@
 """Configuration files that build on one another, and command lines that carry them."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,10 @@ from typing import Any
 import yaml
 
 from fashionreg.errors import UserError
+from fashionreg.yaml_files import read_yaml
+
+#: More files than this in a row, each the base of the one before, are taken for a mistake.
+MAX_BASES = 50
 
 
 def read_config(path: Path) -> list[dict[str, Any]]:
@@ -19,39 +24,31 @@ def read_config(path: Path) -> list[dict[str, Any]]:
         path: A YAML file.
 
     Raises:
-        UserError: If a file is missing, is not YAML, does not hold a mapping, or builds on itself.
+        UserError: As `read_yaml`; or if a file builds on itself.
     """
     return list(_collect(path, {}, ()).values())
 
 
-def _collect(path: Path, merged: dict[Path, dict[str, Any]], within: tuple[Path, ...]) -> dict[Path, dict[str, Any]]:
+def _collect(path: Path, merged: dict[str, dict[str, Any]], within: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Add a file and those it builds on to `merged`, in order, unless they are there."""
-    if path.resolve() in within:
+    place = os.path.realpath(path)
+    if place in within:
         raise UserError(f"{path}: base: builds on itself")
-    if path.resolve() in merged:
+    if place in merged:
         return merged
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such configuration file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        raise UserError(f"{path}:{line} is not valid YAML: {getattr(error, 'problem', error)}") from error
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must hold a mapping (key: value), found a {type(content).__name__}")
+    if len(within) >= MAX_BASES:
+        raise UserError(f"{path}: base: more than {MAX_BASES} files that build on one another")
+    content = read_yaml(path, "configuration file")
     bases = content.pop("base", None) or []
     if isinstance(bases, str):
         bases = [bases]
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise UserError(f"{path}: base: must be a file name or a list of them, got {bases!r}")
     for base in bases:
-        _collect(path.parent / base, merged, (*within, path.resolve()))
-    merged[path.resolve()] = content
+        if "\0" in base:
+            raise UserError(f"{path}: base: {base!r} cannot be the name of a file")
+        _collect(path.parent / base, merged, (*within, place))
+    merged[place] = content
     return merged
 
 
@@ -62,8 +59,8 @@ def expand_configs(words: Sequence[str]) -> list[str]:
         UserError: As `read_config`.
     """
     expanded: list[str] = []
-    merged: dict[Path, dict[str, Any]] = {}
-    for option, value, said in _options(words):
+    merged: dict[str, dict[str, Any]] = {}
+    for option, value, said in each_option(words):
         if option not in ("--config", "-c"):
             expanded += said
         elif value is None:
@@ -86,7 +83,7 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def option_values(words: Sequence[str], option: str) -> list[str]:
     """Every value given to `option` on a command line, as `--option value` or `--option=value`."""
-    return [value for name, value, _ in _options(words) if name == option and value is not None]
+    return [value for name, value, _ in each_option(words) if name == option and value is not None]
 
 
 def option_value(words: Sequence[str], option: str) -> str | None:
@@ -94,7 +91,7 @@ def option_value(words: Sequence[str], option: str) -> str | None:
     return next(reversed(option_values(words, option)), None)
 
 
-def _options(words: Sequence[str]) -> Iterator[tuple[str, str | None, list[str]]]:
+def each_option(words: Sequence[str]) -> Iterator[tuple[str, str | None, list[str]]]:
     """Each option with its value and the words that say so; each other word alone, with no value."""
     position = 0
     while position < len(words):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashionreg.errors import UserError
-from fashionreg.files import whole_file
+from fashionreg.files import check_output, whole_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +22,7 @@ Takes the network of one seed out of a checkpoint and writes it as
   onnx    an ONNX file with the input `images` (batch, 784) and the output `logits` (batch, 10)
 
 Input of both: float32, one row for each image, its 28 x 28 pixels row by row, black background, divided by 255 (if the
-run had `normalize: true`, then minus 0.2860 and divided by 0.3530). Output: unnormalised logits; their softmax are
+run had `normalize: true`, then shifted and scaled as is printed). Output: unnormalised logits; their softmax are
 probabilities, in the order of Fashion-MNIST's labels. Dropout does nothing here, and batch norm uses its running
 statistics; it is folded into the linear layers before it unless --keep_batch_norm is given.
 
@@ -48,6 +48,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: NAME_seedN.onnx or .pt)")
     parser.add_argument("--keep_batch_norm", action="store_true", help="do not fold batch norm into the linear layers")
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists (default: refuse)")
+    parser.add_argument(
+        "--trust_checkpoint",
+        action="store_true",
+        help="let the checkpoint name any class, which can run anything (default: those of fashionreg and torch.optim)",
+    )
     parser.set_defaults(run=export)
 
 
@@ -60,23 +65,24 @@ def export(args: argparse.Namespace) -> int:
     import torch
     from torch import nn
 
+    from fashionreg.data.batches import PIXEL_MEAN, PIXEL_STD
+
     form = args.format or ("onnx" if args.out is None else _FORMATS.get(args.out.suffix))
     if form is None:
         raise UserError(f"{args.out}: the suffix says no format; name it .pt or .onnx, or give --format torch or onnx")
-    model, config = load_classifier(args.ckpt_path)
+    model, config = load_classifier(args.ckpt_path, trusted=args.trust_checkpoint)
     seed = model.seeds[0] if args.seed is None else args.seed
     if seed not in model.seeds:
         raise UserError(f"seed: {args.ckpt_path} holds the seeds {model.seeds}, not {seed}")
     out = args.out or Path(f"{Path(config['name']).name}_seed{seed}{'.onnx' if form == 'onnx' else '.pt'}")
-    if out.exists() and not args.force:
-        raise UserError(f"{out}: exists; choose another --out, or replace it with --force")
+    check_output(out, force=args.force)
     with model.evaluating() as networks:
         network: nn.Module = networks.replica(model.seeds.index(seed))
     if not args.keep_batch_norm and isinstance(network, nn.Sequential):
         network = fold_batch_norm(network)
     expected = "pixels / 255, row by row"
-    if config["data"]["init_args"].get("normalize"):
-        expected += ", minus 0.2860, divided by 0.3530"
+    if (config["data"].get("init_args") or {}).get("normalize"):
+        expected += f", minus {PIXEL_MEAN:.4f}, divided by {PIXEL_STD:.4f}"
     assert model.shape is not None
     inputs, _ = model.shape
     with whole_file(out) as file:
@@ -90,30 +96,47 @@ def export(args: argparse.Namespace) -> int:
     return 0
 
 
-def load_classifier(path: Path) -> tuple["Classifier", dict[str, Any]]:
+def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier", dict[str, Any]]:
     """The model of a checkpoint, on the CPU, with its parameters; and the configuration of its run.
 
+    Args:
+        path: The checkpoint.
+        trusted: Whether it may name classes of any module, which runs code of theirs.
+
     Raises:
-        UserError: If the file is no checkpoint of this project, or its class cannot be imported.
+        UserError: If the file is no checkpoint of this project, or names a class that it may not or that is not there.
     """
-    import importlib
+    from argparse import ArgumentError
 
-    import yaml
+    from jsonargparse import ArgumentParser
 
+    from fashionreg import trust
+    from fashionreg.checkpoint import CONFIG_KEY, read_checkpoint
     from fashionreg.models import Classifier
-    from fashionreg.runs import CONFIG_KEY, read_checkpoint
+    from fashionreg.randomness import expand_seeds
 
-    text = read_checkpoint(path).get(CONFIG_KEY)
-    if text is None:
-        raise UserError(f"ckpt_path: {path}: was not written by `fashionreg fit`: it carries no configuration")
-    config: dict[str, Any] = yaml.safe_load(text)
-    module, _, name = config["model"]["class_path"].rpartition(".")
+    checkpoint = read_checkpoint(path)
+    source = f"ckpt_path: {path}"
+    if CONFIG_KEY not in checkpoint:
+        raise UserError(f"{source}: was not written by `fashionreg fit`: it carries no configuration")
+    config = trust.configuration(checkpoint[CONFIG_KEY], source)
+    if not trusted:
+        config = trust.as_data(config, source, "export")
+    if missing := [key for key in ("name", "seeds", "model", "data") if key not in config]:
+        raise UserError(f"{source}: the configuration in it has no {missing[0]}")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Classifier, "model")
+    arguments = (config["model"].get("init_args") or {}) | {"seeds": list(expand_seeds(config["seeds"]))}
     try:
-        model_class = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"ckpt_path: {path}: its model {module}.{name} cannot be imported: {error}") from error
-    model = model_class.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+        # not `load_from_checkpoint`, which makes whatever the hyperparameters in the file name
+        parsed = parser.parse_object({"model": config["model"] | {"init_args": arguments}})
+        model = parser.instantiate_classes(parsed).model
+    except (ArgumentError, ValueError, TypeError, RuntimeError) as error:
+        reason = error.__cause__ if isinstance(error.__cause__, UserError) else error
+        raise UserError(f"{source}: its model cannot be made: {' '.join(str(reason).split())}") from error
     assert isinstance(model, Classifier)
+    model.on_load_checkpoint(checkpoint)
+    model.load_state_dict(checkpoint["state_dict"])
     return model, config
 
 

@@ -1,33 +1,173 @@
-"""How a new file gets to its place: whole, or not at all."""
+"""What may be read and written as a file, how a file is written whole or not at all, and how a text is read."""
 
 import os
+import re
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from fashionreg.errors import UserError
+
+#: What a path may lead to besides a file and a folder.
+_SPECIAL = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse a pipe, device or socket: reading one may wait or go on for ever, and a new file would take its place.
+
+    Raises:
+        UserError: If `path` leads to one.
+        OSError: If nothing can be found out about it; a path that leads nowhere is `FileNotFoundError`.
+    """
+    if kind := _SPECIAL.get(stat.S_IFMT(path.stat().st_mode)):
+        raise UserError(f"{path}: is {kind}, expected a regular file")
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse a file to write that is in the way, before any work is done for it.
+
+    Args:
+        path: The file.
+        force: Whether a file that exists may be replaced.
+
+    Raises:
+        UserError: If `path` is no name of a file, or exists and may not be replaced.
+    """
+    try:
+        refuse_special(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, expected the name of a file")
+    if not force:
+        raise UserError(f"{path}: exists; choose another --out, or replace it with --force")
+
+
+#: Names of the temporary files of `whole_file`; the number is the process that writes.
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that appears as `path` when the block ends, whole, and not at all if the block raises.
 
-    An existing `path` is replaced. Missing parent folders are made.
+    An existing file is replaced. Missing parent folders are made. When the block has ended, the file is on the disk and
+    survives a power cut, not only the end of this process.
 
     Raises:
-        UserError: if the folder or the file cannot be written.
+        UserError: if the folder or the file cannot be written, or `path` is a device, a pipe or a socket; an existing
+            file is then as it was.
     """
     # beside its final place, since only a rename within one file system is atomic
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            refuse_special(path)
         with temporary.open("wb") as file:
             yield file
+            # a full disk or a quota may show only here; and a rename that reaches the disk before the content does
+            # would put an empty file in the place of a whole one
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        # `unlink` alone would raise, and hide the reason, where the parent is not a folder
-        if temporary.is_file():
+        # where it was renamed or could not be made there is nothing to remove, and the reason must not be hidden
+        with suppress(OSError):
             temporary.unlink()
+
+
+def read_text(path: Path, kind: str, limit: int) -> str:
+    """The text of a file, without a byte order mark.
+
+    Args:
+        path: A regular file, or a pipe that the shell has opened (`/dev/stdin`, `/dev/fd/63` of `<(command)`). No other
+            pipe is read: one that nobody writes to would be waited for without end.
+        kind: What it is, for errors: `configuration file`, `study file`.
+        limit: How many bytes it may have.
+
+    Raises:
+        UserError: If it is missing, cannot be read, is larger, or not UTF-8 text.
+    """
+    name = one_line(path)
+    try:
+        if path.is_dir():
+            raise UserError(f"{name}: is a folder, expected a regular file")
+        if not (path.is_relative_to("/dev") and path.is_fifo()):
+            refuse_special(path)
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{name}: no such {kind}") from None
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read: {error.strerror}") from error
+    except UserError:
+        raise
+    except ValueError as error:  # a NUL byte in the name
+        raise UserError(f"{name}: cannot be read: {error}") from error
+    if len(content) > limit:
+        raise UserError(f"{name}: is larger than {limit:,} bytes; this is no {kind}")
+    try:
+        text = content.decode("utf-8-sig")
+        position, found = content.find(b"\0"), "a NUL byte"
+    except UnicodeDecodeError as error:
+        utf_16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        position, found = error.start, "UTF-16" if utf_16 else f"byte 0x{content[error.start]:02x}"
+    if position >= 0:
+        line = content.count(b"\n", 0, position) + 1
+        raise UserError(f"{name}: line {line}: must be UTF-8 text, found {found}")
+    return text
+
+
+def one_line(path: Path) -> str:
+    """A path as text on one line, not longer than a screen."""
+    text = str(path) if str(path).isprintable() else repr(str(path))
+    return text if len(text) <= 300 else f"{text[:100]}...{text[-40:]}"
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the file system can do that for folders."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_orphans(folder: Path) -> None:
+    """Remove the temporary files that killed processes have left in a folder and all folders below it.
+
+    Those of running processes stay, and so does what cannot be removed.
+    """
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if (match := _TEMPORARY.fullmatch(name)) and not _is_running(int(match[1])):
+                with suppress(OSError):
+                    Path(parent, name).unlink()
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        # elsewhere `os.kill` would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        # it runs, for another user
+        return True
+    return True

@@ -14,10 +14,15 @@ import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from fashionreg import trust
+from fashionreg.checkpoint import CONFIG_KEY, read_checkpoint
 from fashionreg.configs import expand_configs, option_value, option_values
-from fashionreg.errors import UserError
-from fashionreg.runs import CONFIG_KEY, newest_checkpoint, read_checkpoint
+from fashionreg.errors import UserError, printable
+from fashionreg.runs import newest_checkpoint
 from fashionreg.training import LOGS, RUN_NAME, TrainingCLI
+
+#: Options that say how a run is made on its machine, and are no part of it.
+LOCAL = ("threads", "compile", "allow_oversize")
 
 #: What Lightning warns about although it is so by design, and why.
 BY_DESIGN = (
@@ -47,11 +52,13 @@ def run(words: Sequence[str]) -> int:
         with lightning_kept_quiet():
             TrainingCLI(with_checkpoint_config(expand_configs(words)))
     except ArgumentError as error:
-        print(f"fashionreg: error: {in_one_line(error)}", file=sys.stderr)
+        print(f"fashionreg: error: {printable(in_one_line(error))}", file=sys.stderr)
         return 2
     except MisconfigurationException as error:
         raise UserError(in_one_line(error)) from error
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error):
+            raise UserError("memory: there is not enough; use fewer seeds, a smaller network or batch_size") from error
         if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
             raise
         raise UserError(f"compile: {str(error).splitlines()[0]}; leave out --compile") from error
@@ -62,7 +69,7 @@ def run(words: Sequence[str]) -> int:
 def lightning_kept_quiet() -> Iterator[None]:
     """Within it nothing is said about what is so by design; after it torch has the threads that it had before."""
     # what is trained, where and for how long is said by this project's own lines
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings():
@@ -77,12 +84,13 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
     """The command line with `--ckpt_path last` resolved and the checkpoint's own configuration before all others.
 
     So a checkpoint needs no configuration file, and what the command line says wins over what the checkpoint says.
+    Unless `--trust_checkpoint` is given, the checkpoint says only what `fashionreg.trust` lets it say.
 
     Args:
         words: A command and its options; each `--config` is followed by YAML.
 
     Raises:
-        UserError: If there is no such checkpoint.
+        UserError: If there is no such checkpoint, or one that says more than it may.
     """
     command, *rest = words
     path = option_value(rest, "--ckpt_path")
@@ -92,11 +100,21 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
             merged |= {"trainer": merged["trainer"] | (config.pop("trainer", None) or {})} | config
         name = option_value(rest, "--name") or merged["name"]
         logs = option_value(rest, "--trainer.default_root_dir") or merged["trainer"]["default_root_dir"]
-        path = str(newest_checkpoint(Path(logs) / name))
+        newest, why = newest_checkpoint(Path(logs) / name)
+        print(f"{'resume' if command == 'fit' else 'checkpoint'}: {newest} ({why})", flush=True)
+        path = str(newest)
         rest += ["--ckpt_path", path]
-    if path is not None and (text := read_checkpoint(Path(path)).get(CONFIG_KEY)):
-        # how fast a run was made on its machine is no part of it
-        config = {name: value for name, value in yaml.safe_load(text).items() if name not in ("threads", "compile")}
+    if path is not None and (text := (checkpoint := read_checkpoint(Path(path))).get(CONFIG_KEY)):
+        source = f"ckpt_path: {path}"
+        config = trust.configuration(text, source)
+        if "--trust_checkpoint" not in rest:
+            if command == "fit":
+                trust.check_states(checkpoint["callbacks"], source)
+            way_on = "name it yourself (in a --config, or as an option such as --model CLASS), or "
+            config = trust.as_data(config, source, command, trust.named_by_user(rest), way_on)
+            root = trust.results_root(Path(path), config.get("name", RUN_NAME), LOGS)
+            config["trainer"]["default_root_dir"] = root
+        config = {name: value for name, value in config.items() if name not in LOCAL}
         rest = ["--config", yaml.safe_dump(config, sort_keys=False), *rest]
     return [command, *rest]
 
@@ -119,4 +137,5 @@ def in_one_line(error: Exception) -> str:
         text += "; see --model.help or --data.help CLASS for the options of a class"
     if "arguments are required" in text and ".model" in text:
         text += "; give --config FILE (configs/bn.yaml, for example) or --ckpt_path FILE"
-    return text
+    # the parser repeats a value for each type that it does not have
+    return text if len(text) <= 1000 else f"{text[:800]} ... {text[-200:]}"

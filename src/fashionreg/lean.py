@@ -153,3 +153,6 @@ class EpochCheckpoint(ModelCheckpoint):
     def state_key(self) -> str:
         """A key of its own: one that a user adds with the same settings is another checkpoint."""
         return type(self).__name__
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take nothing over: a resumed run writes to another folder, and removes no file that a checkpoint names."""

@@ -22,8 +22,10 @@ from fashionreg.errors import UserError
 MAX_SEED = 2**32 - 1
 
 
-def expand_seeds(seeds: int | list[int]) -> list[int]:
+def expand_seeds(seeds: int | list[int]) -> Sequence[int]:
     """The seeds that `--seeds` means: a count (`10` is 0 to 9) or a list.
+
+    A count gives a `range`, which costs nothing however large it is.
 
     Raises:
         UserError: If the count is not positive, or the list is empty, repeats a seed or leaves 0 to `MAX_SEED`.
@@ -31,14 +33,18 @@ def expand_seeds(seeds: int | list[int]) -> list[int]:
     if isinstance(seeds, int):
         if seeds < 1:
             raise UserError(f"seeds: a count must be at least 1, got {seeds}; a list names seeds: [0, 3, 5]")
-        return list(range(seeds))
+        if seeds > MAX_SEED + 1:
+            raise UserError(f"seeds: a count must be at most {MAX_SEED + 1}, got {seeds}")
+        return range(seeds)
     if not seeds:
         raise UserError("seeds: the list is empty; give a count, or a list such as [0, 3, 5]")
+    known: set[int] = set()
     for seed in seeds:
         if not 0 <= seed <= MAX_SEED:
             raise UserError(f"seeds: must be from 0 to {MAX_SEED}, got {seed}")
-        if seeds.count(seed) > 1:
+        if seed in known:
             raise UserError(f"seeds: {seed} is named twice")
+        known.add(seed)
     return list(seeds)
 
 

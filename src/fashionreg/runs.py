@@ -1,23 +1,18 @@
-"""Folders of runs, and the checkpoints in them."""
+"""Folders of runs: the next one, and the one from which a run goes on."""
 
-import pickle
-import re
-import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-
-from fashionreg.configs import flat
+from fashionreg.checkpoint import read_checkpoint
 from fashionreg.errors import UserError
 
-#: Key under which a checkpoint carries the configuration of its run, as YAML text.
-CONFIG_KEY = "fashionreg_config"
 
-#: Where in a configuration stands what makes a run the run that it is, and what of it is only a place on disk.
-SETTLED = ("model.", "data.", "trainer.gradient_clip", "trainer.accumulate")
-PLACES = (".root", ".mirror", ".path")
+def is_folder_below(name: Any) -> bool:
+    """Whether a run can have this name: that of a folder below the folder of all results."""
+    if not isinstance(name, str) or not name.isprintable():
+        return False
+    parts = Path(name).parts
+    return bool(parts) and not Path(name).is_absolute() and ".." not in parts
 
 
 def claim_folder(parent: Path, prefix: str) -> Path:
@@ -45,79 +40,25 @@ def _numbered(parent: Path, prefix: str) -> list[Path]:
     return [path for path in parent.glob(f"{prefix}*") if path.name.removeprefix(prefix).isdecimal()]
 
 
-def newest_checkpoint(parent: Path) -> Path:
-    """The last checkpoint of the newest run in `parent` that has one.
+def newest_checkpoint(parent: Path) -> tuple[Path, str]:
+    """The last checkpoint of the newest run in `parent` that has a whole one, and why it is that one.
 
     Raises:
         UserError: If there is none.
     """
     versions = sorted(_numbered(parent, "version_"), key=lambda path: int(path.name.removeprefix("version_")))
+    passed_over = []
     for version in reversed(versions):
-        if (path := version / "checkpoints" / "last.ckpt").is_file():
-            return path
-    raise UserError(f"ckpt_path: there is no {parent}/version_*/checkpoints/last.ckpt to go on from")
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint that holds tensors and plain data; one that holds code is refused, not run.
-
-    Raises:
-        UserError: If the file is missing, is no checkpoint, or holds anything else.
-    """
-    if not path.is_file():
-        raise UserError(f"ckpt_path: {path}: no such file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the form of files that torch did not write; they are refused below
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = re.search(r"(?:GLOBAL|global) (\S+)", str(error))
-        what = f"it asks to run {reason[1]}" if reason else "it holds more than tensors and plain data"
-        raise UserError(
-            f"ckpt_path: {path}: refused: {what}; only checkpoints of weights and plain data load"
-        ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {str(error).splitlines()[0]}") from error
-    needed = {"state_dict", "epoch", "hyper_parameters", "loops", "optimizer_states", "callbacks"}
-    needed |= {"pytorch-lightning_version"}
-    if missing := sorted(needed - (content.keys() if isinstance(content, dict) else set())):
-        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint of a fit: it has no {missing[0]}")
-    if not isinstance(content["state_dict"], dict):
-        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint of a fit: its state_dict is no mapping")
-    checkpoint: dict[str, Any] = content
-    return checkpoint
-
-
-def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], max_epochs: int | None) -> None:
-    """Refuse to go on from where nothing can go on, or with a model or data that are not the run's.
-
-    Args:
-        checkpoint: As `read_checkpoint` returns it.
-        path: Where it is, for the error.
-        config: The configuration of the run that is to go on.
-        max_epochs: Where it is to end; None or -1 is nowhere.
-
-    Raises:
-        UserError: If the checkpoint does not stand at the end of an epoch of a fit, if the configurations differ in
-            what makes a run, or if nothing is left to do.
-    """
-    epochs = checkpoint["epoch"] + 1
-    recorded = len(checkpoint["callbacks"].get("RunRecord", {}).get("epochs", []))
-    whole_epoch = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
-    if CONFIG_KEY not in checkpoint or recorded != epochs or not whole_epoch:
-        raise UserError(
-            f"ckpt_path: {path} does not stand at the end of an epoch of `fashionreg fit`, from which alone a run goes "
-            "on as if it had never stopped; use its last.ckpt"
-        )
-    before = flat(yaml.safe_load(checkpoint[CONFIG_KEY]))
-    for name, value in flat(config).items():
-        if name.startswith(SETTLED) and not name.endswith(PLACES) and before.get(name) != value:
-            raise UserError(
-                f"{name}: the run in {path} has {before.get(name)}, not {value}; a resumed run is the same run: leave "
-                "out --config, or start a new run without --ckpt_path"
-            )
-    if 0 <= (max_epochs or -1) <= epochs:
-        raise UserError(
-            f"ckpt_path: {path} has done {epochs} epochs, and trainer.max_epochs is {max_epochs}: nothing is left to "
-            "do; set a larger --trainer.max_epochs to go on"
-        )
+        path = version / "checkpoints" / "last.ckpt"
+        if not path.is_file():
+            passed_over.append(f"{version.name} has no last.ckpt")
+            continue
+        try:
+            read_checkpoint(path)
+        except UserError as error:
+            passed_over.append(f"{version.name}'s last.ckpt {str(error).removeprefix(f'ckpt_path: {path}: ')}")
+        else:
+            why = f"the newest whole one: {'; '.join(passed_over)}" if passed_over else "the newest run's"
+            return path, why
+    reason = f": {'; '.join(passed_over)}" if passed_over else ""
+    raise UserError(f"ckpt_path: there is no {parent}/version_*/checkpoints/last.ckpt to go on from{reason}")

@@ -5,31 +5,40 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins import CheckpointIO
 
 from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.formats import by_seed, in_percent
 from fashionreg.callbacks.progress import EpochSummary, heading
 from fashionreg.callbacks.run_record import RunRecord
-from fashionreg.data.batches import evaluation_loader
+from fashionreg.callbacks.tensorboard import EventLogger
+from fashionreg.checkpoint import WholeCheckpointIO, check_resume, read_checkpoint
+from fashionreg.configs import each_option
+from fashionreg.data.batches import chunk_size, evaluation_loader
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
 from fashionreg.data.sources import MissingDataError
-from fashionreg.errors import UserError
-from fashionreg.files import whole_file
+from fashionreg.errors import UserError, printable
+from fashionreg.estimate import Shapes, available_memory, memory_needed, refuse_oversize, refuse_threads
+from fashionreg.files import check_output, remove_orphans, whole_file
 from fashionreg.lean import DirectEpochLoop, EpochCheckpoint
 from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
+from fashionreg.models.networks import MLP, ReplicaNetwork
+from fashionreg.models.optimizers import state_of_a_parameter
 from fashionreg.randomness import expand_seeds
-from fashionreg.runs import check_resume, claim_folder, read_checkpoint
+from fashionreg.runs import claim_folder, is_folder_below
+from fashionreg.yaml_files import check_limits, parse_yaml
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
 LOGS, RUN_NAME = "logs", "run"
+
+# where an argument may be anything, a mapping that names a class stays a mapping
+set_parsing_settings(instantiate_subclass_spec_in_any=False)
 
 #: What a thread must have to do in a training step to be worth its while.
 MULTIPLICATIONS_PER_THREAD = 5_000_000
@@ -101,8 +110,15 @@ class TrainingCLI(LightningCLI):
             default=False,
             help="Compile the network for a fit (torch.compile); on a CPU it takes longer than it saves.",
         )
+        parser.add_argument(
+            "--allow_oversize",
+            type=bool,
+            default=False,
+            help="Run although it seems to need more memory than the machine has.",
+        )
         for part in ("model", "data"):
-            parser.link_arguments("seeds", f"{part}.init_args.seeds", compute_fn=expand_seeds)
+            # the parser takes milliseconds to check a seed, so it is given the first; see `before_instantiate_classes`
+            parser.link_arguments("seeds", f"{part}.init_args.seeds", compute_fn=first_seed)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         # Lightning's own usage fills a screen with every option of the trainer before it says anything
@@ -111,6 +127,12 @@ class TrainingCLI(LightningCLI):
             usage = f"fashionreg {subcommand} --ckpt_path FILE [options]"
         kwargs |= {"description": TRAINING_COMMANDS[subcommand].capitalize() + ".", "usage": usage}
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        # read before there is a parser, by `fashionreg.launch`
+        parser.add_argument(
+            "--trust_checkpoint",
+            action="store_true",
+            help="Use all that the checkpoint's configuration says: any class, which can run anything, and any place.",
+        )
         if subcommand == "fit":
             parser.add_argument(
                 "--synthetic_if_missing",
@@ -127,6 +149,10 @@ class TrainingCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, without Lightning's warning that `sys.argv` is not used."""
         assert isinstance(args, list)
+        # YAML among the arguments is read by the parser, which follows an alias within what it names without end
+        for option, value, _ in each_option(args):
+            if value is not None:
+                check_limits(value, option.lstrip("-"))
         self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
@@ -144,8 +170,9 @@ class TrainingCLI(LightningCLI):
     # -- instances -----------------------------------------------------------------------------------------------
 
     def before_instantiate_classes(self) -> None:
-        """Find the data and the checkpoint before anything is made."""
+        """Find the data and the checkpoint, and what the run will need, before anything is made."""
         options = self.options
+        refuse_threads(options.threads)
         if options.trainer.overfit_batches:
             raise UserError(
                 "trainer.overfit_batches: batches come by index here; set data.init_args.train_size instead"
@@ -154,17 +181,23 @@ class TrainingCLI(LightningCLI):
             self._fall_back_to_synthetic_data()
         if not options.trainer.default_root_dir:
             raise UserError("trainer.default_root_dir: must name a folder")
-        if not options.name or Path(options.name).is_absolute() or ".." in Path(options.name).parts:
+        if not is_folder_below(options.name):
             raise UserError(f"name: must be a folder below {options.trainer.default_root_dir}, got {options.name!r}")
         self.results_folder = Path(options.trainer.default_root_dir) / options.name
         if options.ckpt_path is not None:
             checkpoint = read_checkpoint(Path(options.ckpt_path))
             self._shape = checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
             if self.subcommand == "fit":
-                config = yaml.safe_load(self.config_text())
+                config = parse_yaml(self.config_text(), "configuration")
                 check_resume(checkpoint, options.ckpt_path, config, options.trainer.max_epochs)
         elif self.subcommand != "fit":
             raise UserError(f"{self.subcommand}: needs --ckpt_path FILE (or last, with --name or --config)")
+        seeds = list(expand_seeds(options.seeds))
+        # Lightning's copy of the options, which a checkpoint keeps as hyperparameters
+        self._dump_config()
+        for part in ("model", "data"):
+            options[part].init_args.seeds = seeds
+            self.config_dump[part]["init_args"]["seeds"] = seeds
 
     def _fall_back_to_synthetic_data(self) -> None:
         options = self.options
@@ -189,33 +222,54 @@ class TrainingCLI(LightningCLI):
             super().instantiate_classes()
         except (UserError, MisconfigurationException):
             raise
-        except (ValueError, TypeError) as error:
-            # the parser wraps what a constructor raises into several lines about types
+        except (ValueError, TypeError, ModuleNotFoundError) as error:
+            # the parser wraps what a constructor raises into several lines about types; what a logger or a precision
+            # needs may not be installed
             if isinstance(error.__cause__, UserError):
                 raise error.__cause__ from error
             raise UserError(" ".join(str(error).split())) from error
 
-    def _build_model(self) -> None:
-        """Build the network: for the data of a new run, or as the checkpoint says."""
+    def _find_shape(self) -> None:
+        """Find the shape of the network, from a checkpoint or the data, and refuse a run that memory cannot hold."""
         if self._shape is None:
             self.datamodule.prepare_data()
             self._shape = self.datamodule.inputs, len(self.datamodule.class_names)
-        self.model.build(*self._shape)
+        if self.options.allow_oversize:
+            return
+        try:
+            # one replica without memory; what is drawn for it is not missing in what is drawn later
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                network = self.model.make_network(*self._shape, self.model.seeds[:1])
+        except UserError:
+            raise
+        except Exception:
+            # a class of the user's may need real tensors
+            return
+        shapes = shapes_of(self.model, network, self.datamodule, training=self.subcommand == "fit")
+        what = f"{len(self.model.seeds):,} x {network.describe()}, batch_size {self.datamodule.batch_size}"
+        refuse_oversize(memory_needed(shapes), available_memory(), what)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with this project's callbacks and, for a fit, its folder and logger."""
-        self._build_model()
+        self._find_shape()
+        assert self._shape is not None
+        self.model.build(*self._shape)
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         torch.set_num_threads(self.options.threads or useful_threads(parameters * self.datamodule.batch_size))
+        plugins = self.config_init[self.subcommand].trainer.plugins or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, WholeCheckpointIO()]
         if self.subcommand != "fit":
             # a report is on all images, and leaves nothing of a fit's kind behind
             whole: dict[str, Any] = {"limit_val_batches": 1.0, "limit_test_batches": 1.0, "limit_predict_batches": 1.0}
             whole |= {"fast_dev_run": False, "logger": False, "callbacks": [], "enable_checkpointing": False}
-            return super().instantiate_trainer(**whole)
+            return super().instantiate_trainer(**kwargs | whole)
         if self.options.compile:
             self.model.network.compile()
         self.datamodule.prepare_data()
         self.data_description = self.datamodule.describe()
+        remove_orphans(self.results_folder)
         folder = claim_folder(self.results_folder, "version_")
         self.trainer_defaults["callbacks"] = [
             RunRecord(folder, self.run_description()),
@@ -229,7 +283,7 @@ class TrainingCLI(LightningCLI):
                 )
             )
         if self.options.trainer.logger in (None, True):
-            kwargs["logger"] = TensorBoardLogger(
+            kwargs["logger"] = EventLogger(
                 self.options.trainer.default_root_dir, self.options.name, folder.name, default_hp_metric=False
             )
         self.folder = folder
@@ -240,7 +294,7 @@ class TrainingCLI(LightningCLI):
             DirectEpochLoop.install(trainer)
             return trainer
         except Exception:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
 
     @property
@@ -255,7 +309,7 @@ class TrainingCLI(LightningCLI):
     def config_text(self) -> str:
         """The resolved options that make the run what it is, as YAML that `--config` takes."""
         options = self.options.clone()
-        for name in ("config", "ckpt_path", "synthetic_if_missing"):
+        for name in ("config", "ckpt_path", "trust_checkpoint", "synthetic_if_missing"):
             options.pop(name, None)
         text: str = self._parser(self.subcommand).dump(options, skip_none=False, skip_validation=True)
         return text
@@ -264,31 +318,46 @@ class TrainingCLI(LightningCLI):
 
     def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None) -> None:
         """Train, and say before what and after how it went."""
-        print(heading(self.trainer, self.model, self.data_description, self.options.name))
-        print(f"logs    {self.folder}", flush=True)
         last = self.folder / "checkpoints" / "last.ckpt"
         try:
+            print(heading(self.trainer, self.model, self.data_description, self.options.name))
+            print(f"logs    {self.folder}", flush=True)
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
-            done = f"after {self.trainer.current_epoch} of {self.trainer.max_epochs} epochs"
+            last_epoch = self.trainer.max_epochs
+            planned = "" if last_epoch in (None, -1) else f" of {last_epoch}"
+            done = f"after {self.trainer.current_epoch}{planned} epochs"
             source = last if last.exists() else ckpt_path
             way_on = f"go on with: fashionreg fit --ckpt_path {source}" if source else "nothing to go on from"
             raise UserError(f"interrupted {done}; {way_on}") from stop
-        except Exception:
-            if not last.exists():
+        except Exception as error:
+            unsaved = self.options.trainer.enable_checkpointing is False and self.trainer.current_epoch > 0
+            if not last.exists() and not unsaved:
                 # it ended before the first epoch was over: the folder holds nothing that is worth a number
-                shutil.rmtree(self.folder)
+                shutil.rmtree(self.folder, ignore_errors=True)
+            elif last.exists() and isinstance(error, UserError):
+                raise UserError(f"{error}; go on with: fashionreg fit --ckpt_path {last}") from error
             raise
+        if not self.trainer.global_step:
+            shutil.rmtree(self.folder)
+            raise UserError(
+                "nothing was trained: trainer.max_epochs, max_steps, max_time and limit_train_batches must leave "
+                "at least one step"
+            )
         if self.options.trainer.fast_dev_run:
             shutil.rmtree(self.folder)
             print("fast_dev_run: a batch of each split went through; nothing is kept")
             return
-        source, epochs = self.data_description["source"], self.trainer.current_epoch
-        for split, metrics in self.model.results().items():
+        source, steps = self.data_description["source"], self.trainer.global_step
+        length = f"{self.trainer.current_epoch} epochs" if self.trainer.is_last_batch else f"{steps} steps"
+        results = self.model.results()
+        for split, metrics in results.items():
             if split != "train":
-                print(f"{split} accuracy after {epochs} epochs on {source}: {in_percent(metrics['acc'])}")
+                print(f"{split} accuracy after {length} on {source}: {in_percent(metrics['acc'])}")
                 if len(self.model.seeds) > 1:
                     print(by_seed(self.model.seeds, metrics["acc"]))
+        if "test" not in results:
+            print(f"test accuracy after {length}: not evaluated (trainer.limit_val_batches, check_val_every_n_epoch)")
         print(f"curves: tensorboard --logdir {self.options.trainer.default_root_dir}")
         if last.exists():
             print(f"report: fashionreg test --ckpt_path {last}")
@@ -318,8 +387,7 @@ class TrainingCLI(LightningCLI):
         from fashionreg.prediction import prediction_table, read_inputs
 
         out = Path(self.options.out)
-        if out.exists() and not self.options.force:
-            raise UserError(f"{out}: exists; choose another --out, or replace it with --force")
+        check_output(out, force=self.options.force)
         inputs = read_inputs(self.options.images)
         self.datamodule.trainer = self.trainer
         loader = evaluation_loader(self.datamodule.resident(inputs.images), len(self.model.seeds))
@@ -328,8 +396,43 @@ class TrainingCLI(LightningCLI):
         with whole_file(out) as file:
             file.write(table.to_csv(index=False, float_format="%.6f").encode())
         shown = table.drop(columns=list(CLASS_NAMES), errors="ignore").head(20)
+        shown["image"] = shown["image"].map(printable)
         print(shown.to_string(index=False, float_format="{:.3f}".format))
         print(f"{len(table):,} images: written to {out}")
+
+
+def first_seed(seeds: int | list[int]) -> list[int]:
+    """The first of the seeds that `--seeds` means, alone.
+
+    Raises:
+        UserError: As `expand_seeds`.
+    """
+    return [expand_seeds(seeds)[0]]
+
+
+def shapes_of(model: Classifier, network: ReplicaNetwork, datamodule: ImageDataModule, *, training: bool) -> Shapes:
+    """What the memory of a run depends on.
+
+    Args:
+        model: The model, not built yet.
+        network: One replica of its network; its tensors may be without memory.
+        datamodule: The data.
+        training: Whether the networks are trained, or only evaluated.
+    """
+    images = datamodule.expected_images or 0
+    batch_size = min(datamodule.batch_size, images) if images else datamodule.batch_size
+    return Shapes(
+        # the layers of other networks are unknown: their parameters count, and the images that they are given
+        sizes=tuple(network.sizes) if isinstance(network, MLP) else (datamodule.inputs, len(datamodule.class_names)),
+        parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
+        replicas=len(model.seeds),
+        batch_size=batch_size if training else 0,
+        chunk_size=chunk_size(len(model.seeds)),
+        images=images,
+        batch_norm=network.smallest_batch > 1,
+        dropout=bool(network.draws),
+        optimizer_state=state_of_a_parameter(model.optimizer) if training else 0,
+    )
 
 
 def useful_threads(multiplications: int) -> int:

@@ -148,7 +148,7 @@ def test_an_existing_file_is_replaced_with_force_only(root, tmp_path, command, o
     size = ["--size", 20] if command == "subset" else []
     with pytest.raises(UserError) as error:
         run(command, *size, "--out", out)
-    assert str(error.value) == f"--out {out} exists already; name another file, or replace it with --force"
+    assert str(error.value) == f"{out}: exists; choose another --out, or replace it with --force"
     assert (tmp_path / out).read_text() == "before"
     assert run(command, *size, "--out", out, "--force") == 0
     assert (tmp_path / out).read_bytes() != b"before"
@@ -156,7 +156,7 @@ def test_an_existing_file_is_replaced_with_force_only(root, tmp_path, command, o
 
 @pytest.mark.parametrize("command", ["subset", "show"])
 def test_a_folder_is_never_replaced(root, tmp_path, command):
-    with pytest.raises(UserError, match=f"--out {tmp_path} is a folder, expected the name of a file"):
+    with pytest.raises(UserError, match=f"{tmp_path}: is a folder, expected the name of a file"):
         run(command, "--out", tmp_path, "--force")
 
 

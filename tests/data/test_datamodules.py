@@ -57,6 +57,14 @@ def test_official_test_images_are_the_test_split_and_nothing_else(fashion_mnist)
     assert rows(splits.train) | rows(splits.val) <= rows(data[True])
 
 
+@pytest.mark.parametrize(
+    ("size", "images"), [(None, 600), (1.0, 600), (600, 600), (300, 300), (300.0, 300), (0.5, 300)]
+)
+def test_train_size_is_a_number_of_images_or_a_share(fashion_mnist, size, images):
+    module, _ = fashion_mnist
+    assert len(module(train_size=size).splits.train) == images
+
+
 def test_no_synthetic_image_is_in_two_splits():
     splits = SyntheticDataModule(train_size=300, test_size=100, val_size=50).splits
     assert len(rows(splits.train) | rows(splits.val) | rows(splits.test)) == 400
@@ -105,10 +113,10 @@ def test_description_says_source_sizes_and_fingerprints(csv):
     [
         ({"batch_size": 0}, "batch_size: must be at least 1, got 0"),
         ({"val_size": -1}, "val_size: must not be negative, got -1"),
-        ({"test_size": 600}, "test_size: must be a number of images from 1 to 599 or a share between 0 and 1, got 600"),
-        ({"test_size": 1.0}, "test_size: must be a number of images from 1 to 599 or a share between 0 and 1, got 1.0"),
+        ({"test_size": 601}, "test_size: must be a number of images from 2 to 600 or a share between 0 and 1, got 601"),
+        ({"test_size": 1.0}, "small.csv: test_size: must leave some of the 600 images, got 1.0"),
         ({"test_size": 5}, "test_size: cannot draw 5 of 600 images stratified by 10 classes"),
-        ({"val_size": 480}, "val_size: must be a number of images from 1 to 479"),
+        ({"val_size": 480}, "val_size: must leave some of the 480 images, got 480"),
     ],
 )
 def test_an_impossible_option_of_the_csv_is_named(csv, arguments, fault):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from fashionreg.data.splits import stratified_subset
+from fashionreg.data.splits import image_count, split_off, stratified_subset
 from fashionreg.errors import UserError
-from samples import message
+from samples import message, random_images
 
 LABELS = torch.arange(10).repeat_interleave(torch.arange(10, 110, 10))[torch.randperm(550)]
 
@@ -53,3 +53,25 @@ def test_subset_names_a_class_with_too_few_images():
 def test_subset_names_a_seed_out_of_range(seed):
     with pytest.raises(UserError, match=f"seed {seed} is out of range, expected 0 to 4294967295"):
         stratified_subset(LABELS, 100, seed)
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [(0.2, 120), (0.0017, 1), (1, 600), (1.0, 600), (2, 2), (300, 300), (300.0, 300), (600, 600)]
+)
+def test_a_size_up_to_1_is_a_share_and_above_1_a_number_of_images_however_it_is_written(size, count):
+    assert image_count(size, 600, "train_size") == count
+
+
+@pytest.mark.parametrize("size", [0, -1, -0.5, 0.0001, 1.5, 300.5, 601, float("inf"), float("nan")])
+def test_a_size_that_means_no_number_of_images_is_named(size):
+    with pytest.raises(UserError) as error:
+        image_count(size, 600, "train_size")
+    expected = "train_size: must be a number of images from 2 to 600 or a share between 0 and 1, got"
+    assert message(error) == f"{expected} {size}"
+
+
+@pytest.mark.parametrize("size", [1, 1.0, 600])
+def test_a_split_off_part_leaves_some_images(size):
+    with pytest.raises(UserError) as error:
+        split_off(random_images(600), size, 0, "val_size")
+    assert message(error) == f"val_size: must leave some of the 600 images, got {size}"

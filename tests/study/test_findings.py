@@ -26,7 +26,7 @@ def findings(tmp_path):
             if change is not None:
                 table = pd.read_csv(path)
                 table["value"] = change(path.parts[-3], table)
-                table.to_csv(path, index=False)
+                table.to_csv(path, index=False, na_rep="nan")
         return find(read_study(folder))
 
     return findings

@@ -141,6 +141,16 @@ def test_everything_that_is_wrong_is_said_at_once(study, workplace):
         ({"variants": None, "grid": {"dropout": 0.1}}, "grid: dropout: must be a list of values"),
         ({"variants": None, "grid": {"dropout": [0.1, 0.1]}}, "grid: dropout: the same value twice"),
         ({"variants": None, "grid": {"class_path": ["x"]}}, "grid: class_path: could be model.class_path or"),
+        ({"variants": {"report.html": []}}, "variants: report.html: choose another name: the study writes report.html"),
+        ({"variants": {"Figures": []}}, "variants: Figures: choose another name: the study writes figures itself"),
+        ({"variants": {"study.json": []}}, "choose another name: the study writes study.json itself"),
+        ({"variants": {"bn": [], "BN": []}}, "variants: BN: choose another name: it differs from bn by upper and"),
+        ({"variants": {"bn.": []}}, "variants: 'bn.': must not end with a dot or a space"),
+        ({"variants": {"bn ": []}}, "variants: 'bn ': must not end with a dot or a space"),
+        ({"variants": {"nul": []}}, "variants: nul: choose another name: no file can have this one on Windows"),
+        ({"variants": {"CON.x": []}}, "no file can have this one on Windows"),
+        ({"targets": [float("inf")], "metric": "loss"}, "targets: inf is not a number"),
+        ({"seeds": True}, "seeds: must be a count or a list, got True"),
         ({"seeds": "many"}, "seeds: must be a count or a list"),
         ({"seeds": 0}, "seeds: a count must be at least 1"),
     ],
@@ -166,7 +176,7 @@ def test_options_of_the_command_line_are_part_of_the_plan(study):
 
 def test_a_name_that_stands_twice_is_refused(workplace):
     (workplace / "study.yaml").write_text("name: a\nvariants:\n  bn: [tiny.yaml]\n  bn: []\n")
-    with pytest.raises(UserError, match="bn stands there twice, in line 3"):
+    with pytest.raises(UserError, match=r"study\.yaml: line 4: .*bn stands there twice"):
         read_study(workplace / "study.yaml")
 
 

@@ -14,8 +14,8 @@ from scipy import stats
 
 from fashionreg.errors import UserError
 from fashionreg.study import plots
-from fashionreg.study.findings import find
-from fashionreg.study.report import write_combined_report, write_report
+from fashionreg.study.findings import find, most_telling
+from fashionreg.study.report import MOST_SHOWN, write_combined_report, write_report
 from fashionreg.study.results import read_study
 from fashionreg.study.verdict import verdict
 from samples import files, message
@@ -233,6 +233,46 @@ def test_several_studies_have_one_report(tmp_path):
         path.name for path in (tmp_path / "both" / "figures").iterdir()
     }
     assert (first / "report.html").is_file()
+
+
+def test_figures_of_many_variants_show_the_reference_and_the_best_and_tables_show_all(tmp_path, monkeypatch):
+    drawn = []
+    render = plots.render
+    monkeypatch.setattr(plots, "render", lambda figure, kind: drawn.append(figure) or render(figure, kind))
+    names = [f"variant {number}" for number in range(MOST_SHOWN + 8)]
+    found = write_report(write_study(tmp_path / "study", names, seeds=range(5), epochs=3))
+    ends = {variant.name: variant.values.mean() for variant in found.variants}
+    best = sorted(names[1:], key=lambda name: -ends[name])[: MOST_SHOWN - 1]
+    shown = most_telling(found, MOST_SHOWN)
+    assert {variant.name for variant in shown.variants} == {names[0], *best}
+    assert set(shown.comparisons) == set(best)
+    assert len(found.comparisons) == len(names) - 1
+    assert max(len(figure.axes) for figure in drawn) == MOST_SHOWN
+    text = (tmp_path / "study" / "report.md").read_text()
+    assert text.count(f"Shown are {MOST_SHOWN} of {len(names)} variants: the reference and those that end best") == 5
+    assert set(rows((tmp_path / "study" / "report.html").read_text(), "After 3 epochs")) >= set(names)
+    few = find(read_study(write_study(tmp_path / "few")))
+    assert most_telling(few, MOST_SHOWN) is few
+
+
+def test_the_work_of_a_report_grows_no_faster_than_the_number_of_variants(tmp_path):
+    def cells_searched(count):
+        """The cells of all tables that are compared with something while the findings are made."""
+        results = read_study(write_study(tmp_path / str(count), [f"v{n}" for n in range(count)], seeds=[0], epochs=2))
+        searched = 0
+        compare = pd.Series._cmp_method
+
+        def counted(self, other, operator):
+            nonlocal searched
+            searched += len(self)
+            return compare(self, other, operator)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pd.Series, "_cmp_method", counted)
+            find(results)
+        return searched
+
+    assert cells_searched(60) < 1.5 * 3 * cells_searched(20)
 
 
 def test_what_cannot_be_reported_is_refused(tmp_path, folder):

@@ -101,8 +101,196 @@ def test_what_is_no_study_is_refused(tmp_path, folder):
     with pytest.raises(UserError, match=r"holds no study: there is no study\.json"):
         read_plan(tmp_path)
     (folder / "plain" / "version_0" / "record.json").write_text("{")
-    with pytest.raises(UserError, match=r"record\.json: is damaged"):
+    with pytest.raises(UserError, match=r"record\.json: line 1: is not valid JSON.*remove the folder"):
         read_study(folder)
     (folder / "study.json").write_text("[]")
-    with pytest.raises(UserError, match=r"study\.json: is not what `fashionreg study` writes"):
+    with pytest.raises(UserError, match=r"study\.json: it: must be a mapping, got a list of 0"):
         read_plan(folder)
+
+
+def change(path, **changes):
+    """Change keys of a JSON file, `a__b` within `a`; None takes a key away."""
+    content = json.loads(path.read_text())
+    for key, value in changes.items():
+        *outer, last = key.split("__")
+        inner = content
+        for name in outer:
+            inner = inner[int(name)] if isinstance(inner, list) else inner[name]
+        if value is None:
+            del inner[last]
+        else:
+            inner[last] = value
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"seeds": None}, "seeds: is missing"),
+        ({"seeds": []}, "seeds: is empty"),
+        ({"seeds": [0, 1, 1]}, "seeds: 1 stands there twice"),
+        ({"seeds": [0, 1, 2**32]}, "seeds[2]: must be from 0 to 4294967295, got 4294967296"),
+        ({"seeds": [0, -1]}, "seeds[1]: must be from 0"),
+        ({"seeds": [0, 1.5]}, "seeds[1]: must be a whole number, got 1.5"),
+        ({"seeds": [True]}, "seeds[0]: must be a whole number, got True"),
+        ({"seeds": [10**400]}, "seeds[0]: must be a whole number, got a number of more than 64 bits"),
+        ({"seeds": "all"}, "seeds: must be a list, got all"),
+        ({"epoch_seconds": [1.0, -0.5]}, "epoch_seconds[1]: must be at least 0 and finite, got -0.5"),
+        ({"epoch_seconds": [float("nan")]}, "epoch_seconds[0]: must be a finite number, got nan"),
+        ({"epoch_seconds": [float("inf")]}, "epoch_seconds[0]: must be a finite number, got inf"),
+        ({"epoch_seconds": ["1"]}, "epoch_seconds[0]: must be a finite number, got 1"),
+        ({"epoch_seconds": []}, "epoch_seconds: is empty"),
+        ({"status": "done"}, "status: must be one of finished, interrupted, failed, got done"),
+        ({"colour": "red"}, "colour: unknown; there are name, data"),
+        ({"data__fingerprints__test": None}, "data.fingerprints.test: is missing"),
+        ({"data__sizes__test": -1}, "data.sizes.test: must be at least 0"),
+        ({"data": []}, "data: must be a mapping, got a list of 0"),
+        ({"device": "\ud800"}, "device: must be text"),
+        ({"git_commit": 3}, "git_commit: must be text, got 3"),
+    ],
+)
+def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault):
+    path = folder / "bn" / "version_0" / "record.json"
+    change(path, **changes)
+    with pytest.raises(UserError) as error:
+        read_study(folder)
+    assert message(error).startswith(f"{path}: {fault}")
+    assert "\n" not in message(error)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"question": None}, "question: is missing"),
+        ({"colour": "red"}, "colour: unknown"),
+        ({"metric": "f1"}, "metric: must be one of acc, loss, ece, got f1"),
+        ({"split": ["test"]}, "split: must be one of train, val, test, got a list of 1"),
+        ({"targets": [0.5, float("nan")]}, "targets[1]: must be a finite number"),
+        ({"targets": [10**400]}, "targets[0]: must be a finite number"),
+        ({"seeds": [2, 2]}, "seeds: 2 stands there twice"),
+        ({"reference": "nobody"}, "reference: must be one of plain, bn, dropout, got nobody"),
+        ({"variants__1__name": "plain"}, "variants: plain: stands there twice"),
+        ({"variants__1__name": "../bn"}, "variants: name: '../bn' cannot be the name of a folder"),
+        ({"variants__1__name": ""}, "variants: name: '' cannot be the name of a folder"),
+        ({"variants__1__config": {}}, "variants: bn: config.data.init_args: must be a mapping"),
+        ({"variants__1__key": 3}, "variants[1].key: must be text, got 3"),
+        ({"options": [1]}, "options[0]: must be text, got 1"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_with_its_key(folder, changes, fault):
+    change(folder / "study.json", **changes)
+    with pytest.raises(UserError) as error:
+        read_study(folder)
+    assert message(error).startswith(f"{folder / 'study.json'}: {fault}")
+    assert "\n" not in message(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"[" * 100_000, "is nested more than 100 levels deep"),
+        (b'{"name": ' + b"[" * 200 + b"]" * 200 + b"}", "is nested more than 100 levels deep"),
+        (b'{"name": "a",\n "name": "b"}', "name: stands there twice"),
+        (b'{"seeds": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
+        (b'{"name": "\xff"}', "line 1: must be UTF-8 text, found byte 0xff"),
+        (b'{"name":\n "\0"}', "line 2: must be UTF-8 text, found a NUL byte"),
+        (b'{"name": "\\u0000"}', "is missing"),
+        (b"", "line 1: is not valid JSON"),
+        (b"{}", "name: is missing"),
+    ],
+    ids=["deep", "flat-deep", "twice", "digits", "latin", "nul", "escape", "empty", "nothing"],
+)
+def test_json_that_cannot_be_is_one_line(folder, refusal, content, fault):
+    for path in (folder / "bn" / "version_0" / "record.json", folder / "study.json"):
+        path.write_bytes(content)
+        code, line = refusal("report", folder)
+        assert code == 1
+        assert f"{path}: " in line
+        assert fault in line
+
+
+def row(number, text):
+    """Replaces a line of a table."""
+    return lambda table: "\n".join([*table.splitlines()[: number - 1], text, *table.splitlines()[number:], ""])
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (row(2, "0,1,train,acc,2"), "row 2: value: an accuracy must be from 0 to 1, got 2.0"),
+        (row(2, "0,1,train,acc,-1"), "row 2: value: an accuracy must be from 0 to 1, got -1.0"),
+        (row(2, "0,1,train,acc,nan"), "row 2: value: an accuracy must be from 0 to 1, got nan"),
+        (row(2, "0,1,train,acc,"), "row 2: value: is empty"),
+        (row(2, "0,1,train,acc"), "row 2: value: is empty"),
+        (row(2, ",1,train,acc,0.5"), "row 2: seed: is empty"),
+        (row(3, "0,1,train,loss,-0.5"), "row 3: value: must be at least 0, got -0.5"),
+        (row(3, "0,1,train,loss,-inf"), "row 3: value: must be at least 0, got -inf"),
+        (row(3, "0,1,train,loss,1e999"), "row 3: value: must be a number, got 1e999"),
+        (row(3, "0,1,train,loss,much"), "row 3: value: must be a number, got much"),
+        (row(5, "0,1,test,ece,1.5"), "row 5: value: a calibration error is from 0 to 1, got 1.5"),
+        (row(2, "0,0,train,acc,0.5"), "row 2: epoch: must be from 1 to 4, got 0"),
+        (row(2, "0,5,train,acc,0.5"), "row 2: epoch: must be from 1 to 4, got 5"),
+        (row(2, "0,1.0,train,acc,0.5"), "row 2: epoch: must be a whole number, got 1.0"),
+        (row(2, "9,1,train,acc,0.5"), "row 2: seed: must be a seed of record.json, got 9"),
+        (row(2, "-1,1,train,acc,0.5"), "row 2: seed: must be a whole number, got -1"),
+        (row(2, f"{10**40},1,train,acc,0.5"), "row 2: seed: must be a whole number"),
+        (row(2, "0,1,tests,acc,0.5"), "row 2: split: must be one of train, val, test, got tests"),
+        (row(2, "0,1,train,f1,0.5"), "row 2: metric: must be one of acc, loss, ece, got f1"),
+        (row(2, "0,1,train,acc,0.5,7"), "row 2: has 6 cells, not 5"),
+        (row(4, ""), "row 4: seed: is empty"),
+        (lambda text: text.replace("0,1,train", "7,0,1,train", 1), "row 2: has 6 cells, not 5"),
+        (
+            lambda text: "\n".join([text.splitlines()[0], *(f"7,{one}" for one in text.splitlines()[1:])]),
+            "row 2: has 6 cells",
+        ),
+        (lambda text: text.splitlines()[0] + "\n", "is not whole: it is empty"),
+        (lambda text: text.replace("train", "tr\0in", 1), "line 2: must be UTF-8 text, found a NUL byte"),
+    ],
+)
+def test_a_table_that_cannot_be_is_refused_with_its_row(folder, damage, fault):
+    path = folder / "bn" / "version_0" / "record.csv"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError) as error:
+        read_study(folder)
+    assert message(error).startswith(f"{path}: ")
+    assert fault in message(error)
+    assert "\n" not in message(error)
+
+
+def test_a_diverged_network_keeps_its_loss_that_is_no_number(folder):
+    path = folder / "bn" / "version_0" / "record.csv"
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("1,4,") and ",acc," not in line:
+            lines[number] = line.rpartition(",")[0] + (",inf" if "train" in line else ",nan")
+    path.write_text("\n".join(lines) + "\n")
+    table = read_study(folder).table.query("variant == 'bn' and seed == 1 and epoch == 4").set_index("metric")
+    assert table.value["loss"].tolist() == pytest.approx([float("nan"), float("inf")], nan_ok=True)
+    assert table.value["acc"].between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("0,0,hidden1,dead,2", "row 2: value: must be from 0 to 1, got 2.0"),
+        ("0,0,hidden1,mean_drift,-1", "row 2: value: must be at least 0, got -1.0"),
+        ("0,0,first,dead,0", "row 2: layer: must be like hidden"),
+        ("0,0,hidden1,p16,0", "row 2: statistic: must be one of p15"),
+        ("7,0,hidden1,p15,0", "row 2: seed: must be a seed of record.json"),
+        ("0,0,hidden1,p15,", "row 2: value: is empty"),
+        ("0,0,hidden1,p15,0\n0,0,hidden1,p15,0", "row 3: is there twice"),
+    ],
+)
+def test_drift_that_cannot_be_is_refused_with_its_row(folder, line, fault):
+    path = folder / "bn" / "version_0" / "drift.csv"
+    path.write_text(f"seed,step,layer,statistic,value\n{line}\n")
+    with pytest.raises(UserError) as error:
+        read_study(folder)
+    assert message(error).startswith(f"{path}: {fault}")
+
+
+def test_the_largest_seed_of_a_record_is_that_of_a_run():
+    from fashionreg.randomness import MAX_SEED
+    from fashionreg.study.records import Seed
+
+    assert Seed.__metadata__[0].high == MAX_SEED

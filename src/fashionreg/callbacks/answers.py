@@ -39,7 +39,8 @@ def answers(network: nn.Module, loader: Loader) -> Answers:
     training = network.training
     network.eval()
     try:
-        chunks = [_chunk(network(images), labels) for images, labels in loader]
+        precision = next(network.parameters()).dtype
+        chunks = [_chunk(network(images.to(precision)), labels) for images, labels in loader]
     finally:
         network.train(training)
     labels, predicted, confidence, probabilities = zip(*chunks, strict=True)

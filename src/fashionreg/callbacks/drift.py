@@ -12,10 +12,7 @@ from fashionreg.callbacks.run_record import Recorded
 from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
-
-#: Percentiles of a unit's input, as in figure 1 of Ioffe and Szegedy (2015).
-PERCENTILES = (15, 50, 85)
-STATISTICS = (*(f"p{percentile}" for percentile in PERCENTILES), "mean_drift", "std_drift", "dead", "gradient_norm")
+from fashionreg.study.records import DRIFT_STATISTICS, PERCENTILES
 
 
 class ActivationDrift(Recorded):
@@ -91,6 +88,8 @@ class ActivationDrift(Recorded):
         weights = module.network.hidden_weights()
         rows = []
         for position, (name, x) in enumerate(inputs.items()):
+            # 16 bits are too few for small drifts, and torch has no quantiles of them
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
             mean, std = x.mean(dim=1), x.std(dim=1)
             if len(self._origin) <= position:
                 self._origin.append((mean, std))
@@ -112,7 +111,7 @@ class ActivationDrift(Recorded):
                     ]
                 )
             )
-        return torch.stack(rows) if rows else torch.empty(0, len(STATISTICS), len(self._seeds))
+        return torch.stack(rows) if rows else torch.empty(0, len(DRIFT_STATISTICS), len(self._seeds))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the epoch's numbers off the device, and log them."""
@@ -122,7 +121,7 @@ class ActivationDrift(Recorded):
             points = {
                 f"drift/hidden{layer}/{statistic}": sum(over_seeds) / len(over_seeds)
                 for layer, statistics in enumerate(values, start=1)
-                for statistic, over_seeds in zip(STATISTICS, statistics, strict=True)
+                for statistic, over_seeds in zip(DRIFT_STATISTICS, statistics, strict=True)
             }
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
@@ -134,7 +133,7 @@ class ActivationDrift(Recorded):
         lines = ["seed,step,layer,statistic,value"]
         for step, layers in self._looks:
             for layer, statistics in enumerate(layers, start=1):
-                for statistic, values in zip(STATISTICS, statistics, strict=True):
+                for statistic, values in zip(DRIFT_STATISTICS, statistics, strict=True):
                     cells = zip(self._seeds, values, strict=True)
                     lines += [f"{seed},{step},hidden{layer},{statistic},{value:.6g}" for seed, value in cells]
         return "\n".join([*lines, ""])

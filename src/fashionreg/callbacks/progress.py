@@ -23,7 +23,7 @@ class EpochSummary(Callback):
         """Start the clock and the bar."""
         self._started = time.perf_counter()
         if trainer.is_global_zero and sys.stderr.isatty():
-            label = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            label = _epoch(trainer)
             self._bar = tqdm(total=int(trainer.num_training_batches), desc=label, unit="step", leave=False, delay=1)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
@@ -36,8 +36,7 @@ class EpochSummary(Callback):
         self._close()
         if not trainer.is_global_zero or not isinstance(pl_module, Classifier):
             return
-        width = len(str(trainer.max_epochs))
-        cells = [f"epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}"]
+        cells = [_epoch(trainer)]
         for split, metrics in pl_module.results().items():
             cells.append(f"{split} loss {metrics['loss'].mean():.4f} acc {in_percent(metrics['acc'])}")
         seconds = time.perf_counter() - self._started
@@ -52,6 +51,13 @@ class EpochSummary(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _epoch(trainer: Trainer) -> str:
+    """The running epoch and, unless only a step or a time ends the fit, how many there are."""
+    count = trainer.current_epoch + 1
+    last = trainer.max_epochs
+    return f"epoch {count}" if last in (None, -1) else f"epoch {count:{len(str(last))}}/{last}"
 
 
 def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str) -> str:

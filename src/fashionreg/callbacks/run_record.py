@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from fashionreg.checkpoint import CONFIG_KEY
+from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
-from fashionreg.runs import CONFIG_KEY
 from fashionreg.study.records import History, surroundings, write_record
+from fashionreg.yaml_files import parse_yaml
 
 #: Group of TensorBoard's tags for the curves of single seeds.
 EVERY_SEED = "test_acc_by_seed"
@@ -46,7 +48,7 @@ class RunRecord(Callback):
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
         self._folder = folder
         self._config: str = about["config"]
-        self._about = about | {"config": yaml.safe_load(self._config)}
+        self._about = about | {"config": parse_yaml(self._config, "configuration")}
         self._history: History | None = None
         self._started = 0.0
 
@@ -74,6 +76,11 @@ class RunRecord(Callback):
         """Start the clock."""
         self._started = time.perf_counter()
 
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Have the network evaluated after its last step, also where `max_steps` ends the fit within an epoch."""
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the epoch's numbers, and add them to the curves: the x-axis is the epoch, from 1."""
         assert isinstance(pl_module, Classifier)
@@ -97,8 +104,11 @@ class RunRecord(Callback):
                 _log_hyperparameters(logger, trainer, pl_module, _points(self._history.epochs[-1]))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write the record of what was done so far."""
-        self._write(trainer, "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed")
+        """Write the record of what was done so far, where it can be written; the last checkpoint holds it too."""
+        status = "interrupted" if isinstance(exception, KeyboardInterrupt | SystemExit) else "failed"
+        # on a full disk this fails as well; what ended the fit is what there is to say
+        with suppress(UserError):
+            self._write(trainer, status)
 
     def _write(self, trainer: Trainer, status: str) -> None:
         if trainer.is_global_zero and self._history is not None and self._history.epochs:
@@ -182,5 +192,3 @@ def _log_hyperparameters(
     # logger.log_hyperparams would log each metric a second time; the tab finds the curves by their names
     for summary in hparams(parameters, metrics):
         logger.experiment.file_writer.add_summary(summary)
-    # by itself the writer flushes every two minutes only
-    logger.experiment.flush()

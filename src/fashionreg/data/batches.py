@@ -62,7 +62,7 @@ class ReplicaSampler(Sampler[Tensor]):
 
     def __init__(self, size: int, batch_size: int, seeds: Sequence[int], device: torch.device) -> None:
         self._size = size
-        self._batch_size = batch_size
+        self._batch_size = min(batch_size, size)
         self._seeds = seeds
         self._device = device
         self._epoch = 0
@@ -108,5 +108,10 @@ def training_loader(dataset: ResidentImages, batch_size: int, seeds: Sequence[in
 
 def evaluation_loader(dataset: ResidentImages, replicas: int) -> Loader:
     """Batches `(B,)` of all images in their own order, shown to every replica; the more replicas, the smaller."""
-    chunk = min(EVALUATION_CHUNK, max(EVALUATION_WORK // replicas, 1))
-    return DataLoader(dataset, batch_size=None, sampler=ChunkSampler(len(dataset), chunk, dataset.device))
+    sampler = ChunkSampler(len(dataset), chunk_size(replicas), dataset.device)
+    return DataLoader(dataset, batch_size=None, sampler=sampler)
+
+
+def chunk_size(replicas: int) -> int:
+    """Images in one evaluation step of `replicas` networks."""
+    return min(EVALUATION_CHUNK, max(EVALUATION_WORK // replicas, 1))

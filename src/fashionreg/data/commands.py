@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fashionreg.data.location import data_root
 from fashionreg.errors import UserError
-from fashionreg.files import whole_file
+from fashionreg.files import check_output, whole_file
 
 if TYPE_CHECKING:
     from fashionreg.data.images import LabelledImages
@@ -121,7 +121,7 @@ def _fetch(args: argparse.Namespace) -> int:
 
 
 def _subset(args: argparse.Namespace) -> int:
-    _check_output(args)
+    check_output(args.out, force=args.force)
     from fashionreg.data.csv_files import write_csv
     from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
     from fashionreg.data.splits import stratified_subset
@@ -138,7 +138,7 @@ def _subset(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    _check_output(args)
+    check_output(args.out, force=args.force)
     if args.out.suffix.lower() not in _IMAGE_SUFFIXES:
         raise UserError(f"--out {args.out}: unknown image format, expected one of {', '.join(_IMAGE_SUFFIXES)}")
     from fashionreg.figures import image_grid
@@ -163,11 +163,3 @@ def _images_to_show(args: argparse.Namespace) -> "LabelledImages":
     root = data_root(args.root)
     fetch_fashion_mnist(root, args.mirror)
     return read_fashion_mnist(root, train=args.split == "train")
-
-
-def _check_output(args: argparse.Namespace) -> None:
-    """Refuses a file to write that is in the way, before any work is done for it."""
-    if args.out.is_dir():
-        raise UserError(f"--out {args.out} is a folder, expected the name of a file")
-    if args.out.exists() and not args.force:
-        raise UserError(f"--out {args.out} exists already; name another file, or replace it with --force")

@@ -6,6 +6,7 @@ pandas is imported where it is used, because that takes a second.
 import csv
 import gzip
 import io
+import os
 import re
 import reprlib
 import warnings
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from fashionreg.data.images import LabelledImages
 from fashionreg.errors import UserError
-from fashionreg.files import whole_file
+from fashionreg.files import refuse_special, whole_file
 
 PIXELS = 28 * 28
 _HEADER = f"label,pixel1,...,pixel{PIXELS}"
@@ -45,7 +46,7 @@ def read_csv(path: str | Path, labelled: bool = True) -> LabelledImages:
         UserError: at the first thing that is wrong: the file, the line (as an editor counts, the header being line 1),
             the column, the value and what would be right.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # unlike Path.expanduser, it leaves `~nobody` as it is
     content = _csv_content(path)
     columns = _csv_columns(path, content, labelled)
     limits = [9 if column == "label" else 255 for column in columns]
@@ -87,6 +88,7 @@ def _pixel_columns(first: int) -> list[str]:
 def _csv_content(path: Path) -> bytes:
     """The file's bytes: unpacked, UTF-8 without byte order mark, at least a header line and a row, lines end in LF."""
     try:
+        refuse_special(path)
         content = path.read_bytes()
         if path.suffix == ".gz" or content.startswith(b"\x1f\x8b"):
             content = gzip.decompress(content)

@@ -10,12 +10,12 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from fashionreg.data.batches import Loader, ResidentImages, evaluation_loader, training_loader
-from fashionreg.data.csv_files import read_csv
+from fashionreg.data.csv_files import PIXELS, read_csv
 from fashionreg.data.garments import draw_garments
 from fashionreg.data.images import CLASS_NAMES, LabelledImages
 from fashionreg.data.location import data_root
 from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
-from fashionreg.data.splits import split_off
+from fashionreg.data.splits import image_count, split_off
 from fashionreg.errors import UserError
 
 
@@ -33,7 +33,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     Args:
         batch_size: Images in one training step of each replica.
-        val_size: Training images set aside for validation, stratified by class: a number, or a share between 0 and 1.
+        val_size: Training images set aside for validation, stratified by class: a number or a share (below 1).
         split_seed: Fixes which images are set aside; the same for every replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
         evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
@@ -70,6 +70,11 @@ class ImageDataModule(LightningDataModule, ABC):
     @abstractmethod
     def source(self) -> str:
         """Where the images come from, in a few words, for the console, TensorBoard and the record."""
+
+    @property
+    def expected_images(self) -> int | None:
+        """How many images `load` gives, for an estimate of memory; None if that is unknown before."""
+        return None
 
     @abstractmethod
     def load(self) -> tuple[LabelledImages, LabelledImages]:
@@ -147,8 +152,9 @@ class FashionMNISTDataModule(ImageDataModule):
         root: Folder that holds `FashionMNIST/raw/`; if not given, the environment variable `FASHIONREG_DATA`, else
             `data`.
         mirror: Address to download from instead of torchvision's mirrors.
-        train_size: Number of training images to use, or a share between 0 and 1, stratified by class; all by default.
-        val_size: Training images set aside for validation: a number, or a share between 0 and 1.
+        train_size: Training images to use, stratified by class: a number (above 1) or a share (up to 1, which is
+            all); all by default.
+        val_size: Training images set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
         evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
@@ -179,6 +185,11 @@ class FashionMNISTDataModule(ImageDataModule):
         """Where the images come from."""
         return "Fashion-MNIST"
 
+    @property
+    def expected_images(self) -> int:
+        """Training and test images of the official files."""
+        return 70_000
+
     def prepare_data(self) -> None:
         """Download, verify and unpack what is not there yet."""
         fetch_fashion_mnist(self.root, self.mirror)
@@ -186,8 +197,7 @@ class FashionMNISTDataModule(ImageDataModule):
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """The official training and test images."""
         train = read_fashion_mnist(self.root, train=True)
-        if self.train_size not in (None, 1.0, len(train)):
-            assert self.train_size is not None
+        if self.train_size is not None and image_count(self.train_size, len(train), "train_size") < len(train):
             _, train = split_off(train, self.train_size, self.split_seed, "train_size")
         return train, read_fashion_mnist(self.root, train=False)
 
@@ -197,8 +207,8 @@ class CSVDataModule(ImageDataModule):
 
     Args:
         path: The file; `.gz` is read too.
-        test_size: Images to test on, stratified by class: a number, or a share between 0 and 1.
-        val_size: Of the other images, those set aside for validation: a number, or a share between 0 and 1.
+        test_size: Images to test on, stratified by class: a number or a share (below 1).
+        val_size: Of the other images, those set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
         evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
@@ -227,6 +237,14 @@ class CSVDataModule(ImageDataModule):
         """Where the images come from."""
         return f"CSV {self.path.name}"
 
+    @property
+    def expected_images(self) -> int | None:
+        """At most as many as the file has bytes for; None for a packed file and one that is not there."""
+        if self.path.suffix == ".gz" or not self.path.is_file():
+            return None
+        # a row is a label and the pixels, each a digit and a comma at least
+        return self.path.stat().st_size // (2 * (PIXELS + 1))
+
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """The two parts of the file."""
         return split_off(read_csv(self.path), self.test_size, self.split_seed, "test_size", self.path)
@@ -239,7 +257,7 @@ class SyntheticDataModule(ImageDataModule):
         train_size: Number of images to train on (validation among them).
         test_size: Number of images to test on.
         data_seed: Fixes the drawings.
-        val_size: Training images set aside for validation: a number, or a share between 0 and 1.
+        val_size: Training images set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
         evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
@@ -271,6 +289,11 @@ class SyntheticDataModule(ImageDataModule):
     def source(self) -> str:
         """Where the images come from."""
         return "synthetic garments"
+
+    @property
+    def expected_images(self) -> int:
+        """Images of both parts."""
+        return self.train_size + self.test_size
 
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """Drawn in one go, so that no drawing is in both parts."""

@@ -6,4 +6,5 @@ from pathlib import Path
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder that holds `FashionMNIST/`: `root`, else the environment variable `FASHIONREG_DATA`, else `data`."""
-    return Path(root or os.environ.get("FASHIONREG_DATA") or "data").expanduser()
+    # unlike Path.expanduser, os.path.expanduser leaves `~nobody` as it is
+    return Path(os.path.expanduser(root or os.environ.get("FASHIONREG_DATA") or "data"))

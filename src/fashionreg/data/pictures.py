@@ -9,6 +9,7 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from fashionreg.errors import UserError
+from fashionreg.files import refuse_special
 
 #: Width and height of a Fashion-MNIST image.
 _SIZE = (28, 28)
@@ -81,6 +82,7 @@ def read_picture(path: str | Path) -> tuple[Tensor, str]:
 def _opened(path: Path) -> tuple[Image.Image, list[str]]:
     """The picture in `path`, upright, without transparency, in mode RGB, and what had to be done for that."""
     try:
+        refuse_special(path)
         with path.open("rb") as file, warnings.catch_warnings():
             # what else Pillow warns of (odd EXIF, extra bytes) does not keep a picture from being read
             warnings.simplefilter("ignore")

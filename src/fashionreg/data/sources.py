@@ -19,7 +19,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from fashionreg.data.images import LabelledImages
+from fashionreg.data.location import data_root
 from fashionreg.errors import UserError
+from fashionreg.files import refuse_special
 
 #: Fashion-MNIST's files, unpacked, each with the number of axes of the array in it.
 FILES = {
@@ -50,7 +52,7 @@ class MissingDataError(UserError):
 
 def raw_folder(root: str | Path) -> Path:
     """The folder under `root` where torchvision keeps Fashion-MNIST's files, packed and unpacked."""
-    return Path(root).expanduser() / "FashionMNIST" / "raw"
+    return data_root(root) / "FashionMNIST" / "raw"
 
 
 def fetch_fashion_mnist(root: str | Path, mirror: str | None = None) -> None:
@@ -120,6 +122,7 @@ def _idx_shape(path: Path) -> tuple[int, ...]:
     """
     axes = FILES[path.name]
     try:
+        refuse_special(path)
         with path.open("rb") as file:
             header = file.read(4 + 4 * axes)
             size = file.seek(0, io.SEEK_END)

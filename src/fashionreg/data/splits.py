@@ -46,14 +46,41 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     return torch.from_numpy(drawn)
 
 
+def image_count(size: float, total: int, field: str, file: Path | None = None) -> int:
+    """Return how many of `total` images an option means.
+
+    The rule for every option that takes a number of images or a share: up to 1 it is a share (0.2 is a fifth, 1 is
+    all), above 1 it is a whole number of images, whether written 2000 or 2000.0.
+
+    Args:
+        size: The value of the option, above 0.
+        total: Number of images N.
+        field: Name of the option, for the error.
+        file: File that the images came from, for the error.
+
+    Returns:
+        1 to N.
+
+    Raises:
+        UserError: If `size` means no image, a part of an image, or more images than there are.
+    """
+    count = round(size * total) if 0 < size <= 1 else size
+    if not 0 < count <= total or count != int(count):
+        where = f"{file}: " if file else ""
+        raise UserError(
+            f"{where}{field}: must be a number of images from 2 to {total} or a share between 0 and 1, got {size}"
+        )
+    return int(count)
+
+
 def split_off(
-    data: LabelledImages, size: int | float, seed: int, field: str, file: Path | None = None
+    data: LabelledImages, size: float, seed: int, field: str, file: Path | None = None
 ) -> tuple[LabelledImages, LabelledImages]:
     """Split images in two, both with the same shares of classes.
 
     Args:
         data: N images.
-        size: Of the second part: a number from 1 to N, or a share between 0 and 1.
+        size: Of the second part: a number of images or a share, see `image_count`; less than all.
         seed: Fixes which images go where.
         field: Name of the option that `size` came from, for the error.
         file: File that the images came from, for the error.
@@ -65,10 +92,9 @@ def split_off(
         UserError: If `size` is out of range, or if a class is too rare to be in both parts.
     """
     where = f"{file}: " if file else ""
-    count = round(size * len(data)) if isinstance(size, float) else size
-    if (isinstance(size, float) and not 0 < size < 1) or not 0 < count < len(data):
-        allowed = f"a number of images from 1 to {len(data) - 1} or a share between 0 and 1"
-        raise UserError(f"{where}{field}: must be {allowed}, got {size}")
+    count = image_count(size, len(data), field, file)
+    if count == len(data):
+        raise UserError(f"{where}{field}: must leave some of the {len(data)} images, got {size}")
     try:
         chosen = stratified_subset(data.labels, count, seed)
     except UserError as error:

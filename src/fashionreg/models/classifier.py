@@ -101,8 +101,8 @@ class Classifier(LightningModule, ABC):
     # -- network -------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def make_network(self, inputs: int, classes: int) -> ReplicaNetwork:
-        """The S networks with their initial parameters, for so many inputs and classes."""
+    def make_network(self, inputs: int, classes: int, seeds: Sequence[int]) -> ReplicaNetwork:
+        """One network for each seed, with initial parameters, for so many inputs and classes."""
 
     def build(self, inputs: int, classes: int) -> Self:
         """Make the network, and let the regularizers prepare for it; a second call must ask for the same shape.
@@ -122,7 +122,7 @@ class Classifier(LightningModule, ABC):
         precision = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
-            self.network = self.make_network(inputs, classes).to(precision)
+            self.network = self.make_network(inputs, classes, self.seeds).to(precision)
         finally:
             torch.set_default_dtype(precision)
         for regularizer in self._all_regularizers():

@@ -32,9 +32,9 @@ class BaselineMLP(Classifier):
         super().__init__(None, optimizer, lr_scheduler, seeds)
         self.hidden_sizes = hidden_sizes
 
-    def make_network(self, inputs: int, classes: int) -> MLP:
+    def make_network(self, inputs: int, classes: int, seeds: Sequence[int]) -> MLP:
         """A multilayer perceptron of the chosen widths."""
-        return MLP([inputs, *self.hidden_sizes, classes], self.seeds)
+        return MLP([inputs, *self.hidden_sizes, classes], seeds)
 
 
 class RegularizedMLP(Classifier):
@@ -71,10 +71,10 @@ class RegularizedMLP(Classifier):
         super().__init__(short | named, optimizer, lr_scheduler, seeds)
         self.hidden_sizes = hidden_sizes
 
-    def make_network(self, inputs: int, classes: int) -> MLP:
+    def make_network(self, inputs: int, classes: int, seeds: Sequence[int]) -> MLP:
         """A multilayer perceptron of the chosen widths, with the layers of its regularizers."""
         named = {name: one for name, one in self.regularizers.items() if isinstance(one, Regularizer)}
-        return MLP([inputs, *self.hidden_sizes, classes], self.seeds, named)
+        return MLP([inputs, *self.hidden_sizes, classes], seeds, named)
 
 
 class StackedClassifier(Classifier):
@@ -106,6 +106,6 @@ class StackedClassifier(Classifier):
                 )
         self.make_plain_network = network
 
-    def make_network(self, inputs: int, classes: int) -> ReplicaNetwork:
+    def make_network(self, inputs: int, classes: int, seeds: Sequence[int]) -> ReplicaNetwork:
         """S networks of the user's, stacked."""
-        return StackedNetwork(self.make_plain_network, inputs, classes, self.seeds)
+        return StackedNetwork(self.make_plain_network, inputs, classes, seeds)

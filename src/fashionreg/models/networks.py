@@ -13,6 +13,9 @@ from fashionreg.models.layers import ReplicaLinear
 from fashionreg.randomness import Key, generator
 from fashionreg.regularizers.base import Regularizer, ReplicaLayer
 
+#: The widest layer: torch can count the bytes of a matrix between two of these.
+MAX_WIDTH = 10**8
+
 Keys = Mapping[str, Key]
 
 
@@ -86,8 +89,10 @@ class MLP(ReplicaNetwork):
         self, sizes: Sequence[int], seeds: Sequence[int], regularizers: Mapping[str, Regularizer] | None = None
     ) -> None:
         super().__init__()
-        if not all(isinstance(size, int) and size >= 1 for size in sizes):
-            raise UserError(f"hidden_sizes: each width must be a whole number of at least 1, got {list(sizes[1:-1])}")
+        if not all(isinstance(size, int) and 1 <= size <= MAX_WIDTH for size in sizes):
+            raise UserError(
+                f"hidden_sizes: each width must be a whole number from 1 to {MAX_WIDTH:,}, got {list(sizes[1:-1])}"
+            )
         regularizers = regularizers or {}
         generators = [generator(seed, "init") for seed in seeds]
         named: list[tuple[str, nn.Module]] = []

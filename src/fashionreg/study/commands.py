@@ -83,7 +83,10 @@ def run_study_command(arguments: argparse.Namespace) -> int:
             print(f"  {variant.name}: {variant.config['trainer']['max_epochs']} epochs")
         print("everything is in order; nothing was run")
         return 0
-    failures = run_study(plan, folder)
+    try:
+        failures = run_study(plan, folder)
+    except KeyboardInterrupt:
+        raise UserError(f"{plan.name}: interrupted; the same command goes on with what is missing") from None
     if len(failures) < len(plan.variants):
         from fashionreg.study.report import write_report
 

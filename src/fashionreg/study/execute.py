@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from fashionreg.callbacks.formats import in_percent
 from fashionreg.errors import UserError
-from fashionreg.files import whole_file
+from fashionreg.files import remove_orphans, whole_file
 from fashionreg.launch import in_one_line, lightning_kept_quiet
 from fashionreg.models.classifier import Classifier
 from fashionreg.study.results import PLAN_FILE, StudyPlan, Variant, finished_runs, read_plan
@@ -131,6 +131,7 @@ def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
     with held:
+        remove_orphans(folder)
         if (folder / PLAN_FILE).exists() and (other := read_plan(folder).name) != plan.name:
             raise UserError(f"{folder}: holds the study {other}; choose another --out for {plan.name}")
         with whole_file(folder / PLAN_FILE) as file:
@@ -163,7 +164,7 @@ def _missing_seeds(folder: Path, variant: Variant, seeds: Sequence[int]) -> list
         # a fit of the same name may live here too, and is nobody's to take away but its owner's
         if path not in finished and ((path / OWN).exists() or not any(path.iterdir())):
             shutil.rmtree(path)
-    done = {seed for about in finished.values() if about.get("key") == variant.key for seed in about["seeds"]}
+    done = {seed for about in finished.values() if about.key == variant.key for seed in about.seeds}
     return [seed for seed in seeds if seed not in done]
 
 

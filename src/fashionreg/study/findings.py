@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from fashionreg.study.results import StudyPlan, StudyResults
 from fashionreg.study.statistics import (
@@ -21,6 +23,8 @@ from fashionreg.study.statistics import (
     reaching,
     time_to_target,
 )
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,14 @@ def find(results: StudyResults) -> Findings:
         raise ValueError("no results")
     epochs = int(table.epoch.max())
     higher = plan.metric == "acc"
-    present = [variant.name for variant in plan.variants if (table.variant == variant.name).any()]
-    curves = {name: _curves(table, name, plan.split, plan.metric) for name in present}
-    gaps = {name: _gap(table, name) for name in present}
-    variants = [_describe(results, name, curves[name], gaps[name]) for name in present]
+    named = set(table.variant.unique())
+    present = [variant.name for variant in plan.variants if variant.name in named]
+    # taken apart once: to search the whole table for each variant takes time that grows with the square of their number
+    rows = {str(name): part for name, part in table.groupby("variant", sort=False)}
+    wall_times = {str(name): part for name, part in results.seconds.groupby("variant", sort=False)}
+    curves = {name: _curves(rows[name], plan.split, plan.metric) for name in present}
+    gaps = {name: _gap(rows[name]) for name in present}
+    variants = [_describe(rows[name], wall_times[name], name, curves[name], gaps[name]) for name in present]
 
     comparisons: dict[str, Comparison] = {}
     gap_comparisons: dict[str, Comparison] = {}
@@ -110,9 +118,7 @@ def find(results: StudyResults) -> Findings:
         end = _finite_estimate(curves[plan.reference].iloc[:, -1].to_numpy()).mean
         targets = [*plan.targets, *([] if math.isnan(end) else [end])]
         for name, curve in curves.items():
-            seconds = results.seconds[results.seconds.variant == name].pivot(
-                index="seed", columns="epoch", values="seconds"
-            )
+            seconds = wall_times[name].pivot(index="seed", columns="epoch", values="seconds")
             for target in targets:
                 taken = epochs_to_target(curve.to_numpy(), target, higher_is_better=higher)
                 reaching_epochs.setdefault(name, []).append(reaching(taken, target))
@@ -133,20 +139,52 @@ def find(results: StudyResults) -> Findings:
     )
 
 
-def _curves(table: pd.DataFrame, variant: str, split: str, metric: str) -> pd.DataFrame:
-    """One row for each seed, one column for each epoch."""
-    rows = table[(table.variant == variant) & (table.split == split) & (table.metric == metric)]
+def most_telling(found: Findings, count: int) -> Findings:
+    """The same findings with at most `count` variants: the reference, and of the others those that end best.
+
+    For figures, which show no more than a few at a time; nothing is computed anew, and no table leaves any out.
+    """
+    if len(found.variants) <= count:
+        return found
+    metric, sign = f"{found.plan.split}/{found.plan.metric}", 1 if found.plan.metric == "acc" else -1
+
+    def rank(variant: VariantFindings) -> tuple[bool, bool, float]:
+        end = variant.final[metric].mean
+        return variant.name != found.plan.reference, math.isnan(end), -sign * end
+
+    chosen = {variant.name for variant in sorted(found.variants, key=rank)[:count]}
+
+    def only(of: "dict[str, _T]") -> "dict[str, _T]":
+        return {name: value for name, value in of.items() if name in chosen}
+
+    table, drift = found.results.table, found.results.drift
+    results = replace(found.results, table=table[table.variant.isin(chosen)], drift=drift[drift.variant.isin(chosen)])
+    return replace(
+        found,
+        results=results,
+        variants=[variant for variant in found.variants if variant.name in chosen],
+        comparisons=only(found.comparisons),
+        gap_comparisons=only(found.gap_comparisons),
+        reaching_epochs=only(found.reaching_epochs),
+        reaching_seconds=only(found.reaching_seconds),
+    )
+
+
+def _curves(table: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
+    """One row for each seed of a variant, one column for each epoch."""
+    rows = table[(table.split == split) & (table.metric == metric)]
     return rows.pivot(index="seed", columns="epoch", values="value")
 
 
-def _gap(table: pd.DataFrame, variant: str) -> "pd.Series[float] | None":
+def _gap(table: pd.DataFrame) -> "pd.Series[float] | None":
     """Train accuracy minus test accuracy of each seed after the last epoch."""
-    train, test = (_curves(table, variant, split, "acc") for split in ("train", "test"))
+    train, test = (_curves(table, split, "acc") for split in ("train", "test"))
     return None if train.empty or test.empty else train[train.columns.max()] - test[test.columns.max()]
 
 
-def _describe(results: StudyResults, name: str, curve: pd.DataFrame, gap: "pd.Series[float] | None") -> VariantFindings:
-    rows = results.table[results.table.variant == name]
+def _describe(
+    rows: pd.DataFrame, wall_time: pd.DataFrame, name: str, curve: pd.DataFrame, gap: "pd.Series[float] | None"
+) -> VariantFindings:
     last = rows[rows.epoch == rows.epoch.max()]
     final = {
         f"{split}/{metric}": _finite_estimate(values.to_numpy())
@@ -155,12 +193,12 @@ def _describe(results: StudyResults, name: str, curve: pd.DataFrame, gap: "pd.Se
     if gap is not None:
         final["gap"] = estimate(gap.to_numpy())
     best_epoch = best = None
-    validation = _curves(rows, name, "val", "acc")
+    validation = _curves(rows, "val", "acc")
     if not validation.empty:
         epochs = validation.idxmax(axis=1)  # the first of equals
         best_epoch = estimate(epochs.to_numpy(float))
         best = _finite_estimate(curve.to_numpy()[np.arange(len(curve)), epochs.to_numpy(int) - 1])
-    seconds = results.seconds[results.seconds.variant == name].seconds.mean()
+    seconds = wall_time.seconds.mean()
     return VariantFindings(
         name, [int(seed) for seed in curve.index], final, curve.iloc[:, -1].to_numpy(), best_epoch, best, float(seconds)
     )
@@ -182,7 +220,7 @@ def _against_reference(
     if reference is None or not finite:
         return {}
     found: dict[str, Comparison] = {}
-    for name, column in finite.items():
+    for name, column in tqdm(finite.items(), desc="comparisons", unit="", delay=2, leave=False, disable=None):
         shared = sorted(set(column.index) & set(reference.index))
         pair = {name: column.loc[shared].to_numpy()}
         options = {"higher_is_better": higher_is_better, "family": len(finite)}

@@ -3,11 +3,13 @@
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from fashionreg.configs import flat
 from fashionreg.study.findings import Findings
 from fashionreg.study.page import Block, Code, Items, Section, Table, Text
+from fashionreg.study.records import Record
 from fashionreg.study.verdict import NOTHING, notes, seeds_in_words
 
 #: Options that say where a run was, not what it computed; the methods do not list them as differences.
@@ -38,11 +40,11 @@ def methods(found: Findings) -> list[Block]:
 
 
 def _data(found: Findings) -> list[Block]:
-    known = {json.dumps(run["data"], sort_keys=True): run["data"] for run in found.results.runs}
+    known = {json.dumps(asdict(run.data), sort_keys=True): run.data for run in found.results.runs}
     rows = [
-        [data["source"], split, f"{size:,}", data["fingerprints"][split][:16]]
+        [data.source, split, f"{size:,}", data.fingerprints[split][:16]]
         for data in known.values()
-        for split, size in data["sizes"].items()
+        for split, size in data.sizes.items()
     ]
     return [Section("Data", [Table("Images", ["source", "split", "images", "fingerprint"], rows)])]
 
@@ -66,16 +68,16 @@ def _value(value: Any) -> str:
 def _circumstances(found: Findings) -> list[Block]:
     runs = found.results.runs
 
-    def all_of(pick: Callable[[dict[str, Any]], Any]) -> str:
+    def all_of(pick: Callable[[Record], Any]) -> str:
         return "; ".join(dict.fromkeys(str(pick(run)) for run in runs))
 
-    seconds = sum(sum(run["epoch_seconds"]) for run in runs)
+    seconds = sum(sum(run.epoch_seconds) for run in runs)
     rows = [
-        ["versions", all_of(lambda run: ", ".join(f"{name} {number}" for name, number in run["versions"].items()))],
-        ["git commit", all_of(lambda run: run.get("git_commit") or "unknown")],
-        ["machine", all_of(lambda run: " ".join(str(part) for part in run["machine"].values()))],
-        ["device", all_of(lambda run: run["device"])],
-        ["CPU threads", all_of(lambda run: run.get("threads", "unknown"))],
+        ["versions", all_of(lambda run: ", ".join(f"{name} {number}" for name, number in run.versions.items()))],
+        ["git commit", all_of(lambda run: run.git_commit or "unknown")],
+        ["machine", all_of(lambda run: " ".join(str(part) for part in run.machine.values()))],
+        ["device", all_of(lambda run: run.device)],
+        ["CPU threads", all_of(lambda run: run.threads or "unknown")],
         ["wall time of all epochs", f"{seconds:.0f} s"],
     ]
     return [Section("Where", [Table("Circumstances", ["what", "value"], rows)])]

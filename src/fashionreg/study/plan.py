@@ -22,6 +22,7 @@ Files come before overrides, and what is shared before what is a variant's own. 
 import hashlib
 import itertools
 import json
+import math
 import re
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -37,34 +38,32 @@ from fashionreg.configs import expand_configs, flat
 from fashionreg.errors import UserError
 from fashionreg.launch import in_one_line, lightning_kept_quiet
 from fashionreg.randomness import expand_seeds
-from fashionreg.study.results import StudyPlan, Variant
+from fashionreg.study.records import METRICS, SPLITS
+from fashionreg.study.results import PLAN_FILE, StudyPlan, Variant
+from fashionreg.study.schema import SchemaError
 from fashionreg.training import TrainingCLI
+from fashionreg.yaml_files import parse_yaml, read_yaml
 
-METRICS, SPLITS = ("acc", "loss", "ece"), ("train", "val", "test")
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
 DEFAULTS |= {"targets": [], "shared": [], "variants": {}, "grid": {}}
 
 #: Options that are not part of what a run computes: a change of these does not make results another's.
 NOT_COMPUTED = re.compile(
-    r"name|seeds|threads|compile|data\.init_args\.(root|mirror|path)"
+    r"name|seeds|threads|compile|allow_oversize|data\.init_args\.(root|mirror|path)"
     r"|trainer\.(default_root_dir|logger|profiler|enable_\w+|model_registry)(\..*)?"
 )
 
 
-class _OnceLoader(yaml.SafeLoader):
-    """Loads YAML, in which a key that stands twice is an error and not the last of the two."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise yaml.YAMLError(f"{twice[0]} stands there twice, in line {node.start_mark.line + 1} and below")
-        return super().construct_mapping(node, deep)
+#: What a study writes into its folder, beside the folders of its variants.
+OWN_FILES = (PLAN_FILE, "report.html", "report.md", "results.csv", "figures", ".lock")
+NO_FILE_OF_WINDOWS = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?", re.IGNORECASE)
 
 
 class _Resolver(TrainingCLI):
     """Parses and makes what a fit needs, and stops there."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        self._find_shape()
         # the trainer refuses what the machine does not have
         return LightningCLI.instantiate_trainer(self, logger=False, enable_checkpointing=False)
 
@@ -83,16 +82,7 @@ def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequen
     Raises:
         UserError: With everything that is wrong, each in a line of its own.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such study file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must hold a mapping with name and variants or grid, found {content!r:.60}")
+    content = read_yaml(path, "study file")
     problems = _check_shape(content)
     study = DEFAULTS | {key: value for key, value in content.items() if value is not None}
     plan = None
@@ -100,7 +90,7 @@ def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequen
         plan = _expand(path, study, seeds, list(options), problems)
     if problems or plan is None:
         what = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise UserError("\n  ".join([f"{path}: {what}, nothing was run:", *problems]))
+        raise UserError(f"{path}: {what}, nothing was run:", *problems)
     return plan
 
 
@@ -117,6 +107,8 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
         if not isinstance(content.get(key, kind()), kind):
             words = {str: "text", list: "a list", dict: "a mapping"}
             problems.append(f"{key}: must be {words[kind]}, got {content[key]!r:.60}")
+    if isinstance(content.get("seeds"), bool):
+        problems.append(f"seeds: must be a count or a list, got {content['seeds']}")
     if problems:
         return sorted(problems)
     if bool(content.get("variants")) == bool(content.get("grid")):
@@ -127,7 +119,7 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
     if content.get("metric", "acc") == "ece" and content.get("split") == "train":
         problems.append("metric, split: ece is evaluated on val and test")
     for target in content.get("targets", []):
-        if isinstance(target, bool) or not isinstance(target, int | float):
+        if isinstance(target, bool) or not isinstance(target, int | float) or not math.isfinite(target):
             problems.append(f"targets: {target!r} is not a number")
         elif content.get("metric", "acc") != "loss" and not 0 <= target <= 1:
             problems.append(f"targets: must be from 0 to 1 (0.8 is 80%), got {target}")
@@ -154,18 +146,36 @@ def _fits(name: str) -> bool:
     return not re.search(r"[/\\\0]", name) and len(name.encode()) <= 200
 
 
+def _taken(names: Sequence[str]) -> list[str]:
+    """What is wrong with the names of variants as folders beside one another and beside a study's own files.
+
+    File systems of Windows and macOS do not tell upper from lower case, and a study may be copied there.
+    """
+    problems, before = [], {name.casefold(): f"the study writes {name} itself" for name in OWN_FILES}
+    for name in names:
+        if (folded := name.casefold()) in before:
+            problems.append(f"variants: {name}: choose another name: {before[folded]}")
+        elif name.endswith((".", " ")):
+            problems.append(f"variants: {name!r}: must not end with a dot or a space, which Windows drops")
+        elif NO_FILE_OF_WINDOWS.fullmatch(name):
+            problems.append(f"variants: {name}: choose another name: no file can have this one on Windows")
+        before.setdefault(folded, f"it differs from {name} by upper and lower case only")
+    return problems
+
+
 def _expand(
     path: Path, study: dict[str, Any], seeds: int | list[int] | None, options: list[str], problems: list[str]
-) -> StudyPlan:
-    """Resolve every variant; what is wrong is added to `problems`."""
+) -> StudyPlan | None:
+    """Resolve every variant; what is wrong is added to `problems`, and then there is no plan."""
     try:
-        chosen = expand_seeds(study["seeds"] if seeds is None else seeds)
+        wanted = study["seeds"] if seeds is None else seeds
+        chosen = expand_seeds(wanted)
     except (UserError, TypeError) as error:
         problems.append(
             str(error) if isinstance(error, UserError) else f"seeds: must be a count or a list, got {study['seeds']!r}"
         )
-        chosen = [0]
-    words = [*options, "--seeds", json.dumps(chosen)]
+        wanted = chosen = [0]
+    words = [*options, "--seeds", json.dumps(wanted)]
     recipes: dict[str, tuple[list[str | dict[str, Any]], dict[str, Any]]] = {}
     if study["grid"]:
         names = _grid_options(path, study, words, problems)
@@ -174,6 +184,7 @@ def _expand(
             problems += [f"grid: {name}: cannot be the name of a folder" for name in recipes if not _fits(name)]
     else:
         recipes = {name: (parts, {}) for name, parts in study["variants"].items()}
+    problems += _taken(list(recipes))
     variants = []
     fingerprints: dict[str, Any] = {}
     for name, (parts, levels) in recipes.items():
@@ -183,7 +194,7 @@ def _expand(
             problems += [f"{name}: {problem}" for problem in _unfit(config["trainer"])]
             if study["split"] == "val" and not config["data"]["init_args"].get("val_size"):
                 problems.append(f"{name}: split: there is no val without data.init_args.val_size")
-        except UserError as error:
+        except (UserError, SchemaError) as error:
             problems.append(f"{name}: {error}")
     first = {variant.key: variant.name for variant in reversed(variants)}
     doubles = [variant for variant in variants if first[variant.key] != variant.name]
@@ -191,13 +202,15 @@ def _expand(
     reference = study["reference"] or next(iter(recipes), "")
     if recipes and reference not in recipes:
         problems.append(f"reference: there is no variant {reference!r}; there are {', '.join(recipes)}")
+    if problems:
+        return None
     targets = [float(target) for target in study["targets"]]
     return StudyPlan(
         study["name"],
         study["question"],
         variants,
         reference,
-        chosen,
+        list(chosen),
         study["metric"],
         study["split"],
         targets,
@@ -245,7 +258,7 @@ def _resolve(words: list[str], fingerprints: dict[str, Any]) -> tuple[dict[str, 
             run = _Resolver(words)
     except (ArgumentError, MisconfigurationException) as error:
         raise UserError(in_one_line(error)) from error
-    config: dict[str, Any] = yaml.safe_load(run.config_text())
+    config = parse_yaml(run.config_text(), "configuration")
     data = json.dumps(config["data"], sort_keys=True)
     if data not in fingerprints:
         run.datamodule.prepare_data()

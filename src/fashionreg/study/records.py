@@ -8,17 +8,116 @@ import csv
 import io
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from fashionreg.files import whole_file
+from fashionreg.study.schema import Between, SchemaError, read_json
 
-COLUMNS = ("seed", "epoch", "split", "metric", "value")
+#: What a column holds: whole numbers from 0 (`int`), numbers that may be NaN or infinite (`float`), or words.
+Column = type[int] | type[float] | tuple[str, ...] | re.Pattern[str]
+
+METRICS, SPLITS = ("acc", "loss", "ece"), ("train", "val", "test")
+COLUMNS: dict[str, Column] = {"seed": int, "epoch": int, "split": SPLITS, "metric": METRICS, "value": float}
+
+#: Percentiles of a unit's input, as in figure 1 of Ioffe and Szegedy (2015).
+PERCENTILES = (15, 50, 85)
+DRIFT_STATISTICS = (
+    *(f"p{percentile}" for percentile in PERCENTILES),
+    *("mean_drift", "std_drift", "dead", "gradient_norm"),
+)
+DRIFT_COLUMNS: dict[str, Column] = {
+    "seed": int,
+    "step": int,
+    "layer": re.compile("hidden[0-9]{1,4}"),
+    "statistic": DRIFT_STATISTICS,
+    "value": float,
+}
 PACKAGES = ("fashionreg", "torch", "lightning", "numpy")
+
+
+Seed = Annotated[int, Between(0, 2**32 - 1)]
+
+
+@dataclass(frozen=True)
+class DataDescription:
+    """What `ImageDataModule.describe` says of the images.
+
+    Attributes:
+        source: Where they are from.
+        sizes: Number of images of each split.
+        fingerprints: `LabelledImages.fingerprint` of each split.
+    """
+
+    source: str
+    sizes: dict[str, Annotated[int, Between(0)]]
+    fingerprints: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if missing := sorted(self.sizes.keys() - self.fingerprints.keys()):
+            raise SchemaError(f"data.fingerprints.{missing[0]}: is missing")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `record.json` holds, and its schema; keys with a default are missing in some records.
+
+    Attributes:
+        name: Name of the run.
+        data: The images.
+        config: The resolved configuration.
+        status: Whether the fit came to its end.
+        seeds: The seeds that were trained side by side.
+        epoch_seconds: Wall time of each epoch, evaluation included, for all seeds together.
+        device: Where it was trained.
+        versions: Of Python and packages.
+        machine: System and processor.
+        git_commit: Commit of the checkout, if there was one.
+        threads: CPU threads.
+        study: The study that the run belongs to.
+        key: In a study: a digest of the configuration and of the data; see `Variant.key`.
+    """
+
+    name: str
+    data: DataDescription
+    config: dict[str, Any]
+    status: Literal["finished", "interrupted", "failed"]
+    seeds: list[Seed]
+    epoch_seconds: list[Annotated[float, Between(0)]]
+    device: str
+    versions: dict[str, str]
+    machine: dict[str, str]
+    git_commit: str | None
+    threads: Annotated[int, Between(1)] | None = None
+    study: str | None = None
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        check_seeds(self.seeds)
+        if not self.epoch_seconds:
+            raise SchemaError("epoch_seconds: is empty")
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse a list of seeds that is empty, or in which a seed stands twice."""
+    if not seeds:
+        raise SchemaError("seeds: is empty")
+    if len(set(seeds)) < len(seeds):
+        raise SchemaError(f"seeds: {next(seed for seed in seeds if seeds.count(seed) > 1)} stands there twice")
+
+
+def read_about(folder: Path) -> Record:
+    """Read and check the `record.json` of a run.
+
+    Raises:
+        UserError: With file and key, if something is missing, unknown or cannot be.
+    """
+    return read_json(folder / "record.json", Record, "record")
 
 
 @dataclass

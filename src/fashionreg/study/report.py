@@ -9,16 +9,20 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.study import plots
-from fashionreg.study.findings import Findings, VariantFindings, find
+from fashionreg.study.findings import Findings, VariantFindings, find, most_telling
 from fashionreg.study.methods import methods
 from fashionreg.study.page import Block, Items, Picture, Section, Table, Text, Warnings, to_html, to_markdown
 from fashionreg.study.results import read_study
 from fashionreg.study.statistics import Estimate, Reaching
 from fashionreg.study.verdict import METRIC_NAMES, NOTHING, in_p, in_units, notes, verdict
+
+#: With more variants than this no figure is readable, and a page takes minutes.
+MOST_SHOWN = 12
 
 
 def write_report(folder: Path) -> Findings:
@@ -49,7 +53,7 @@ def write_combined_report(folders: Sequence[Path], out: Path) -> list[Findings]:
     pictures = _Pictures(out)
     overview = pictures.add(
         "overview",
-        plots.overview(studies),
+        plots.overview([most_telling(found, MOST_SHOWN) for found in studies]),
         "Final values of every variant of every study.",
         "Every dot is a seed; marks with lines are means with 95% intervals.",
     )
@@ -76,6 +80,8 @@ class _Pictures:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.prefix = ""
+        self.note = ""
+        self._bar = tqdm(desc="figures", unit="", delay=2, leave=False, disable=None)
         self.files: dict[str, bytes] = {}
 
     def add(self, name: str, figure: Figure, text: str, caption: str) -> Picture:
@@ -83,12 +89,18 @@ class _Pictures:
         stem = f"figures/{self.prefix}{name}"
         self.files[f"{stem}.svg"] = svg
         self.files[f"{stem}.png"] = plots.render(figure, "png")
-        return Picture(f"{stem}.png", svg, text, caption)
+        self._bar.update()
+        return Picture(f"{stem}.png", svg, text, caption + self.note)
+
+    def close(self) -> None:
+        """Take the bar away that counts the figures, where they take long and someone watches."""
+        self._bar.close()
 
 
 def _write(
     folder: Path, title: str, lead: str, blocks: Sequence[Block], table: pd.DataFrame, pictures: _Pictures
 ) -> None:
+    pictures.close()
     for name, content in pictures.files.items():
         with whole_file(folder / name) as file:
             file.write(content)
@@ -110,15 +122,22 @@ def _slug(name: str) -> str:
 
 def _page(found: Findings, pictures: _Pictures) -> list[Block]:
     """Verdict first, then what it follows from, then how it was come by."""
+    shown = most_telling(found, MOST_SHOWN)
+    pictures.note = ""
+    if len(shown.variants) < len(found.variants):
+        pictures.note = (
+            f" Shown are {len(shown.variants)} of {len(found.variants)} variants: the reference and those that end "
+            "best; the tables have all."
+        )
     return [
         Section("Verdict", _verdict(found)),
-        Section("Course of training", [_curves(found, pictures)]),
-        Section("After the last epoch", _final(found, pictures)),
-        *_differences(found, pictures),
-        *_convergence(found, pictures),
-        *_overfitting(found, pictures),
+        Section("Course of training", [_curves(found, shown, pictures)]),
+        Section("After the last epoch", _final(found, shown, pictures)),
+        *_differences(found, shown, pictures),
+        *_convergence(found, shown, pictures),
+        *_overfitting(found, shown, pictures),
         *_effects(found, pictures),
-        *_drift(found, pictures),
+        *_drift(found, shown, pictures),
         Section("Methods", methods(found)),
     ]
 
@@ -136,17 +155,17 @@ def _metric(found: Findings) -> str:
     return f"{found.plan.split} {METRIC_NAMES[found.plan.metric]}"
 
 
-def _curves(found: Findings, pictures: _Pictures) -> Picture:
+def _curves(found: Findings, shown: Findings, pictures: _Pictures) -> Picture:
     return pictures.add(
         "curves",
-        plots.curves(found),
+        plots.curves(shown),
         f"Curves of {_metric(found)} by epoch for {len(found.variants)} variants.",
         f"{_metric(found).capitalize()} after every epoch. Thick: mean over seeds, with its 95% interval as a band; "
         "thin: every single seed. The legend names the means after the last epoch.",
     )
 
 
-def _final(found: Findings, pictures: _Pictures) -> list[Block]:
+def _final(found: Findings, shown: Findings, pictures: _Pictures) -> list[Block]:
     plan, primary = found.plan, f"{found.plan.split}/{found.plan.metric}"
     columns: list[tuple[str, Callable[[VariantFindings], str]]] = [
         (_metric(found), lambda v: _with_spread(v.final[primary], plan.metric)),
@@ -170,7 +189,7 @@ def _final(found: Findings, pictures: _Pictures) -> list[Block]:
     head = ["variant", "seeds", *(title for title, _ in columns)]
     figure = pictures.add(
         "final",
-        plots.final_values(found),
+        plots.final_values(shown),
         f"Final {_metric(found)} of every seed for {len(found.variants)} variants.",
         f"{_metric(found).capitalize()} after {found.epochs} epochs: every dot is a seed; marks with lines are means "
         "with 95% intervals.",
@@ -182,7 +201,7 @@ def _final(found: Findings, pictures: _Pictures) -> list[Block]:
     ]
 
 
-def _differences(found: Findings, pictures: _Pictures) -> list[Block]:
+def _differences(found: Findings, shown: Findings, pictures: _Pictures) -> list[Block]:
     if not found.comparisons:
         return []
     metric = found.plan.metric
@@ -203,7 +222,7 @@ def _differences(found: Findings, pictures: _Pictures) -> list[Block]:
     head += ["pairs in which it is better", "effect shown with 80% probability"]
     figure = pictures.add(
         "differences",
-        plots.differences(found),
+        plots.differences(shown),
         f"Differences in {_metric(found)} against {found.plan.reference}.",
         f"Each variant minus {found.plan.reference}, paired by seed: mean difference and 95% bootstrap interval. "
         "An interval that crosses the line is compatible with no difference. Intervals are for each comparison on its "
@@ -218,7 +237,7 @@ def _differences(found: Findings, pictures: _Pictures) -> list[Block]:
     return [Section(title, [Text(hint, True), Table(f"Difference in {_metric(found)}", head, rows), figure])]
 
 
-def _convergence(found: Findings, pictures: _Pictures) -> list[Block]:
+def _convergence(found: Findings, shown: Findings, pictures: _Pictures) -> list[Block]:
     if not found.reaching_epochs:
         return []
     metric, reference = found.plan.metric, found.plan.reference
@@ -231,7 +250,7 @@ def _convergence(found: Findings, pictures: _Pictures) -> list[Block]:
         rows.append([name, *(_reached(one, time) for one, time in zip(reached, seconds, strict=True))])
     figure = pictures.add(
         "targets",
-        plots.targets(found),
+        plots.targets(shown),
         f"Epochs that each variant takes to reach a {_metric(found)}.",
         "Median over seeds with its 95% interval; an arrow at the right edge stands for seeds that never got there. "
         "Nothing is known before the first epoch is over.",
@@ -258,12 +277,12 @@ def _reached(epochs: Reaching, seconds: Reaching) -> str:
     return text + (f"; {epochs.n - epochs.reached} of {epochs.n} never" if epochs.reached < epochs.n else "")
 
 
-def _overfitting(found: Findings, pictures: _Pictures) -> list[Block]:
+def _overfitting(found: Findings, shown: Findings, pictures: _Pictures) -> list[Block]:
     if not any("gap" in variant.final for variant in found.variants):
         return []
     figure = pictures.add(
         "overfitting",
-        plots.overfitting(found),
+        plots.overfitting(shown),
         "Train and test accuracy by epoch, a panel for each variant.",
         "Dashed: training images; solid: test images; thin: single seeds. What lies between them at the end is the "
         "generalization gap. "
@@ -303,12 +322,12 @@ def _effects(found: Findings, pictures: _Pictures) -> list[Block]:
     return [Section("Do the effects add up?", [Text(hint, True), table, figure])]
 
 
-def _drift(found: Findings, pictures: _Pictures) -> list[Block]:
+def _drift(found: Findings, shown: Findings, pictures: _Pictures) -> list[Block]:
     if found.results.drift.empty or found.results.drift.step.nunique() == 1:
         return []
     figure = pictures.add(
         "drift",
-        plots.drift(found),
+        plots.drift(shown),
         "Percentiles of a unit's input over training steps, and the drift of each layer's inputs.",
         "Above: the 15th, 50th and 85th percentile over images of the input of one unit's ReLU in the last hidden "
         "layer, for the first seed, as in figure 1 of Ioffe and Szegedy (2015). Below: how far the mean input of a "

@@ -4,19 +4,27 @@ A study's folder holds `study.json` (see `StudyPlan`), and for each variant the 
 of `fashionreg fit`: `<variant>/version_<n>/record.csv` and `record.json`.
 """
 
-import json
-from collections.abc import Sequence
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from fashionreg.errors import UserError
-from fashionreg.study.records import COLUMNS
+from fashionreg.study.records import COLUMNS, DRIFT_COLUMNS, Record, Seed, check_seeds, read_about
+from fashionreg.study.schema import Between, SchemaError, read_json
+from fashionreg.study.tables import read_table, refuse
 
 PLAN_FILE = "study.json"
-DRIFT_COLUMNS = ("seed", "step", "layer", "statistic", "value")
+
+#: How far rounding may take a share beyond 0 and 1, and a loss below 0.
+ROUNDING = 1e-6
+
+#: What the name of a variant may not hold: it is the name of a folder.
+NO_FOLDER = re.compile(r"[/\\\0-\x1f]|^\.*$")
 
 
 @dataclass(frozen=True)
@@ -35,10 +43,17 @@ class Variant:
     levels: dict[str, Any]
     config: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        if NO_FOLDER.search(self.name):
+            raise SchemaError(f"variants: name: {self.name!r} cannot be the name of a folder")
+        data = self.config.get("data")
+        if not isinstance(data, dict) or not isinstance(data.get("init_args"), dict):
+            raise SchemaError(f"variants: {self.name}: config.data.init_args: must be a mapping")
+
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study compares, as `study.json` holds it.
+    """What a study compares, as `study.json` holds it, and its schema.
 
     Attributes:
         name: Name of the study.
@@ -57,12 +72,20 @@ class StudyPlan:
     question: str
     variants: list[Variant]
     reference: str
-    seeds: list[int]
-    metric: str
-    split: str
-    targets: list[float]
+    seeds: list[Seed]
+    metric: Literal["acc", "loss", "ece"]
+    split: Literal["train", "val", "test"]
+    targets: list[Annotated[float, Between()]]
     source: str
     options: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_seeds(self.seeds)
+        names = [variant.name for variant in self.variants]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise SchemaError(f"variants: {twice[0]}: stands there twice")
+        if self.reference not in names:
+            raise SchemaError(f"reference: must be one of {', '.join(names) or 'the variants'}, got {self.reference}")
 
 
 @dataclass(frozen=True)
@@ -75,7 +98,7 @@ class StudyResults:
             (in the plan's order), seed, epoch, split and metric. Only seeds of the plan.
         seconds: One row for each variant, seed and epoch: variant, seed, epoch, seconds. Wall time of the epoch,
             evaluation included, divided by the number of seeds that were trained side by side.
-        runs: What `record.json` of each run says, with `variant` added.
+        runs: What `record.json` of each run says.
         drift: What `ActivationDrift` has seen, one row for each number: variant, seed, step, layer, statistic, value;
             empty where it was not at work.
     """
@@ -83,7 +106,7 @@ class StudyResults:
     plan: StudyPlan
     table: pd.DataFrame
     seconds: pd.DataFrame
-    runs: list[dict[str, Any]]
+    runs: list[Record]
     drift: pd.DataFrame
 
     def missing(self) -> dict[str, list[int]]:
@@ -97,23 +120,18 @@ class StudyResults:
 
 
 def read_plan(folder: Path) -> StudyPlan:
-    """Read `study.json`.
+    """Read and check `study.json`.
 
     Raises:
-        UserError: If there is none, or if it is not one of these.
+        UserError: If there is none; with its key, if something in it is missing, unknown or cannot be.
     """
     path = folder / PLAN_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        variants = [Variant(**variant) for variant in content.pop("variants")]
-        return StudyPlan(variants=variants, **content)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder}: holds no study: there is no {PLAN_FILE}") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: is not what `fashionreg study` writes: {error}") from error
+    if not path.exists():
+        raise UserError(f"{folder}: holds no study: there is no {PLAN_FILE}")
+    return read_json(path, StudyPlan, "study")
 
 
-def finished_runs(folder: Path, variant: str) -> dict[Path, dict[str, Any]]:
+def finished_runs(folder: Path, variant: str) -> dict[Path, Record]:
     """The run folders of a variant that hold a whole record of a finished run, with their `record.json`.
 
     Raises:
@@ -122,51 +140,65 @@ def finished_runs(folder: Path, variant: str) -> dict[Path, dict[str, Any]]:
     runs = {}
     for path in sorted((folder / variant).glob("version_*/record.json"), key=lambda path: (len(path.parts[-2]), path)):
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-            if about["status"] == "finished":
-                runs[path.parent] = about
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: is damaged ({error}); remove its folder to run these seeds anew") from error
+            about = read_about(path.parent)
+        except UserError as error:
+            raise UserError(f"{error}; remove the folder of a damaged record to run its seeds anew") from None
+        if about.status == "finished":
+            runs[path.parent] = about
     return runs
 
 
-def read_table(path: Path, seeds: Sequence[int], epochs: int) -> pd.DataFrame:
-    """Read and check a `record.csv`.
+def read_values(folder: Path, about: Record) -> pd.DataFrame:
+    """Read and check the `record.csv` of a run: a number for every seed and epoch of each metric that is there.
 
-    Args:
-        path: The file.
-        seeds: The seeds that must be there, and no others.
-        epochs: The number of epochs that must be there.
+    A network that diverges has a loss and a calibration error that may be NaN or infinite; its accuracy is a share of
+    images all the same.
 
     Raises:
-        UserError: If something is missing, double, or no number.
+        UserError: With file and row, if something is missing, double, or cannot be.
     """
-    table = _read_numbers(path, COLUMNS, words=("split", "metric"))
-    double = table.duplicated(["seed", "epoch", "split", "metric"])
-    if double.any():
-        raise UserError(f"{path}: row {double.to_numpy().argmax() + 2}: is there twice")
-    rows = len(seeds) * epochs * len(table[["split", "metric"]].drop_duplicates())
-    if len(table) != rows or set(table.seed) != set(seeds) or set(table.epoch) != set(range(1, epochs + 1)):
+    path, epochs = folder / "record.csv", len(about.epoch_seconds)
+    table = read_table(path, COLUMNS, "record")
+    _check_keys(table, path, about)
+    refuse(~table.epoch.between(1, epochs), table.epoch, str(path), f"must be from 1 to {epochs}")
+    value, metric = table.value, table.metric
+    share = value.between(-ROUNDING, 1 + ROUNDING)
+    refuse((metric == "acc") & ~share, value, str(path), "an accuracy must be from 0 to 1")
+    refuse((metric == "ece") & ~share & np.isfinite(value), value, str(path), "a calibration error is from 0 to 1")
+    refuse((metric != "acc") & (value < -ROUNDING), value, str(path), "must be at least 0")
+    counts = (table.split + "/" + table.metric).value_counts()
+    if table.empty or (counts != len(about.seeds) * epochs).any():
+        what = "it is empty" if table.empty else f"{counts.idxmin()} has {counts.min()} rows"
         raise UserError(
-            f"{path}: is not whole: {len(table)} rows, where {len(seeds)} seeds, {epochs} epochs and the metrics that "
-            f"are there make {rows}"
+            f"{path}: is not whole: {what}, where {len(about.seeds)} seeds and {epochs} epochs make "
+            f"{len(about.seeds) * epochs}"
         )
     return table
 
 
-def _read_numbers(path: Path, columns: Sequence[str], words: Sequence[str]) -> pd.DataFrame:
-    """A CSV file of exactly these columns, with numbers in all but those that hold `words`."""
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(words, str))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    if list(table.columns) != list(columns):
-        raise UserError(f"{path}: must have the columns {', '.join(columns)}, found {', '.join(table.columns)}")
-    for name in columns:
-        if name not in words and not pd.api.types.is_numeric_dtype(table[name]):
-            row = pd.to_numeric(table[name], errors="coerce").isna().to_numpy().argmax()
-            raise UserError(f"{path}: row {row + 2}: {name}: must be a number, got {table[name].iloc[row]!r}")
+def read_drift(folder: Path, about: Record) -> pd.DataFrame | None:
+    """Read and check the `drift.csv` of a run; None if there is none.
+
+    Raises:
+        UserError: As `read_values`.
+    """
+    path = folder / "drift.csv"
+    if not path.exists():
+        return None
+    table = read_table(path, DRIFT_COLUMNS, "table")
+    _check_keys(table, path, about)
+    amount = ~table.statistic.str.startswith("p")
+    refuse(amount & (table.value < 0), table.value, str(path), "must be at least 0")
+    refuse((table.statistic == "dead") & (table.value > 1), table.value, str(path), "must be from 0 to 1")
     return table
+
+
+def _check_keys(table: pd.DataFrame, path: Path, about: Record) -> None:
+    """Refuse seeds that the run does not have, and rows that say again what one above says."""
+    refuse(~table.seed.isin(about.seeds), table.seed, str(path), "must be a seed of record.json")
+    double = table.duplicated([name for name in table.columns if name != "value"])
+    if double.any():
+        raise UserError(f"{path}: row {double.to_numpy().argmax() + 2}: is there twice")
 
 
 def read_study(folder: Path) -> StudyResults:
@@ -177,26 +209,26 @@ def read_study(folder: Path) -> StudyResults:
     """
     plan = read_plan(folder)
     tables, seconds, runs, drifts = [], [], [], []
-    for variant in plan.variants:
-        needed = set(plan.seeds)
+    for variant in tqdm(plan.variants, desc="records", unit="", delay=2, leave=False, disable=None):
+        needed, lengths = set(plan.seeds), set()
         for path, about in finished_runs(folder, variant.name).items():
-            wanted = [seed for seed in about["seeds"] if seed in needed]
-            if about.get("key") != variant.key or not wanted:
+            wanted = [seed for seed in about.seeds if seed in needed]
+            if about.key != variant.key or not wanted:
                 continue
             needed -= set(wanted)
-            table = read_table(path / "record.csv", about["seeds"], len(about["epoch_seconds"]))
+            lengths.add(len(about.epoch_seconds))
+            table = read_values(path, about)
             table = table[table.seed.isin(wanted)].assign(study=plan.name, variant=variant.name)
             tables.append(table)
-            runs.append(about | {"variant": variant.name})
-            if (path / "drift.csv").is_file():
-                drift = _read_numbers(path / "drift.csv", DRIFT_COLUMNS, words=("layer", "statistic"))
+            runs.append(about)
+            if (drift := read_drift(path, about)) is not None:
                 drifts.append(drift[drift.seed.isin(wanted)].assign(variant=variant.name))
-            share = [value / len(about["seeds"]) for value in about["epoch_seconds"]]
+            share = [value / len(about.seeds) for value in about.epoch_seconds]
             seconds += [(variant.name, seed, epoch + 1, value) for seed in wanted for epoch, value in enumerate(share)]
-        lengths = {len(run["epoch_seconds"]) for run in runs if run["variant"] == variant.name}
         if len(lengths) > 1:
             raise UserError(
-                f"{folder / variant.name}: its runs have different numbers of epochs ({', '.join(map(str, lengths))}); "
+                f"{folder / variant.name}: its runs have different numbers of epochs "
+                f"({', '.join(map(str, sorted(lengths)))}); "
                 "remove the folders of those that were cut short to run their seeds anew"
             )
     columns = ["study", "variant", *COLUMNS]

@@ -181,20 +181,20 @@ def notes(found: Findings) -> list[str]:
     for name, seeds in found.results.missing().items():
         said.append(f"Incomplete: {name} has no results for {len(seeds)} of {len(plan.seeds)} seeds.")
     for what, pick in (("versions", "versions"), ("git commits", "git_commit"), ("devices", "device")):
-        if len({str(run.get(pick)) for run in found.results.runs}) > 1:
+        if len({str(getattr(run, pick)) for run in found.results.runs}) > 1:
             said.append(f"Mixed: the runs were made with different {what}; see Where.")
     table = found.results.table
     for name, rows in table[~np.isfinite(table.value)].groupby("variant", sort=False):
         diverged = sorted({int(seed) for seed in rows.seed})
         said.append(f"Diverged: {name} reached a loss that is no number with {seeds_in_words(diverged)}.")
-    sources = {run["data"]["source"] for run in found.results.runs}
+    sources = {run.data.source for run in found.results.runs}
     if any("synthetic" in source for source in sources):
         said.append("Trained on synthetic garments: nothing here is about Fashion-MNIST.")
     lengths = table.groupby("variant", sort=False).epoch.max()
     if lengths.nunique() > 1:
         ends = ", ".join(f"{name} {epochs}" for name, epochs in lengths.items())
         said.append(f"The variants were not all trained equally long; the last epoch of each counts: {ends} epochs.")
-    fingerprints = {str(sorted(run["data"]["fingerprints"].items())) for run in found.results.runs}
+    fingerprints = {str(sorted(run.data.fingerprints.items())) for run in found.results.runs}
     if len(fingerprints) > 1:
         said.append("The variants were not all trained and tested on the same images.")
     if plan.split == "test":

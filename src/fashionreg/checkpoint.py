@@ -1,0 +1,204 @@
+"""Checkpoints: one file that `torch.load` opens, written whole, with a checksum that is verified before its use.
+
+A checkpoint is the zip archive that `torch.save` writes. Its last part is the archive's comment, which programs that
+read zip archives skip: a marker and the SHA-256 digest of every byte before the digest. So every bit of the file is
+covered. The CRC-32 sums within the archive are no substitute: torch does not compare them, and headers have none.
+"""
+
+import hashlib
+import io
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from fashionreg.configs import flat
+from fashionreg.errors import UserError
+from fashionreg.files import refuse_special, whole_file
+from fashionreg.yaml_files import parse_yaml
+
+#: Key under which a checkpoint carries the configuration of its run, as YAML text.
+CONFIG_KEY = "fashionreg_config"
+
+#: Where in a configuration stands what makes a run the run that it is, and what of it is only a place on disk.
+SETTLED = ("model.", "data.", "trainer.gradient_clip", "trainer.accumulate")
+PLACES = (".root", ".mirror", ".path")
+
+#: What stands in an archive's comment before the digest, and the length of the digest, in hexadecimal digits.
+_MARKER, _DIGITS = b"\nfashionreg sha256 ", 64
+
+#: The last record of a zip archive: 22 bytes, of which the last two are the length of the comment that follows.
+_END, _END_SIZE = b"PK\x05\x06", 22
+
+#: How a pickle begins.
+_PICKLE = b"\x80"
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Lightning's way to the disk for every checkpoint of a trainer: written whole, verified when read.
+
+    Lightning's own way writes to the temporary folder and copies from there, where that is another file system; a full
+    disk or a kill during the copy destroys the checkpoint that was there before.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint with its checksum; the one before is kept until the new one is whole.
+
+        Raises:
+            UserError: If it cannot be written.
+        """
+        if storage_options is not None or "://" in str(path):
+            # object stores show an object when it is whole
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        with whole_file(Path(path)) as file:
+            file.write(with_checksum(buffer.getvalue()))
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = lambda storage, loc: storage,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Load a checkpoint from the bytes that were verified.
+
+        Raises:
+            UserError: If the file cannot be read or is damaged.
+        """
+        if "://" in str(path):
+            remote: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
+            return remote
+        content = io.BytesIO(whole_bytes(Path(path)))
+        checkpoint: dict[str, Any] = torch.load(content, map_location=map_location, weights_only=weights_only)
+        return checkpoint
+
+
+def with_checksum(archive: bytes) -> bytes:
+    """What `torch.save` wrote, with its digest at the end, as the comment of the archive."""
+    length = len(_MARKER) + _DIGITS
+    covered = archive[:-2] + length.to_bytes(2, "little") + _MARKER
+    return covered + hashlib.sha256(covered).hexdigest().encode()
+
+
+def whole_bytes(path: Path) -> bytes:
+    """The content of a checkpoint, once its checksum was found to match.
+
+    A zip archive without a checksum, as version 0.1 and `torch.save` write it, must end where archives end, and its
+    entries must match their CRC-32 sums. A pickle, torch's format before 1.6, has nothing that could be verified.
+
+    Raises:
+        UserError: If the file cannot be read or is damaged.
+    """
+    try:
+        refuse_special(path)
+        if path.is_dir():
+            raise UserError(f"ckpt_path: {path}: is a folder, expected the file of a checkpoint")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"ckpt_path: {path}: no such file") from error
+    except OSError as error:
+        raise UserError(f"ckpt_path: {path}: cannot be read: {error.strerror or error}") from error
+    if fault := _damage(content):
+        raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {fault}")
+    return content
+
+
+def _damage(content: bytes) -> str | None:
+    """What is wrong with the content of a checkpoint; None if nothing is.
+
+    No single damage makes a file with a checksum look like one without: either its marker is there, or its end is not
+    the end of an archive without comment.
+    """
+    if not content:
+        return "the file is empty"
+    covered, digest = content[:-_DIGITS], content[-_DIGITS:]
+    if covered.endswith(_MARKER):
+        matches = hashlib.sha256(covered).hexdigest().encode() == digest
+        return None if matches else "its checksum does not match"
+    if content.startswith(_PICKLE):
+        return None
+    if not content.startswith(b"PK"):
+        return "it is no archive as torch.save writes it"
+    end = content[-_END_SIZE:]
+    if not (end.startswith(_END) and end.endswith(b"\0\0")):
+        return "the end of the file is missing or damaged"
+    try:
+        entry = zipfile.ZipFile(io.BytesIO(content)).testzip()
+    except Exception as error:  # a damaged archive fails in many ways
+        return str(error) or type(error).__name__
+    return None if entry is None else f"the checksum of {entry} in it does not match"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint that holds tensors and plain data; one that holds code is refused, not run.
+
+    Raises:
+        UserError: If the file is missing, damaged, no checkpoint, or holds anything else.
+    """
+    content = whole_bytes(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the form of files that torch did not write; they are refused below
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = re.search(r"(?:GLOBAL|global) (\S+)", str(error))
+        what = f"it asks to run {reason[1]}" if reason else "it holds more than tensors and plain data"
+        raise UserError(
+            f"ckpt_path: {path}: refused: {what}; only checkpoints of weights and plain data load"
+        ) from error
+    except Exception as error:  # what is no checkpoint fails in many ways
+        reasons = str(error).splitlines() or [type(error).__name__]
+        raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {reasons[0]}") from error
+    needed = {"state_dict", "epoch", "hyper_parameters", "loops", "optimizer_states", "callbacks"}
+    needed |= {"pytorch-lightning_version"}
+    if missing := sorted(needed - (loaded.keys() if isinstance(loaded, dict) else set())):
+        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint of a fit: it has no {missing[0]}")
+    if not isinstance(loaded["state_dict"], dict):
+        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint of a fit: its state_dict is no mapping")
+    checkpoint: dict[str, Any] = loaded
+    return checkpoint
+
+
+def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], max_epochs: int | None) -> None:
+    """Refuse to go on from where nothing can go on, or with a model or data that are not the run's.
+
+    Args:
+        checkpoint: As `read_checkpoint` returns it.
+        path: Where it is, for the error.
+        config: The configuration of the run that is to go on.
+        max_epochs: Where it is to end; None or -1 is nowhere.
+
+    Raises:
+        UserError: If the checkpoint does not stand at the end of an epoch of a fit, if the configurations differ in
+            what makes a run, or if nothing is left to do.
+    """
+    epochs = checkpoint["epoch"] + 1
+    recorded = len(checkpoint["callbacks"].get("RunRecord", {}).get("epochs", []))
+    whole_epoch = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
+    if CONFIG_KEY not in checkpoint or recorded != epochs or not whole_epoch:
+        raise UserError(
+            f"ckpt_path: {path} does not stand at the end of an epoch of `fashionreg fit`, from which alone a run goes "
+            "on as if it had never stopped; use its last.ckpt"
+        )
+    before = flat(parse_yaml(checkpoint[CONFIG_KEY], f"ckpt_path: {path}"))
+    for name, value in flat(config).items():
+        if name.startswith(SETTLED) and not name.endswith(PLACES) and before.get(name) != value:
+            raise UserError(
+                f"{name}: the run in {path} has {before.get(name)}, not {value}; a resumed run is the same run: leave "
+                "out --config, or start a new run without --ckpt_path"
+            )
+    # a fit that could not write its record in the end is taken up once more, to write it from the checkpoint
+    unrecorded = epochs == max_epochs and not (Path(path).parent.parent / "record.json").is_file()
+    if 0 <= (max_epochs or -1) <= epochs and not unrecorded:
+        raise UserError(
+            f"ckpt_path: {path} has done {epochs} epochs, and trainer.max_epochs is {max_epochs}: nothing is left to "
+            "do; set a larger --trainer.max_epochs to go on"
+        )

@@ -1,0 +1,88 @@
+"""Tables of numbers from files that anyone may have written, checked cell by cell, with the row of a fault."""
+
+import csv
+import io
+import math
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fashionreg.errors import UserError
+from fashionreg.files import one_line, read_text
+from fashionreg.study.records import Column
+from fashionreg.study.schema import shortened
+
+#: How many bytes a table may have.
+MAX_TABLE = 1_000_000_000
+
+
+def read_table(path: Path, columns: Mapping[str, Column], kind: str) -> pd.DataFrame:
+    """Read a CSV file of exactly these columns, without an empty cell.
+
+    Raises:
+        UserError: With file, row (the line of the file) and column, if it cannot be read or holds anything else.
+    """
+    text, name = read_text(path, kind, MAX_TABLE), one_line(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # more cells in each row than columns
+            cells = pd.read_csv(
+                io.StringIO(text),
+                dtype=str,
+                keep_default_na=False,
+                skip_blank_lines=False,
+                index_col=False,
+                quoting=csv.QUOTE_NONE,
+            )
+    except (ValueError, pd.errors.ParserWarning) as error:
+        problem = " ".join(str(error).split())
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.count(",") >= len(columns):
+                problem = f"row {number}: has {line.count(',') + 1} cells, not {len(columns)}"
+                break
+        raise UserError(f"{name}: cannot be read: {problem}") from None
+    if list(cells.columns) != list(columns):
+        found = shortened(", ".join(map(str, cells.columns)))
+        raise UserError(f"{name}: must have the columns {', '.join(columns)}, found {found}")
+    return pd.DataFrame({column: _column(cells[column], kind, name) for column, kind in columns.items()})
+
+
+def _column(cells: "pd.Series[str]", kind: Column, file: str) -> "pd.Series[Any]":
+    empty = cells.isna() | (cells == "")
+    refuse(empty, cells, file, "is empty")
+    if kind is float:
+        numbers = pd.to_numeric(cells, errors="coerce").astype(float)
+        # what a number beyond the range of float64 becomes is not what was written
+        meant = cells.isin(["nan", "inf", "-inf"])
+        refuse(~numbers.abs().lt(math.inf) & ~meant, cells, file, "must be a number")
+        return numbers
+    codes, words = pd.factorize(cells)
+    if kind is int:
+        pattern, what = re.compile("[0-9]{1,15}"), "must be a whole number"
+    elif isinstance(kind, re.Pattern):
+        pattern, what = kind, f"must be like {kind.pattern}"
+    else:
+        assert isinstance(kind, tuple)
+        pattern, what = re.compile("|".join(kind)), f"must be one of {', '.join(kind)}"
+    wrong = [word for word in words if not pattern.fullmatch(word)]
+    refuse(cells.isin(wrong), cells, file, what)
+    if kind is int:
+        return pd.Series(pd.array([int(word) for word in words], dtype="int64").take(codes), name=cells.name)
+    return cells
+
+
+def refuse(wrong: "pd.Series[bool]", column: "pd.Series[Any]", file: str, what: str) -> None:
+    """Refuse a table for the first row of a column that is wrong.
+
+    Raises:
+        UserError: If there is one.
+    """
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        value = column.iloc[row]
+        got = "" if what == "is empty" else f", got {shortened(value if isinstance(value, str) else value.item())}"
+        raise UserError(f"{file}: row {row + 2}: {column.name}: {what}{got}")

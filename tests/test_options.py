@@ -1,0 +1,128 @@
+"""Every option of every shipped class, on the command line and in YAML, reaches the object that it belongs to."""
+
+import functools
+import inspect
+import json
+
+import pytest
+import yaml
+
+from fashionreg import callbacks
+from fashionreg.configs import expand_configs
+from fashionreg.data.csv_files import write_csv
+from fashionreg.data.datamodules import CSVDataModule, FashionMNISTDataModule, SyntheticDataModule
+from fashionreg.launch import lightning_kept_quiet
+from fashionreg.models import BaselineMLP, RegularizedMLP
+from fashionreg.study.plan import _Resolver
+from samples import random_images
+
+SGD = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.3}}
+STEP = {"class_path": "torch.optim.lr_scheduler.StepLR", "init_args": {"step_size": 2}}
+SIZES = [0, 0.25, 60]
+DATA = {
+    "val_size": SIZES,
+    "batch_size": [7],
+    "normalize": [True, False],
+    "evaluate_train": [True, False],
+    "split_seed": [3],
+}
+MODEL = {"hidden_sizes": [[], [8], [8, 6]], "optimizer": [SGD], "lr_scheduler": [None, STEP]}
+
+#: For each class, each option with a value of each kind that its docstring documents; seeds come from --seeds.
+EXAMPLES = {
+    FashionMNISTDataModule: DATA
+    | {"root": [None, "somewhere"], "mirror": [None, "http://127.0.0.1:9/"], "train_size": [None, 2000, 0.5, 1.0]},
+    CSVDataModule: DATA | {"path": ["small.csv"], "test_size": [0.5, 100]},
+    SyntheticDataModule: DATA | {"train_size": [300], "test_size": [70], "data_seed": [4]},
+    BaselineMLP: MODEL,
+    RegularizedMLP: MODEL | {"batch_norm": [True, False], "dropout": [0, 0.3]},
+    callbacks.TrainingImages: {},
+    callbacks.TestFigures: {},
+    callbacks.Histograms: {"every_n_epochs": [2], "replica": [1]},
+    callbacks.ActivationDrift: {"every_n_steps": [7], "images": [9], "unit": [2]},
+}
+#: All options of a class at once: the first values of all, the second ones, ...; the shorter lists begin again.
+CASES = [
+    (kind, {name: values[turn % len(values)] for name, values in options.items()})
+    for kind, options in EXAMPLES.items()
+    for turn in range(max(map(len, options.values()), default=1))
+]
+IDS = [f"{kind.__name__}-{number}" for number, (kind, _) in enumerate(CASES)]
+
+
+def made(words):
+    with lightning_kept_quiet():
+        return _Resolver(expand_configs(["fit", "--config", "tiny.yaml", *words]))
+
+
+def test_every_option_has_an_example():
+    assert {kind.__name__ for kind in EXAMPLES} >= set(callbacks.__all__)
+    for kind, options in EXAMPLES.items():
+        parameters = {} if kind.__init__ is object.__init__ else inspect.signature(kind).parameters
+        assert options.keys() == parameters.keys() - {"seeds"}, kind
+
+
+@pytest.mark.parametrize("way", ["command line", "yaml"])
+@pytest.mark.parametrize(("kind", "options"), CASES, ids=IDS)
+def test_options_reach_the_object_and_the_stored_configuration(workplace, monkeypatch, way, kind, options):
+    write_csv(random_images(30), workplace / "small.csv")
+    given = {}
+    create = kind.__init__
+
+    @functools.wraps(create)
+    def watched(self, *args, **kwargs):
+        given.update(kwargs)
+        create(self, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "__init__", watched)
+    path = f"{kind.__module__}.{kind.__name__}"
+    section = kind.__module__.split(".")[1]
+    content = {"class_path": path, "init_args": options}
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in options.items()}
+    if section == "callbacks":
+        tree, words = {"trainer": {"callbacks": [content]}}, ["--trainer.callbacks+", path]
+        words += [f"--trainer.callbacks.{name}={text}" for name, text in texts.items()]
+    else:
+        section = section.removesuffix("s")
+        tree, words = {section: content}, [f"--{section}", path]
+        words += [f"--{section}.init_args.{name}={text}" for name, text in texts.items()]
+        # the options of the class in tiny.yaml do not go with every other class
+        base = {"model": {"class_path": "BaselineMLP"}, "data": {"class_path": "SyntheticDataModule"}}
+        (workplace / "tiny.yaml").write_text(yaml.safe_dump({key: base[key] for key in base.keys() - {section}}))
+    if way == "yaml":
+        (workplace / "option.yaml").write_text(yaml.safe_dump(tree))
+        words = ["--config", "option.yaml"]
+    config = yaml.safe_load(made(words).config_text())
+    stored = config["trainer"]["callbacks"][0] if section == "callbacks" else config[section]
+    for name, value in options.items():
+        shown = stored.get("init_args", {})[name]
+        if isinstance(value, dict):
+            assert callable(given[name])
+            assert shown["class_path"] == value["class_path"]
+            assert shown["init_args"].items() >= value["init_args"].items()
+        else:
+            # 2000 stays 2000; only what is a float by its type is stored as one
+            expected = repr(float(value) if name == "dropout" else value)
+            assert repr(given[name]) == repr(shown) == expected, name
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "stored"),
+    [
+        ("name", "other", "other"),
+        ("seeds", 2, 2),
+        ("seeds", [3, 7], [3, 7]),
+        ("threads", 1, 1),
+        ("threads", None, None),
+        ("compile", True, True),
+    ],
+)
+def test_the_options_of_a_fit_reach_it_from_both(workplace, option, value, stored):
+    (workplace / "option.yaml").write_text(yaml.safe_dump({option: value}))
+    text = value if isinstance(value, str) else json.dumps(value)
+    for words in ([f"--{option}={text}"], ["--config", "option.yaml"]):
+        made_run = made(words)
+        assert yaml.safe_load(made_run.config_text())[option] == stored
+        if option == "seeds":
+            expected = [0, 1] if value == 2 else value
+            assert made_run.model.seeds == made_run.datamodule.seeds == expected
