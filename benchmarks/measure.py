@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.contenders import Contender, Outcome, Work
-from fashionreg.study.records import git_commit
+from fashionreg.runs.record import git_commit
 
 PACKAGES = ("fashionreg", "torch", "torchvision", "lightning", "torchmetrics", "scikit-learn", "numpy")
 

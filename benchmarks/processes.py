@@ -119,7 +119,7 @@ def measure_memory(work: Work, seeds: Sequence[int] = (1, 10, 50)) -> list[Row]:
         For each the numbers of the results file.
     """
     rows: list[Row] = [
-        {"name": "imports", "label": "the imports alone", "gib": peak_memory(work, "import fashionreg.training")}
+        {"name": "imports", "label": "the imports alone", "gib": peak_memory(work, "import fashionreg.training.cli")}
     ]
     statement = "from fashionreg.cli import main; assert main() == 0"
     for number in seeds:

@@ -10,9 +10,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "fashionreg"
 
 
-def imports(path):
-    """Modules that a file imports, at its top or in a function."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(path, code=None, top=False):
+    """Modules that a file (or `code` in its place) imports, at its top or in a function, or only at its `top`."""
+    tree = ast.parse(code or path.read_text())
+    for node in tree.body if top else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -21,78 +22,113 @@ def imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-#: What is left behind is read, tested and shown where neither torch nor Lightning is installed.
-NUMBERS_ONLY = [
-    "torch",
-    "lightning",
-    "fashionreg.data",
-    "fashionreg.models",
-    "fashionreg.callbacks",
-    "fashionreg.training",
-    "fashionreg.launch",
-    "fashionreg.study.plan",
-    "fashionreg.study.execute",
+#: Rooms and loose modules from the bottom to the top: a file imports from its own room and from those below it. Rooms
+#: on one line know nothing of each other.
+LAYERS = [
+    {"errors"},
+    {"files", "palette"},
+    {"yaml_files", "randomness"},
+    {"config", "text"},
+    {"data", "regularizers"},
+    {"models"},
+    {"runs"},
+    {"callbacks"},
+    {"training"},
+    {"study"},
+    {"cli"},
+    {"__main__"},
+]
+LAYER = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+#: Files that need neither torch nor Lightning: records are read, tested and shown where neither is installed.
+NUMBERS_ONLY = ["errors", "files", "palette", "yaml_files", "config", "text", "cli"]
+NUMBERS_ONLY += [f"runs/{name}" for name in ("record", "schema", "tables")]
+NUMBERS_ONLY += [
+    f"study/{name}"
+    for name in ("commands", "statistics", "results", "findings", "verdict", "methods", "plots", "page", "report")
 ]
 
-FORBIDDEN = {
-    "data": [
-        "fashionreg.models",
-        "fashionreg.callbacks",
-        "fashionreg.study",
-        "fashionreg.cli",
-        "fashionreg.training",
-        "fashionreg.launch",
-    ],
-    "models": [
-        "fashionreg.data",
-        "fashionreg.callbacks",
-        "fashionreg.study",
-        "fashionreg.cli",
-        "fashionreg.training",
-        "fashionreg.launch",
-    ],
-    "callbacks": ["fashionreg.cli", "fashionreg.training", "fashionreg.launch"],
-    "study/records.py": [
-        "torch",
-        "pandas",  # a fit writes records, and reads none
-        "lightning",
-        "fashionreg.data",
-        "fashionreg.models",
-        "fashionreg.training",
-        "fashionreg.launch",
-    ],
-    "figures.py": ["fashionreg.models", "fashionreg.callbacks", "fashionreg.training", "lightning"],
-    "errors.py": ["fashionreg"],
-    "checkpoint.py": [
-        "fashionreg.models",
-        "fashionreg.data",
-        "fashionreg.callbacks",
-        "fashionreg.study",
-        "fashionreg.training",
-        "fashionreg.launch",
-        "fashionreg.runs",
-    ],
-    **{
-        f"study/{name}.py": NUMBERS_ONLY
-        for name in (
-            *("schema", "tables", "statistics", "results", "findings", "verdict", "methods", "plots", "page", "report"),
-        )
-    },
-    "files.py": ["torch", "fashionreg.data", "fashionreg.models"],
-    "yaml_files.py": ["torch", "lightning", "fashionreg.configs", "fashionreg.study"],
-    "configs.py": ["torch", "lightning", "fashionreg.training", "fashionreg.launch"],
-}
+#: The one file that may use private names of Lightning.
+PRIVATE_NAMES = "training/loop.py"
 
 
-@pytest.mark.parametrize("place", FORBIDDEN)
-def test_imports_point_one_way(place):
-    where = PACKAGE / place
-    files = [where] if where.is_file() else list(where.glob("*.py"))
-    assert files
-    for path in files:
-        for module in imports(path):
-            for forbidden in FORBIDDEN[place]:
-                assert not f"{module}.".startswith(f"{forbidden}."), f"{path.name} imports {module}"
+def room_of(module):
+    """The room or loose module that a dotted name of this package is in; None for the package itself."""
+    return [*module.split("."), None][1]
+
+
+def modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_module_has_a_place_and_loose_ones_are_few():
+    found = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in modules()}
+    assert found == {"__init__", *LAYER}
+    assert len(list(PACKAGE.glob("*.py"))) <= 10
+
+
+def upward(path, code=None):
+    """The imports of a file that point up, or to a neighbour on the same level."""
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for module in imports(path, code):
+        other = room_of(module) if module.split(".")[0] == "fashionreg" else None
+        if other in LAYER and other != room and LAYER[other] >= LAYER.get(room, 99):
+            yield module
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    assert not list(upward(path))
+
+
+def test_an_import_that_points_up_is_found():
+    for room, line in (
+        ("models/layers.py", "from fashionreg.runs import export"),
+        ("text.py", "import fashionreg.cli"),
+    ):
+        path = PACKAGE / room
+        assert list(upward(path, f"{path.read_text()}\n{line}\n"))
+
+
+def test_no_room_has_a_circle():
+    arrows = {}
+    for path in modules():
+        name = ".".join(("fashionreg", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        arrows[name] = set(imports(path)) - {name}
+    done = set()
+    while ready := {name for name in arrows.keys() - done if not targets_left(arrows, name, done)}:
+        done |= ready
+    assert done == arrows.keys()
+
+
+def targets_left(arrows, name, done):
+    return (arrows[name] & arrows.keys()) - done
+
+
+@pytest.mark.parametrize("name", NUMBERS_ONLY)
+def test_numbers_are_read_without_torch_and_lightning(name):
+    """Followed through every import at the top of a file, as Python follows it."""
+    seen, waiting = set(), [PACKAGE / f"{name}.py"]
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        for module in imports(path, top=True):
+            assert module.split(".")[0] not in ("torch", "lightning", "torchmetrics", "torchvision"), (path, module)
+            inside = PACKAGE.joinpath(*module.split(".")[1:])
+            found = [inside.with_suffix(".py"), inside / "__init__.py"] if module.startswith("fashionreg.") else []
+            waiting += [each for each in found if each.is_file() and each not in seen]
+
+
+def test_private_names_of_lightning_stand_in_one_file():
+    for path in modules():
+        private = [
+            f"{node.module}.{alias.name}"
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("lightning", "jsonargparse"))
+            for alias in node.names
+            if any(part.startswith("_") for part in [*node.module.split("."), alias.name])
+        ]
+        assert not private or str(path.relative_to(PACKAGE)) == PRIVATE_NAMES, private
 
 
 @pytest.mark.parametrize(
@@ -111,6 +147,7 @@ def test_help_imports_none_of_the_slow_libraries(words):
 
 
 def test_fitting_does_not_import_what_only_reports_need():
-    code = "import sys, fashionreg.launch; print({'fashionreg.figures', 'fashionreg.prediction'} & sys.modules.keys())"
+    unused = "{'fashionreg.runs.figures', 'fashionreg.runs.prediction'}"
+    code = f"import sys, fashionreg.training.fit; print({unused} & sys.modules.keys())"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"

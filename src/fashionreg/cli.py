@@ -1,7 +1,7 @@
 """`fashionreg`: finds out which command is meant, and imports only what that command needs.
 
 `fashionreg --help` must answer at once, and `import lightning` takes seconds: fit, validate, test and predict are
-handed to `fashionreg.launch`, which is imported then and not before.
+handed to `fashionreg.training.fit`, which is imported then and not before.
 """
 
 import argparse
@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from fashionreg import TRAINING_COMMANDS, __version__, export
+from fashionreg import TRAINING_COMMANDS, __version__
 from fashionreg.data import commands
 from fashionreg.errors import UserError, error_text, printable
+from fashionreg.runs import export
 from fashionreg.study import commands as study_commands
 
 EXAMPLES = """\
@@ -145,7 +146,7 @@ def _run(arguments: list[str]) -> int:
         # last, so that it hides nothing: configurations may name classes of modules in the working folder
         sys.path.append(here)
     if arguments and arguments[0] in TRAINING_COMMANDS:
-        from fashionreg.launch import run
+        from fashionreg.training.fit import run
 
         return run(arguments)
     parser = build_parser()

@@ -19,12 +19,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from fashionreg import callbacks, figures
-from fashionreg.callbacks.answers import Answers, accuracy_by_class, answers, mistakes, reliability
-from fashionreg.checkpoint import read_checkpoint
+from fashionreg import callbacks
+from fashionreg.data import figures as grids
 from fashionreg.data.batches import ResidentImages, evaluation_loader
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.models import RegularizedMLP
+from fashionreg.runs import figures
+from fashionreg.runs.checkpoint import read_checkpoint
+from fashionreg.runs.evaluation import Answers, accuracy_by_class, answers, mistakes, reliability
 from samples import PIXELS, rounding
 
 WATCHED = """\
@@ -87,8 +89,9 @@ def test_a_resumed_run_has_its_pictures_at_its_own_end_and_its_checkpoints_stay_
 def no_figures():
     """Within it, whoever imports the figures fails."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "fashionreg.figures", None)
-        patch.delattr("fashionreg.figures")
+        for module in ("fashionreg.runs.figures", "fashionreg.data.figures"):
+            patch.setitem(sys.modules, module, None)
+            patch.delattr(module)
         yield
 
 
@@ -161,9 +164,11 @@ def test_custom_scalars_lay_the_curves_of_all_splits_over_one_another(run):
 def behind(watched, monkeypatch):
     """Fits with three seeds; returns what each figure was given, and the truth from plain networks."""
     given = {}
-    for name in ("confusion_matrix", "class_accuracy", "worst_mistakes", "reliability_diagram", "image_grid"):
-        draw = getattr(figures, name)
-        monkeypatch.setattr(figures, name, lambda *a, name=name, draw=draw: given.update({name: a}) or draw(*a))
+    names = {figures: ("confusion_matrix", "class_accuracy", "reliability_diagram")}
+    names[grids] = ("worst_mistakes", "image_grid")
+    for module, name in ((module, name) for module, several in names.items() for name in several):
+        draw = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, name=name, draw=draw: given.update({name: a}) or draw(*a))
     watched("--seeds", 3)
     data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64).splits
     model = RegularizedMLP.load_from_checkpoint("logs/tiny/version_0/checkpoints/last.ckpt", map_location="cpu")

@@ -11,12 +11,12 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveragi
 
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
-from fashionreg.launch import BY_DESIGN
-from fashionreg.lean import DirectEpochLoop
 from fashionreg.models import BaselineMLP, RegularizedMLP
 from fashionreg.randomness import Key, fold_in, replica_keys
 from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, WeightDecay
 from fashionreg.regularizers.base import per_replica
+from fashionreg.training.fit import BY_DESIGN
+from fashionreg.training.loop import DirectEpochLoop
 
 pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
 

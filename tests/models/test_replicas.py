@@ -9,9 +9,9 @@ from lightning.pytorch import Trainer
 from torch import nn, optim
 
 from fashionreg.data.datamodules import CSVDataModule, SyntheticDataModule
-from fashionreg.launch import BY_DESIGN
 from fashionreg.models import BaselineMLP, RegularizedMLP
 from fashionreg.randomness import Key, fold_in, generator, replica_keys
+from fashionreg.training.fit import BY_DESIGN
 
 pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
 

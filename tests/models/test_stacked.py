@@ -9,8 +9,8 @@ from torch import nn
 
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
-from fashionreg.launch import BY_DESIGN
 from fashionreg.models import StackedClassifier, StackedNetwork
+from fashionreg.training.fit import BY_DESIGN
 
 pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
 

@@ -291,6 +291,6 @@ def test_drift_that_cannot_be_is_refused_with_its_row(folder, line, fault):
 
 def test_the_largest_seed_of_a_record_is_that_of_a_run():
     from fashionreg.randomness import MAX_SEED
-    from fashionreg.study.records import Seed
+    from fashionreg.runs.record import Seed
 
     assert Seed.__metadata__[0].high == MAX_SEED

@@ -12,7 +12,7 @@ from fashionreg.callbacks.run_record import Recorded
 from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
-from fashionreg.study.records import DRIFT_STATISTICS, PERCENTILES
+from fashionreg.runs.record import DRIFT_STATISTICS, PERCENTILES
 
 
 class ActivationDrift(Recorded):

@@ -2,13 +2,12 @@
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from fashionreg.callbacks.answers import accuracy_by_class, answers, confusion, mistakes, reliability
 from fashionreg.callbacks.tensorboard import add_figure, writers
 from fashionreg.data.batches import evaluation_loader
 from fashionreg.data.datamodules import ImageDataModule
-from fashionreg.data.images import CLASS_NAMES
 from fashionreg.models.classifier import Classifier
 from fashionreg.models.metrics import CALIBRATION_BINS
+from fashionreg.runs.evaluation import accuracy_by_class, answers, confusion, mistakes, reliability
 
 #: Images shown of the training data and of the mistakes: a grid of 4 x 4.
 SHOWN = 16
@@ -23,7 +22,7 @@ class TrainingImages(Callback):
         targets = writers(trainer)
         if not targets or not isinstance(data, ImageDataModule):
             return
-        from fashionreg.figures import image_grid
+        from fashionreg.data.figures import image_grid
 
         for writer in targets:
             add_figure(writer, "train/images", image_grid(data.splits.train), 0)
@@ -47,19 +46,20 @@ class TestFigures(Callback):
         targets = writers(trainer)
         if not targets or not isinstance(data, ImageDataModule) or not isinstance(pl_module, Classifier):
             return
-        from fashionreg import figures
+        from fashionreg.data.figures import worst_mistakes
+        from fashionreg.runs import figures
 
         test = data.splits.test
         with trainer.precision_plugin.test_step_context(), pl_module.evaluating() as network:
             given = answers(network, evaluation_loader(data.resident(test), len(pl_module.seeds)))
         counts = confusion(given)
         drawn = {
-            "confusion_matrix": figures.confusion_matrix(counts.sum(axis=0), CLASS_NAMES),
-            "class_accuracy": figures.class_accuracy(accuracy_by_class(counts), CLASS_NAMES),
+            "confusion_matrix": figures.confusion_matrix(counts.sum(axis=0), data.class_names),
+            "class_accuracy": figures.class_accuracy(accuracy_by_class(counts), data.class_names),
         }
         if given.probabilities.isfinite().any():
             numbers, predicted, probability = mistakes(given, SHOWN)
-            drawn["worst_mistakes"] = figures.worst_mistakes(test[numbers], predicted.numpy(), probability.numpy())
+            drawn["worst_mistakes"] = worst_mistakes(test[numbers], predicted.numpy(), probability.numpy())
             drawn["reliability"] = figures.reliability_diagram(*reliability(given, CALIBRATION_BINS))
         for writer in targets:
             for name, figure in drawn.items():

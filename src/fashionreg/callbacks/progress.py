@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
-from fashionreg.callbacks.formats import describe_seeds, in_percent
 from fashionreg.models.classifier import Classifier
+from fashionreg.text import describe_seeds, in_percent
 
 
 class EpochSummary(Callback):

@@ -11,11 +11,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from fashionreg.checkpoint import CONFIG_KEY
 from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
-from fashionreg.study.records import History, surroundings, write_record
+from fashionreg.runs.checkpoint import CONFIG_KEY
+from fashionreg.runs.record import History, surroundings, write_record
 from fashionreg.yaml_files import parse_yaml
 
 #: Group of TensorBoard's tags for the curves of single seeds.

@@ -141,7 +141,7 @@ def _show(args: argparse.Namespace) -> int:
     check_output(args.out, force=args.force)
     if args.out.suffix.lower() not in _IMAGE_SUFFIXES:
         raise UserError(f"--out {args.out}: unknown image format, expected one of {', '.join(_IMAGE_SUFFIXES)}")
-    from fashionreg.figures import image_grid
+    from fashionreg.data.figures import image_grid
 
     figure = image_grid(_images_to_show(args))
     with whole_file(args.out) as file:

@@ -71,8 +71,8 @@ def run_study_command(arguments: argparse.Namespace) -> int:
         ):
             raise UserError(f"seeds: must be a count (10) or a list ([3, 7]), got {arguments.seeds!r}")
 
-    from fashionreg.study.execute import run_study
     from fashionreg.study.plan import read_study
+    from fashionreg.study.run import run_study
 
     plan = read_study(arguments.file, seeds, arguments.options)
     folder = arguments.out or STUDIES / plan.name

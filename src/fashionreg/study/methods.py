@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from fashionreg.configs import flat
+from fashionreg.config import flat
+from fashionreg.runs.record import Record
 from fashionreg.study.findings import Findings
 from fashionreg.study.page import Block, Code, Items, Section, Table, Text
-from fashionreg.study.records import Record
 from fashionreg.study.verdict import NOTHING, notes, seeds_in_words
 
 #: Options that say where a run was, not what it computed; the methods do not list them as differences.

@@ -34,14 +34,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningCLI
 
-from fashionreg.configs import expand_configs, flat
+from fashionreg.config import expand_configs, flat
 from fashionreg.errors import UserError
-from fashionreg.launch import in_one_line, lightning_kept_quiet
 from fashionreg.randomness import expand_seeds
-from fashionreg.study.records import METRICS, SPLITS
+from fashionreg.runs.record import METRICS, SPLITS
+from fashionreg.runs.schema import SchemaError
 from fashionreg.study.results import PLAN_FILE, StudyPlan, Variant
-from fashionreg.study.schema import SchemaError
-from fashionreg.training import TrainingCLI
+from fashionreg.training.cli import TrainingCLI
+from fashionreg.training.fit import in_one_line, lightning_kept_quiet
 from fashionreg.yaml_files import parse_yaml, read_yaml
 
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}

@@ -14,9 +14,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from fashionreg.errors import UserError
-from fashionreg.study.records import COLUMNS, DRIFT_COLUMNS, Record, Seed, check_seeds, read_about
-from fashionreg.study.schema import Between, SchemaError, read_json
-from fashionreg.study.tables import read_table, refuse
+from fashionreg.runs.record import COLUMNS, DRIFT_COLUMNS, Record, Seed, check_seeds, read_about
+from fashionreg.runs.schema import Between, SchemaError, read_json
+from fashionreg.runs.tables import read_table, refuse
 
 PLAN_FILE = "study.json"
 

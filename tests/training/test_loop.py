@@ -9,9 +9,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fashionreg import callbacks
 from fashionreg.data.datamodules import SyntheticDataModule
-from fashionreg.launch import BY_DESIGN
-from fashionreg.lean import DirectEpochLoop, EpochCheckpoint
 from fashionreg.models import RegularizedMLP
+from fashionreg.training.fit import BY_DESIGN
+from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
 
 SEEDS = [0, 5]
 

@@ -9,9 +9,9 @@ import torch
 
 from fashionreg.data.batches import chunk_size
 from fashionreg.errors import UserError
-from fashionreg.estimate import Shapes, available_memory, in_bytes, memory_needed, refuse_oversize
 from fashionreg.models import RegularizedMLP
 from fashionreg.models.optimizers import state_of_a_parameter
+from fashionreg.training.estimate import Shapes, available_memory, in_bytes, memory_needed, refuse_oversize
 
 FIT = ["fit", "--config", "tiny.yaml"]
 
@@ -40,7 +40,7 @@ def test_a_study_that_the_machine_cannot_hold_is_found_by_the_dry_run(run):
 
 
 def test_who_insists_is_not_refused_and_insists_again_for_the_checkpoint(run, refusal, monkeypatch):
-    monkeypatch.setattr("fashionreg.training.available_memory", lambda: 1000)
+    monkeypatch.setattr("fashionreg.training.cli.available_memory", lambda: 1000)
     assert "1 kB is available" in refusal(*FIT)[1]
     code, _, err = run(*FIT, "--allow_oversize", "true")
     assert code == 0, err

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from fashionreg.checkpoint import read_checkpoint
 from fashionreg.errors import UserError
+from fashionreg.runs.checkpoint import read_checkpoint
 
 
 def is_folder_below(name: Any) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from fashionreg.configs import flat
+from fashionreg.config import flat
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
 from fashionreg.yaml_files import parse_yaml

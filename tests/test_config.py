@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fashionreg.configs import expand_configs, option_value, read_config
+from fashionreg.config import expand_configs, option_value, read_config
 from fashionreg.errors import UserError
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + "\n".join(

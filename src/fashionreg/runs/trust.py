@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -24,7 +22,7 @@ from fashionreg.data.sources import FILES, raw_folder
 from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
 from fashionreg.regularizers import Regularizer
-from fashionreg.runs import is_folder_below
+from fashionreg.runs.folder import is_folder_below
 from fashionreg.yaml_files import parse_yaml
 
 #: Options of the trainer that say what a run computes and for how long, without a class and without a place.
@@ -80,10 +78,6 @@ OPTIMIZATION = (
     | classes_of("torch.optim.lr_scheduler", LRScheduler)
     | classes_of("lightning.pytorch.cli", LRScheduler)
 )
-#: Those that only look, and two of Lightning's that write nothing and call nothing.
-CALLBACKS = classes_of("fashionreg.callbacks", Callback) | {
-    f"lightning.pytorch.callbacks.{each.__name__}": each for each in (EarlyStopping, LearningRateMonitor)
-}
 
 
 def configuration(text: Any, source: str) -> dict[str, Any]:
@@ -135,20 +129,24 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def as_data(
-    config: dict[str, Any], source: str, command: str, named: Collection[str] = (), way_on: str = ""
+    config: dict[str, Any],
+    source: str,
+    named: Collection[str] = (),
+    way_on: str = "",
+    callbacks: Mapping[str, type] | None = None,
 ) -> dict[str, Any]:
     """The part of a checkpoint's configuration that neither runs code nor says where to write.
 
-    What stays is `name`, `seeds`, `model`, `data` and plain options of the trainer; for `fit` the callbacks too, since
+    What stays is `name`, `seeds`, `model`, `data` and plain options of the trainer; for a fit the callbacks too, since
     a resumed run is the same run. What only says where results go, or how fast, is left out, and so is what the user
     has set. A class that the allow-list does not have is refused unless the user has named it.
 
     Args:
         config: As `configuration` returns it.
         source: Where it comes from, for errors.
-        command: `fit`, `validate`, `test`, `predict` or `export`.
         named: What the user has said, from `named_by_user`.
         way_on: How the user can name a class in this command, as the first part of a sentence.
+        callbacks: For a fit, the callbacks that a checkpoint may name, by path; None for commands that use none.
 
     Returns:
         A new configuration, of plain values alone.
@@ -182,13 +180,13 @@ def as_data(
             continue
         if name in TRAINER_OPTIONS and _is_trainer_value(name, value):
             kept["trainer"][name] = value
-        elif command == "fit" and name == "callbacks" and value:
-            callbacks = value if isinstance(value, list) else [value]
+        elif callbacks is not None and name == "callbacks" and value:
+            several = value if isinstance(value, list) else [value]
             kept["trainer"][name] = [
-                reader.instance(callback, f"{where}[{position}]", CALLBACKS, {})
-                for position, callback in enumerate(callbacks)
+                reader.instance(callback, f"{where}[{position}]", callbacks, {})
+                for position, callback in enumerate(several)
             ]
-        elif command == "fit" and isinstance(value, dict | list) and value:
+        elif callbacks is not None and isinstance(value, dict | list) and value:
             reader.refuse_class(where, next(_texts(value), "something"))
     return kept
 

@@ -17,13 +17,13 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from tqdm import tqdm
 
-from fashionreg.callbacks.formats import in_percent
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans, whole_file
-from fashionreg.launch import in_one_line, lightning_kept_quiet
 from fashionreg.models.classifier import Classifier
 from fashionreg.study.results import PLAN_FILE, StudyPlan, Variant, finished_runs, read_plan
-from fashionreg.training import TrainingCLI
+from fashionreg.text import in_percent
+from fashionreg.training.cli import TrainingCLI
+from fashionreg.training.fit import in_one_line, lightning_kept_quiet
 
 #: Marks the folder of a run as a study's own.
 OWN = ".study"

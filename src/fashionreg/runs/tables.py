@@ -13,8 +13,8 @@ import pandas as pd
 
 from fashionreg.errors import UserError
 from fashionreg.files import one_line, read_text
-from fashionreg.study.records import Column
-from fashionreg.study.schema import shortened
+from fashionreg.runs.record import Column
+from fashionreg.runs.schema import shortened
 
 #: How many bytes a table may have.
 MAX_TABLE = 1_000_000_000

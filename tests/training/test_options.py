@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from fashionreg import callbacks
-from fashionreg.configs import expand_configs
+from fashionreg.config import expand_configs
 from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import CSVDataModule, FashionMNISTDataModule, SyntheticDataModule
-from fashionreg.launch import lightning_kept_quiet
 from fashionreg.models import BaselineMLP, RegularizedMLP
 from fashionreg.study.plan import _Resolver
+from fashionreg.training.fit import lightning_kept_quiet
 from samples import random_images
 
 SGD = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.3}}

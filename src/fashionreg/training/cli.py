@@ -13,25 +13,25 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.plugins import CheckpointIO
 
 from fashionreg import TRAINING_COMMANDS
-from fashionreg.callbacks.formats import by_seed, in_percent
 from fashionreg.callbacks.progress import EpochSummary, heading
 from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.callbacks.tensorboard import EventLogger
-from fashionreg.checkpoint import WholeCheckpointIO, check_resume, read_checkpoint
-from fashionreg.configs import each_option
+from fashionreg.config import each_option
 from fashionreg.data.batches import chunk_size, evaluation_loader
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError, printable
-from fashionreg.estimate import Shapes, available_memory, memory_needed, refuse_oversize, refuse_threads
 from fashionreg.files import check_output, remove_orphans, whole_file
-from fashionreg.lean import DirectEpochLoop, EpochCheckpoint
 from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
 from fashionreg.models.networks import MLP, ReplicaNetwork
 from fashionreg.models.optimizers import state_of_a_parameter
 from fashionreg.randomness import expand_seeds
-from fashionreg.runs import claim_folder, is_folder_below
+from fashionreg.runs.checkpoint import WholeCheckpointIO, check_resume, read_checkpoint
+from fashionreg.runs.folder import claim_folder, is_folder_below
+from fashionreg.text import by_seed, in_percent
+from fashionreg.training.estimate import Shapes, available_memory, memory_needed, refuse_oversize, refuse_threads
+from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
 from fashionreg.yaml_files import check_limits, parse_yaml
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
@@ -127,7 +127,7 @@ class TrainingCLI(LightningCLI):
             usage = f"fashionreg {subcommand} --ckpt_path FILE [options]"
         kwargs |= {"description": TRAINING_COMMANDS[subcommand].capitalize() + ".", "usage": usage}
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        # read before there is a parser, by `fashionreg.launch`
+        # read before there is a parser, by `fashionreg.training.fit`
         parser.add_argument(
             "--trust_checkpoint",
             action="store_true",
@@ -372,7 +372,7 @@ class TrainingCLI(LightningCLI):
 
     def test(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str) -> None:
         """Report on `test` and `train`; the files go to a folder of their own, never into the fit's."""
-        from fashionreg.callbacks.evaluation import Evaluation
+        from fashionreg.runs.evaluation import Evaluation
 
         evaluation = Evaluation()
         self.trainer.callbacks.append(evaluation)  # type: ignore[attr-defined]
@@ -384,7 +384,7 @@ class TrainingCLI(LightningCLI):
 
     def predict(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str) -> None:
         """Classify image files and rows of CSV files."""
-        from fashionreg.prediction import prediction_table, read_inputs
+        from fashionreg.runs.prediction import prediction_table, read_inputs
 
         out = Path(self.options.out)
         check_output(out, force=self.options.force)

@@ -13,13 +13,20 @@ from typing import Any
 import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 
-from fashionreg import trust
-from fashionreg.checkpoint import CONFIG_KEY, read_checkpoint
-from fashionreg.configs import expand_configs, option_value, option_values
+from fashionreg.config import expand_configs, option_value, option_values
 from fashionreg.errors import UserError, printable
-from fashionreg.runs import newest_checkpoint
-from fashionreg.training import LOGS, RUN_NAME, TrainingCLI
+from fashionreg.runs import trust
+from fashionreg.runs.checkpoint import CONFIG_KEY, read_checkpoint
+from fashionreg.runs.folder import newest_checkpoint
+from fashionreg.training.cli import LOGS, RUN_NAME, TrainingCLI
+
+#: Callbacks that a checkpoint may name: our observers, and two of Lightning's that write nothing and call nothing.
+CALLBACKS = trust.classes_of("fashionreg.callbacks", Callback) | {
+    f"lightning.pytorch.callbacks.{each.__name__}": each for each in (EarlyStopping, LearningRateMonitor)
+}
 
 #: Options that say how a run is made on its machine, and are no part of it.
 LOCAL = ("threads", "compile", "allow_oversize")
@@ -84,7 +91,7 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
     """The command line with `--ckpt_path last` resolved and the checkpoint's own configuration before all others.
 
     So a checkpoint needs no configuration file, and what the command line says wins over what the checkpoint says.
-    Unless `--trust_checkpoint` is given, the checkpoint says only what `fashionreg.trust` lets it say.
+    Unless `--trust_checkpoint` is given, the checkpoint says only what `fashionreg.runs.trust` lets it say.
 
     Args:
         words: A command and its options; each `--config` is followed by YAML.
@@ -111,7 +118,8 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
             if command == "fit":
                 trust.check_states(checkpoint["callbacks"], source)
             way_on = "name it yourself (in a --config, or as an option such as --model CLASS), or "
-            config = trust.as_data(config, source, command, trust.named_by_user(rest), way_on)
+            allowed = CALLBACKS if command == "fit" else None
+            config = trust.as_data(config, source, trust.named_by_user(rest), way_on, allowed)
             root = trust.results_root(Path(path), config.get("name", RUN_NAME), LOGS)
             config["trainer"]["default_root_dir"] = root
         config = {name: value for name, value in config.items() if name not in LOCAL}

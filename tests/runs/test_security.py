@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 
 from conftest import TINY
-from fashionreg.checkpoint import CONFIG_KEY
 from fashionreg.cli import main
+from fashionreg.runs.checkpoint import CONFIG_KEY
 from samples import LAST, files
 from studies import write_study
 

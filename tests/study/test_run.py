@@ -188,7 +188,7 @@ def test_options_are_checked_before_anything_runs(run):
 def test_killed_ten_times_a_study_ends_with_the_records_of_one_never_interrupted(study, workplace):
     # processes forked from one that has imported everything: the kills hit runs, not imports
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fashionreg.study.execute", "fashionreg.study.plan"])
+    context.set_forkserver_preload(["fashionreg.study.run", "fashionreg.study.plan"])
     words = ["study", str(SMOKE), "--seeds", "2", "--trainer.max_epochs", "60"]
     luck = random.Random(0)
     kills = reached = 0

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fashionreg.files import whole_file
-from fashionreg.study.schema import Between, SchemaError, read_json
+from fashionreg.runs.schema import Between, SchemaError, read_json
 
 #: What a column holds: whole numbers from 0 (`int`), numbers that may be NaN or infinite (`float`), or words.
 Column = type[int] | type[float] | tuple[str, ...] | re.Pattern[str]

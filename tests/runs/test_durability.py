@@ -20,13 +20,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fashionreg.checkpoint import WholeCheckpointIO, whole_bytes, with_checksum
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans, whole_file
+from fashionreg.runs.checkpoint import WholeCheckpointIO, whole_bytes, with_checksum
 from samples import LAST, files, message
 
-OLD = Path(__file__).parent / "fixtures" / "version_0_1" / "logs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
-SMOKE = Path(__file__).parents[1] / "configs" / "studies" / "smoke.yaml"
+OLD = Path(__file__).parents[1] / "fixtures" / "version_0_1" / LAST
+SMOKE = Path(__file__).parents[2] / "configs" / "studies" / "smoke.yaml"
 
 # ------------------------------------------------------------------------------------------------ full disks
 

@@ -110,10 +110,10 @@ def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier",
 
     from jsonargparse import ArgumentParser
 
-    from fashionreg import trust
-    from fashionreg.checkpoint import CONFIG_KEY, read_checkpoint
     from fashionreg.models import Classifier
     from fashionreg.randomness import expand_seeds
+    from fashionreg.runs import trust
+    from fashionreg.runs.checkpoint import CONFIG_KEY, read_checkpoint
 
     checkpoint = read_checkpoint(path)
     source = f"ckpt_path: {path}"
@@ -121,7 +121,7 @@ def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier",
         raise UserError(f"{source}: was not written by `fashionreg fit`: it carries no configuration")
     config = trust.configuration(checkpoint[CONFIG_KEY], source)
     if not trusted:
-        config = trust.as_data(config, source, "export")
+        config = trust.as_data(config, source)
     if missing := [key for key in ("name", "seeds", "model", "data") if key not in config]:
         raise UserError(f"{source}: the configuration in it has no {missing[0]}")
     parser = ArgumentParser(exit_on_error=False)

@@ -12,8 +12,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
-from fashionreg.launch import BY_DESIGN
 from fashionreg.models import RegularizedMLP
+from fashionreg.training.fit import BY_DESIGN
 from samples import LAST, PIXELS, files, rounding
 
 
@@ -55,7 +55,7 @@ def test_test_reports_what_scikit_learn_computes(fitted):
 def test_confusion_matrix_counts_as_scikit_learn_counts(fitted, workplace):
     from lightning.pytorch import Trainer
 
-    from fashionreg.callbacks.evaluation import Evaluation
+    from fashionreg.runs.evaluation import Evaluation
 
     evaluation = Evaluation()
     model = RegularizedMLP.load_from_checkpoint(LAST, map_location="cpu")
@@ -64,7 +64,7 @@ def test_confusion_matrix_counts_as_scikit_learn_counts(fitted, workplace):
     trainer.test(model, datamodule=data, verbose=False)
     pooled = torch.cat([plain_answers(LAST, data.splits.test, k).argmax(dim=1) for k in range(3)])
     expected = confusion_matrix(data.splits.test.labels.repeat(3), pooled, labels=range(10))
-    assert evaluation.confusion["test"].tolist() == expected.tolist()
+    assert evaluation.confusion("test").tolist() == expected.tolist()
 
 
 def test_test_and_validate_do_not_touch_the_run(fitted):

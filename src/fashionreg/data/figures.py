@@ -1,0 +1,66 @@
+"""Grids of images with their classes: pure functions to a matplotlib `Figure`, without pyplot and its global state."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from fashionreg.data.images import CLASS_NAMES, LabelledImages
+
+
+def image_grid(data: LabelledImages, rows: int = 4, columns: int = 4) -> Figure:
+    """The first `rows * columns` images in reading order, each under its class name; missing ones stay blank."""
+    return _grid(data, [CLASS_NAMES[label] for label in data.labels[: rows * columns].tolist()], rows, columns, 10)
+
+
+def _grid(
+    data: LabelledImages, captions: Sequence[str], rows: int, columns: int, fontsize: float, title: str = ""
+) -> Figure:
+    """One cell for each caption, in reading order, with the image of the same number below it."""
+    # in inches; a layout engine would draw everything twice to find the places that are known here
+    size, gap, top = 1.42, 0.08, 0.3 if title else 0.0
+    line = 1.25 * fontsize / 72
+    row = size + gap + 0.06 + line * (1 + max((caption.count("\n") for caption in captions), default=0))
+    width, height = columns * (size + gap), top + rows * row
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(title, fontsize=10, y=1 - 0.06 / height, va="top")
+    for position in range(rows * columns):
+        down, across = divmod(position, columns)
+        left, bottom = gap / 2 + across * (size + gap), height - top - (down + 1) * row + gap / 2
+        axes = figure.add_axes((left / width, bottom / height, size / width, size / height))
+        axes.set_axis_off()
+        if position < len(captions):
+            # fixed limits: otherwise every image is stretched to its own darkest and brightest pixel
+            axes.imshow(data.images[position].numpy(), cmap="gray", vmin=0, vmax=255)
+            axes.set_title(captions[position], fontsize=fontsize, pad=4, y=1)
+    return figure
+
+
+def worst_mistakes(
+    data: LabelledImages,
+    predicted: NDArray[np.int64],
+    probability: NDArray[np.float64],
+    rows: int = 4,
+    columns: int = 4,
+) -> Figure:
+    """Images that were taken for something else, in reading order, each under what it is and what was predicted.
+
+    Args:
+        data: M images with their true classes, the worst mistake first; those beyond `rows * columns` are not shown.
+        predicted: int `(M,)`, the class predicted for each.
+        probability: float `(M,)`, 0 to 1, given to that class.
+        rows: Rows of the grid.
+        columns: Columns of the grid.
+    """
+    captions = [
+        f"{CLASS_NAMES[true]}\n\N{RIGHTWARDS ARROW} {CLASS_NAMES[wrong]} ({_percent(share)})"
+        for true, wrong, share in zip(data.labels.tolist(), predicted.tolist(), probability.tolist(), strict=True)
+    ][: rows * columns]
+    title = "Most certain mistakes: true class \N{RIGHTWARDS ARROW} predicted class (probability)"
+    return _grid(data, captions, rows, columns, 9, title if captions else "No mistakes")
+
+
+def _percent(share: float) -> str:
+    """A share as text in which nearly certain stays apart from certain."""
+    return ">99.9%" if share > 0.999 else f"{100 * share:.1f}%"

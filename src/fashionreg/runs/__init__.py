@@ -1,0 +1,1 @@
+"""What a run leaves behind, and what can be made of it: records, checkpoints, evaluation, predictions, export."""
