@@ -227,7 +227,7 @@ def row(number, text):
         (row(3, "0,1,train,loss,-inf"), "row 3: value: must be at least 0, got -inf"),
         (row(3, "0,1,train,loss,1e999"), "row 3: value: must be a number, got 1e999"),
         (row(3, "0,1,train,loss,much"), "row 3: value: must be a number, got much"),
-        (row(5, "0,1,test,ece,1.5"), "row 5: value: a calibration error is from 0 to 1, got 1.5"),
+        (row(6, "0,1,test,ece,1.5"), "row 6: value: a calibration error is from 0 to 1, got 1.5"),
         (row(2, "0,0,train,acc,0.5"), "row 2: epoch: must be from 1 to 4, got 0"),
         (row(2, "0,5,train,acc,0.5"), "row 2: epoch: must be from 1 to 4, got 5"),
         (row(2, "0,1.0,train,acc,0.5"), "row 2: epoch: must be a whole number, got 1.0"),
