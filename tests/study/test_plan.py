@@ -150,7 +150,6 @@ def test_everything_that_is_wrong_is_said_at_once(study, workplace):
         ({"variants": {"nul": []}}, "variants: nul: choose another name: no file can have this one on Windows"),
         ({"variants": {"CON.x": []}}, "no file can have this one on Windows"),
         ({"targets": [float("inf")], "metric": "loss"}, "targets: inf is not a number"),
-        ({"seeds": True}, "seeds: must be a count or a list, got True"),
         ({"seeds": "many"}, "seeds: must be a count or a list"),
         ({"seeds": 0}, "seeds: a count must be at least 1"),
     ],
@@ -177,6 +176,12 @@ def test_options_of_the_command_line_are_part_of_the_plan(study):
 def test_a_name_that_stands_twice_is_refused(workplace):
     (workplace / "study.yaml").write_text("name: a\nvariants:\n  bn: [tiny.yaml]\n  bn: []\n")
     with pytest.raises(UserError, match=r"study\.yaml: line 4: .*bn stands there twice"):
+        read_study(workplace / "study.yaml")
+
+
+def test_a_truth_value_is_no_count_of_seeds(workplace):
+    (workplace / "study.yaml").write_text(STUDY + "seeds: true\n")
+    with pytest.raises(UserError, match="seeds: must be a count or a list, got True"):
         read_study(workplace / "study.yaml")
 
 
