@@ -116,9 +116,9 @@ def test_a_file_that_is_no_text_of_a_sensible_size_is_refused(tmp_path, content,
 def test_what_is_no_file_is_refused_at_once(tmp_path, refusal):
     os.mkfifo(tmp_path / "pipe")
     for path, fault in (
-        (tmp_path / "pipe", "must be a file; this is a pipe"),
-        (tmp_path, "must be a file; this is a folder"),
-        ("/dev/zero", "must be a file; this is a device"),
+        (tmp_path / "pipe", "is a pipe, expected a regular file"),
+        (tmp_path, "is a folder, expected a regular file"),
+        ("/dev/zero", "is a device, expected a regular file"),
         ("x" * 5000, "cannot be read: File name too long"),
         ("line\nbreak", "no such configuration file"),
         (tmp_path / "nowhere.yaml", "nowhere.yaml: no such configuration file"),

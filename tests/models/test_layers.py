@@ -103,7 +103,7 @@ def test_dropout_masks_differ_between_layers_and_steps():
 
 @pytest.mark.parametrize("sizes", [[5, 0, 4], [5, 3.5, 4]])
 def test_a_network_that_cannot_be_is_refused(sizes):
-    with pytest.raises(ValueError, match="hidden_sizes: each width must be a whole number of at least 1, got"):
+    with pytest.raises(ValueError, match="hidden_sizes: each width must be a whole number from 1 to"):
         MLP(sizes, [0])
 
 

@@ -384,7 +384,7 @@ def test_a_resumed_run_keeps_the_callbacks_that_only_look(stranger, run):
 def hostile_study(stranger):
     """A study whose files name code wherever they name anything, and hold HTML wherever they hold text."""
     script = "<script>alert(1)</script>"
-    folder = write_study(Path("hostile"), (f"plain {script}", "bn"), seeds=range(5), epochs=3, question=script)
+    folder = write_study(Path("hostile"), ("plain <script>alert(1)", "bn"), seeds=range(5), epochs=3, question=script)
     config = {
         "trainer": {"callbacks": [MOCK], "logger": MOCK, "default_root_dir": "outside"},
         "model": {"class_path": "mymodule.Net", "init_args": {"optimizer": MOCK}},

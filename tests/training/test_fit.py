@@ -135,7 +135,8 @@ def test_an_lr_scheduler_is_stepped_after_every_epoch(run, monkeypatch):
     step = torch.optim.SGD.step
 
     def noting(self, closure=None):
-        rates.append(self.param_groups[0]["lr"])
+        if self.param_groups[0]["params"][0].numel() > 1:  # the estimate of memory makes a step of a single number
+            rates.append(self.param_groups[0]["lr"])
         return step(self, closure)
 
     monkeypatch.setattr(torch.optim.SGD, "step", noting)

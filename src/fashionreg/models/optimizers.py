@@ -55,8 +55,8 @@ def state_of_a_parameter(optimizer: Callable[[Iterable[nn.Parameter]], Optimizer
     Args:
         optimizer: Makes the optimizer from parameters, as `Classifier` receives it.
     """
-    parameter = nn.Parameter(torch.zeros(2, 2))
-    parameter.grad = torch.ones(2, 2)
+    parameter = nn.Parameter(torch.zeros(1, 1))
+    parameter.grad = torch.ones(1, 1)
     try:
         stepper = optimizer([parameter])
         stepper.step()

@@ -63,7 +63,7 @@ class _Resolver(TrainingCLI):
     """Parses and makes what a fit needs, and stops there."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        self._find_shape()
+        self._prepare()
         # the trainer refuses what the machine does not have
         return LightningCLI.instantiate_trainer(self, logger=False, enable_checkpointing=False)
 

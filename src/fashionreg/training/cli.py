@@ -9,7 +9,7 @@ from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, OptimizerCallable
 from lightning.pytorch.plugins import CheckpointIO
 
 from fashionreg import TRAINING_COMMANDS
@@ -18,6 +18,7 @@ from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.callbacks.tensorboard import EventLogger
 from fashionreg.config import each_option
 from fashionreg.data.batches import chunk_size, evaluation_loader
+from fashionreg.data.csv_files import PIXELS
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
 from fashionreg.data.sources import MissingDataError
@@ -117,7 +118,7 @@ class TrainingCLI(LightningCLI):
             help="Run although it seems to need more memory than the machine has.",
         )
         for part in ("model", "data"):
-            # the parser takes milliseconds to check a seed, so it is given the first; see `before_instantiate_classes`
+            # the parser takes milliseconds to check a seed, so it is given the first; see `_prepare`
             parser.link_arguments("seeds", f"{part}.init_args.seeds", compute_fn=first_seed)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
@@ -192,12 +193,6 @@ class TrainingCLI(LightningCLI):
                 check_resume(checkpoint, options.ckpt_path, config, options.trainer.max_epochs)
         elif self.subcommand != "fit":
             raise UserError(f"{self.subcommand}: needs --ckpt_path FILE (or last, with --name or --config)")
-        seeds = list(expand_seeds(options.seeds))
-        # Lightning's copy of the options, which a checkpoint keeps as hyperparameters
-        self._dump_config()
-        for part in ("model", "data"):
-            options[part].init_args.seeds = seeds
-            self.config_dump[part]["init_args"]["seeds"] = seeds
 
     def _fall_back_to_synthetic_data(self) -> None:
         options = self.options
@@ -229,29 +224,33 @@ class TrainingCLI(LightningCLI):
                 raise error.__cause__ from error
             raise UserError(" ".join(str(error).split())) from error
 
-    def _find_shape(self) -> None:
-        """Find the shape of the network, from a checkpoint or the data, and refuse a run that memory cannot hold."""
+    def _prepare(self) -> None:
+        """Find the seeds and the shape of the network, and refuse a run that memory cannot hold."""
+        # a range where a count is given: it may be larger than what a list could hold
+        seeds = expand_seeds(self.options.seeds)
+        memory = None if self.options.allow_oversize else available_memory()
+        images = self.datamodule.expected_images or 0
+        refuse_oversize(images * PIXELS, memory, f"{images:,} images")
         if self._shape is None:
             self.datamodule.prepare_data()
             self._shape = self.datamodule.inputs, len(self.datamodule.class_names)
-        if self.options.allow_oversize:
-            return
         try:
             # one replica without memory; what is drawn for it is not missing in what is drawn later
             with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                network = self.model.make_network(*self._shape, self.model.seeds[:1])
-        except UserError:
-            raise
-        except Exception:
-            # a class of the user's may need real tensors
-            return
-        shapes = shapes_of(self.model, network, self.datamodule, training=self.subcommand == "fit")
-        what = f"{len(self.model.seeds):,} x {network.describe()}, batch_size {self.datamodule.batch_size}"
-        refuse_oversize(memory_needed(shapes), available_memory(), what)
+                network = self.model.make_network(*self._shape, seeds[:1])
+        except (NotImplementedError, RuntimeError):
+            # a network of the user's may need real tensors
+            network = None
+        if network is not None:
+            training = self.subcommand == "fit"
+            shapes = shapes_of(network, len(seeds), self.datamodule, self.model.optimizer if training else None)
+            what = f"{len(seeds):,} x {network.describe()}, batch_size {self.datamodule.batch_size}"
+            refuse_oversize(memory_needed(shapes), memory, what)
+        self.model.seeds = self.datamodule.seeds = self.model.hparams["seeds"] = list(seeds)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with this project's callbacks and, for a fit, its folder and logger."""
-        self._find_shape()
+        self._prepare()
         assert self._shape is not None
         self.model.build(*self._shape)
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -410,14 +409,16 @@ def first_seed(seeds: int | list[int]) -> list[int]:
     return [expand_seeds(seeds)[0]]
 
 
-def shapes_of(model: Classifier, network: ReplicaNetwork, datamodule: ImageDataModule, *, training: bool) -> Shapes:
+def shapes_of(
+    network: ReplicaNetwork, replicas: int, datamodule: ImageDataModule, optimizer: OptimizerCallable | None
+) -> Shapes:
     """What the memory of a run depends on.
 
     Args:
-        model: The model, not built yet.
-        network: One replica of its network; its tensors may be without memory.
+        network: One replica of the network; its tensors may be without memory.
+        replicas: Number of replicas S.
         datamodule: The data.
-        training: Whether the networks are trained, or only evaluated.
+        optimizer: Makes the optimizer; None where nothing is trained.
     """
     images = datamodule.expected_images or 0
     batch_size = min(datamodule.batch_size, images) if images else datamodule.batch_size
@@ -425,13 +426,13 @@ def shapes_of(model: Classifier, network: ReplicaNetwork, datamodule: ImageDataM
         # the layers of other networks are unknown: their parameters count, and the images that they are given
         sizes=tuple(network.sizes) if isinstance(network, MLP) else (datamodule.inputs, len(datamodule.class_names)),
         parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
-        replicas=len(model.seeds),
-        batch_size=batch_size if training else 0,
-        chunk_size=chunk_size(len(model.seeds)),
+        replicas=replicas,
+        batch_size=0 if optimizer is None else batch_size,
+        chunk_size=chunk_size(replicas),
         images=images,
         batch_norm=network.smallest_batch > 1,
         dropout=bool(network.draws),
-        optimizer_state=state_of_a_parameter(model.optimizer) if training else 0,
+        optimizer_state=0 if optimizer is None else state_of_a_parameter(optimizer),
     )
 
 
