@@ -1,5 +1,6 @@
 """Small images, and what tests ask of them."""
 
+import unicodedata
 from pathlib import Path
 
 import torch
@@ -34,3 +35,11 @@ LAST = "logs/tiny/version_0/checkpoints/last.ckpt"
 
 def files(folder):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def check_line(text):
+    """An error is one line that a terminal shows as it is."""
+    assert text.strip(), "says nothing"
+    assert len(text.splitlines()) == 1, text
+    strange = [character for character in text if unicodedata.category(character) == "Cc"]
+    assert not strange, f"{text!r} holds {strange}"
