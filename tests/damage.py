@@ -5,14 +5,11 @@ import re
 from hypothesis import strategies as st
 
 #: Numbers as no reader should take them without a thought, and text in their place.
+ODD = ["", " ", "-0", "+5", "5.0", "1e2", "0x10", "1_000", "\u0663", "\uff15", "\u00b2", "\u22123", "5,0", '"5"', "'5'"]
+ODD += ["5 5", "0005", "-1", "2", "256", "1e400", "NaN", "nan", "inf", "-inf", "NA", "null", "True", "1j", "=1+1"]
+
 odd_numbers = st.one_of(
-    st.sampled_from(
-        ["", " ", "-0", "+5", "5.0", "1e2", "0x10", "1_000", "٣", "５", "²", "−3", "5,0", '"5"', "'5'", "5 5", "0005"]
-        + ["-1", "2", "256", "1e400", "NaN", "nan", "inf", "-inf", "NA", "null", "True", "1j", "=1+1", "9" * 400]
-    ),
-    st.integers().map(str),
-    st.floats().map(repr),
-    st.text(max_size=8),
+    st.sampled_from([*ODD, 400 * "9"]), st.integers().map(str), st.floats().map(repr), st.text(max_size=8)
 )
 
 

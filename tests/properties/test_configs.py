@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from damage import TEXT, damaged
 from fashionreg.configs import expand_configs
 
+CHECKOUT = Path(__file__).parents[2]
+
 words = st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=20)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | words,
@@ -25,9 +27,7 @@ FRAGMENTS += ["{a: " * 3000, "[" * 3000, "- " * 3000, "\0", "\x1b[31m", "\u2028"
 FRAGMENTS += ["a: &a [x]\n", "b: &b [*a, *a]\n", "base: \n", "base: [.]\n", "base: /\n", "name: &a {model: *a}\n"]
 
 fragments = st.sampled_from(FRAGMENTS) | words.map(lambda name: f"{name}: ")
-good_files = st.sampled_from(sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))).map(
-    lambda path: path.read_text()
-)
+good_files = st.sampled_from([path.read_text() for path in sorted((CHECKOUT / "configs").glob("*.yaml"))])
 
 
 def expanded(path):

@@ -1,4 +1,4 @@
-"""Whatever is in the files of a study, a number that is read stands there and can be true, or it is refused in one line."""
+"""Whatever is in the files of a study, what is read stands there and can be true, or it is refused in one line."""
 
 import csv
 import io
