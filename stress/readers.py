@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from stress.promises import Case
 
 TESTS = Path(__file__).parents[1] / "tests" / "properties"
 
+#: The family of reports that has a place for the number of cases.
+FAMILY = "junit_family=xunit1"
+
 #: Cases of one test are this share of all: most tests have one share, some a fifth or two.
 SHARES = 25
 
@@ -21,17 +25,7 @@ def run(cases: int, seed: int, only: int | None, place: Path) -> Iterator[Case]:
     report = place.absolute() / "readers.xml"
     examples = str(max(1, cases // SHARES))
     options = ["--hypothesis-profile", "stress", "--hypothesis-seed", str(seed)]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        *options,
-        f"--junitxml={report}",
-        str(TESTS),
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", *options, f"--junitxml={report}", "-o", FAMILY, str(TESTS)]
     environment = os.environ | {"STRESS_EXAMPLES": examples, "OMP_NUM_THREADS": "1"}
     with (place / "readers.txt").open("wb") as output:
         subprocess.run(command, cwd=TESTS.parents[1], env=environment, stdout=output, stderr=output, check=False)
@@ -41,7 +35,10 @@ def run(cases: int, seed: int, only: int | None, place: Path) -> Iterator[Case]:
         file = TESTS / f"{test.get('classname', '').rpartition('.')[2]}.py"
         promise = (ast.get_docstring(ast.parse(file.read_text())) or file.stem).splitlines()[0]
         numbers = [each.get("value", "1") for each in test.iter("property") if each.get("name") == "cases"]
-        fault = test.find("failure") if test.find("failure") is not None else test.find("error")
+        if (error := test.find("error")) is not None:
+            # not the reader's fault, but the test's own
+            raise RuntimeError(f"{test.get('name')} did not run: {error.get('message')}")
+        fault = test.find("failure")
         again = f"STRESS_EXAMPLES={examples} python -m pytest {' '.join(options)} {file.relative_to(TESTS.parents[1])}"
         yield Case(
             promise,
@@ -53,6 +50,7 @@ def run(cases: int, seed: int, only: int | None, place: Path) -> Iterator[Case]:
 
 def _reason(fault: ElementTree.Element) -> str:
     """The line that says what went wrong."""
-    lines = [*(fault.get("message") or "").splitlines(), *(fault.text or "").splitlines()]
-    errors = [line.strip(" |E") for line in lines if "Error" in line]
-    return (errors or lines or ["no reason given"])[0][:500]
+    lines = [line.strip(" |") for line in (fault.text or "").splitlines()]
+    errors = [line for line in lines if re.match(r"(E +)?[\w.]*(Error|Failed|Flaky\w*)\b.*: ", line)]
+    # the last one is what the test made of it
+    return (errors or [fault.get("message") or "no reason given"])[-1].removeprefix("E ").strip()[:500]
