@@ -9,7 +9,7 @@ import signal
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from fashionreg.errors import UserError
 from samples import check_line, files
@@ -18,11 +18,15 @@ COMMON = settings(
     deadline=None,
     database=None,
     print_blob=False,
+    report_multiple_bugs=False,
     # the fixtures' folder is used again by every case, which writes all of it that it reads
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.register_profile("tests", COMMON, max_examples=20, derandomize=True)
-settings.register_profile("stress", COMMON, max_examples=int(os.environ.get("STRESS_EXAMPLES", "400")))
+settings.register_profile("tests", COMMON, max_examples=20, derandomize=True, phases=[Phase.generate, Phase.shrink])
+# the search for a smaller case takes minutes where the one that was found is slow
+settings.register_profile(
+    "stress", COMMON, phases=[Phase.generate], max_examples=int(os.environ.get("STRESS_EXAMPLES", "400"))
+)
 settings.load_profile("tests")
 
 #: Seconds after which a reader counts as hanging.
