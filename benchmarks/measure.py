@@ -116,7 +116,7 @@ def surroundings(repeats: int, work: Work, only: Sequence[str] | None) -> Row:
         "git_commit": git_commit(Path(__file__).parent),
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -135,7 +135,7 @@ def surroundings(repeats: int, work: Work, only: Sequence[str] | None) -> Row:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """The model name of the CPU, where the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -99,7 +99,7 @@ def check_requirements(results: Row) -> list[Row]:
     return rows
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table that is legible as it stands; all columns but the first are right-aligned."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 
@@ -164,15 +164,15 @@ def tables(results: Row) -> str:
     if shown := [row for row in results["epochs"] if row["in_table"]]:
         accuracy = f"test accuracy, epoch {results['settings']['total_epochs']}"
         head = ("how", "threads", "seconds an epoch", "... and seed", "notebook's loop / this", accuracy, "reached")
-        parts.append(_markdown(head, [_epoch_cells(row) for row in shown]))
+        parts.append(markdown(head, [_epoch_cells(row) for row in shown]))
     if results["startup"]:
         rows = [(row["label"], _spread(row, 3)) for row in results["startup"]]
-        parts.append(_markdown(("start", "seconds"), rows))
+        parts.append(markdown(("start", "seconds"), rows))
     if results["memory"]:
         rows = [(row["label"], f"{row['gib']:.2f}") for row in results["memory"]]
-        parts.append(_markdown(("peak memory, one epoch", "GiB"), rows))
+        parts.append(markdown(("peak memory, one epoch", "GiB"), rows))
     required = [_requirement_cells(row) for row in results["requirements"]]
-    parts.append(_markdown(("figure", "at least", "aim", "measured", "met"), required))
+    parts.append(markdown(("figure", "at least", "aim", "measured", "met"), required))
     return "\n\n".join([*parts, _circumstances(results)]) + "\n"
 
 

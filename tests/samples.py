@@ -1,6 +1,7 @@
 """Small images, what tests ask of them, and how exact a computed number can be."""
 
 import math
+import unicodedata
 from pathlib import Path
 
 import torch
@@ -54,3 +55,11 @@ def rounding(terms, total, dtype=torch.float32):
         dtype: In which the sum is computed.
     """
     return 4 * math.sqrt(terms) * torch.finfo(dtype).eps * float(total)
+
+
+def check_line(text):
+    """An error is one line that a terminal shows as it is."""
+    assert text.strip(), "says nothing"
+    assert len(text.splitlines()) == 1, text
+    strange = [character for character in text if unicodedata.category(character) == "Cc"]
+    assert not strange, f"{text!r} holds {strange}"

@@ -1,0 +1,89 @@
+"""A thousand fits in one process: nothing grows, and nothing is lost."""
+
+import contextlib
+import gc
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from stress.process import start_server
+from stress.promises import BrokenPromiseError, Case, must, must_be_whole
+from stress.work import write_configs
+
+#: Fits from one look at what the process holds to the next.
+EVERY = 5
+
+#: KiB that a fit may add to the resident memory for good.
+MEMORY_BOUND = 16
+
+RECORDS = "Of many fits in one process every one leaves its version with the same whole record."
+GROWTH = (
+    "Many fits in one process leave no file descriptor and no thread open, and add less than "
+    f"{MEMORY_BOUND} KiB each to its memory (median of the last tenth of the fits minus that of the second)."
+)
+
+
+def run(cases: int, seed: int, only: int | None, place: Path) -> Iterator[Case]:
+    """Fit `cases` times in one process, a multiple of `EVERY` and three looks at least."""
+    cases = max(3, cases // EVERY) * EVERY
+    write_configs(place, epochs=1)
+    process = start_server().Process(target=_fit, args=(cases, place.absolute()))
+    process.start()
+    process.join()
+    usage = json.loads((place / "usage.json").read_text()) if (place / "usage.json").exists() else []
+    for promise, check in ((RECORDS, _records), (GROWTH, _growth)):
+        case = Case(promise, again=f"--size {cases / 1000:g}", cases=usage[-1]["fits"] if usage else 0)
+        try:
+            must(process.exitcode == 0, f"exit code {process.exitcode} after {case.cases} fits")
+            check(place, usage)
+        except (BrokenPromiseError, OSError) as error:
+            case = case._replace(broken=str(error))
+        yield case
+
+
+def _fit(cases: int, place: Path) -> None:
+    """What the process does: fit, and note after every `EVERY`th fit what the process holds."""
+    os.chdir(place)
+    from fashionreg.cli import main
+
+    usage = []
+    with open("output.txt", "w") as output, contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        for number in range(1, cases + 1):
+            if code := main(["fit", "--config", "config.yaml"]):
+                raise SystemExit(code)
+            if number % EVERY == 0:
+                gc.collect()  # as long as a fit
+                usage.append({"fits": number} | _held())
+                Path("usage.json").write_text(json.dumps(usage))
+
+
+def _held() -> dict[str, int]:
+    """Resident memory in KiB, open file descriptors and threads of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "memory": pages * os.sysconf("SC_PAGE_SIZE") // 1024,
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "threads": len(os.listdir("/proc/self/task")),
+    }
+
+
+def _records(place: Path, usage: list[dict[str, int]]) -> None:
+    must_be_whole(place / "logs")
+    records = {path.parent.name: path.read_bytes() for path in (place / "logs/small").glob("version_*/record.csv")}
+    fits = usage[-1]["fits"]
+    must(set(records) == {f"version_{number}" for number in range(fits)}, f"{len(records)} records of {fits} fits")
+    must(len(set(records.values())) == 1, f"{len(set(records.values()))} different records")
+
+
+def _growth(place: Path, usage: list[dict[str, int]]) -> None:
+    # the first tenth is left out: caches fill up
+    tenth = max(1, len(usage) // 10)
+    early, late = usage[tenth : 2 * tenth], usage[-tenth:]
+    for what in ("descriptors", "threads"):
+        most = [max(each[what] for each in part) for part in (early, late)]
+        must(most[1] <= most[0], f"{what}: {most[0]} after {early[-1]['fits']} fits, {most[1]} in the end")
+    memory, fits = ([median(each[what] for each in part) for part in (early, late)] for what in ("memory", "fits"))
+    each = (memory[1] - memory[0]) / (fits[1] - fits[0])
+    must(each < MEMORY_BOUND, f"memory: {each:.0f} KiB more with each fit, {memory[0]:.0f} to {memory[1]:.0f} KiB")

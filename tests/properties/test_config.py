@@ -1,0 +1,89 @@
+"""Whatever is in a configuration file, a mapping comes out that is what the file says, or it is refused in one line."""
+
+import json
+from pathlib import Path
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from damage import TEXT, damaged
+from fashionreg.config import expand_configs
+
+CHECKOUT = Path(__file__).parents[2]
+
+words = st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=20)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
+)
+mappings = st.dictionaries(words.filter(lambda name: name != "base"), values, max_size=4)
+
+#: What YAML has besides plain data, and what a careless hand leaves.
+FRAGMENTS = ["&a ", "*a", "{model: *a}", "<<: ", "!!int ", "!!timestamp ", "!!python/name:os.system ", "!mine ", "- "]
+FRAGMENTS += ["2020-99-99", "2020-02-30 25:61", "? ", ": ", "[", "{", "}", "|\n", ">\n", "---\n", "%YAML 9.9\n", "\t"]
+FRAGMENTS += ["{a: " * 3000, "[" * 3000, "- " * 3000, "\0", "\x1b[31m", "\u2028", "0o8", ".inf", "1:60", "'", '"', "# "]
+FRAGMENTS += ["a: &a [x]\n", "b: &b [*a, *a]\n", "base: \n", "base: [.]\n", "base: /\n", "name: &a {model: *a}\n"]
+
+fragments = st.sampled_from(FRAGMENTS) | words.map(lambda name: f"{name}: ")
+good_files = st.sampled_from([path.read_text() for path in sorted((CHECKOUT / "configs").glob("*.yaml"))])
+
+
+def expanded(path):
+    return expand_configs(["fit", "--config", str(path)])
+
+
+def contents(expansion):
+    """The mappings on an expanded command line."""
+    assert expansion[0] == "fit"
+    assert set(expansion[1::2]) <= {"--config"}
+    mappings = [yaml.safe_load(text) for text in expansion[2::2]]
+    assert all(isinstance(mapping, dict) for mapping in mappings)
+    return mappings
+
+
+@given(mappings)
+def test_a_mapping_is_read_as_it_was_written(reading, tmp_path, mapping):
+    path = tmp_path / "config.yaml"
+    # JSON is YAML, and its writer has nothing to do with YAML's
+    path.write_text(json.dumps(mapping, ensure_ascii=False), encoding="utf-8")
+    assert contents(reading(lambda: expanded(path))) == [mapping]
+
+
+@given(mappings, mappings)
+def test_a_file_comes_after_its_base(reading, tmp_path, mapping, base):
+    path, below = tmp_path / "config.yaml", tmp_path / "base.yaml"
+    path.write_text(json.dumps(mapping | {"base": below.name}, ensure_ascii=False), encoding="utf-8")
+    below.write_text(json.dumps(base, ensure_ascii=False), encoding="utf-8")
+    assert contents(reading(lambda: expanded(path))) == [base, mapping]
+
+
+@given(st.data(), good_files)
+def test_a_damaged_file_is_a_mapping_or_refused(reading, tmp_path, data, text):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(data.draw(damaged(text.encode(), TEXT)))
+    if (read := reading(lambda: expanded(path), tmp_path)) is not None:
+        contents(read)
+
+
+@given(good_files, st.lists(st.tuples(st.integers(0), fragments), min_size=1, max_size=4))
+def test_a_file_with_strange_yaml_is_a_mapping_or_refused(reading, tmp_path, text, insertions):
+    lines = text.splitlines(keepends=True)
+    for place, fragment in insertions:
+        line = lines[place % len(lines)]
+        # at the beginning, after the indentation, after the key, or on a line that is the fragment
+        start = [0, len(line) - len(line.lstrip()), line.find(":") + 2, len(line)][place // 7 % 4]
+        lines[place % len(lines)] = line[:start] + fragment + line[start:]
+    path = tmp_path / "config.yaml"
+    path.write_bytes("".join(lines).encode())
+    if (read := reading(lambda: expanded(path), tmp_path)) is not None:
+        contents(read)
+
+
+@given(st.binary(max_size=200) | st.lists(fragments, max_size=20).map("".join).map(str.encode))
+def test_any_bytes_are_a_mapping_or_refused(reading, tmp_path, content):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    if (read := reading(lambda: expanded(path), tmp_path)) is not None:
+        contents(read)
