@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 #: What every command needs sooner or later.
-PRELOADED = ["fashionreg.training.fit", "fashionreg.study.run", "fashionreg.study.report", "fashionreg.runs.export"]
+PRELOADED = ["fashionreg.training.fit", "fashionreg.studies.run", "fashionreg.studies.report", "fashionreg.runs.export"]
 PRELOADED += ["fashionreg.prediction", "fashionreg.data.csv_files", "fashionreg.callbacks.evaluation"]
 
 #: Seconds after which a command counts as hanging.

@@ -34,7 +34,7 @@ LAYERS = [
     {"runs"},
     {"callbacks"},
     {"training"},
-    {"study"},
+    {"studies"},
     {"cli"},
     {"__main__"},
 ]
@@ -44,7 +44,7 @@ LAYER = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 NUMBERS_ONLY = ["errors", "files", "palette", "yaml_files", "config", "text", "cli"]
 NUMBERS_ONLY += [f"runs/{name}" for name in ("record", "schema", "tables")]
 NUMBERS_ONLY += [
-    f"study/{name}"
+    f"studies/{name}"
     for name in ("commands", "statistics", "results", "findings", "verdict", "methods", "plots", "page", "report")
 ]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fashionreg.config import expand_configs, option_value, read_config
+from fashionreg.config import flat, identity, nested, option_value, read_layers, resumable, split_arguments
 from fashionreg.errors import UserError
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + "\n".join(
@@ -20,16 +20,86 @@ def write(folder, **files):
 
 def test_bases_come_before_the_file_and_shared_bases_once(tmp_path):
     write(tmp_path, a="x: 1", b="base: a.yaml\ny: 2", c="base: a.yaml\nz: 3", d="base: [b.yaml, c.yaml]\nx: 4")
-    assert read_config(tmp_path / "d.yaml") == [{"x": 1}, {"y": 2}, {"z": 3}, {"x": 4}]
+    assert read_layers(tmp_path / "d.yaml") == [{"x": 1}, {"y": 2}, {"z": 3}, {"x": 4}]
 
 
-def test_command_line_keeps_its_words_and_order(tmp_path):
+def test_files_and_mappings_are_layers_in_order_and_a_shared_base_comes_once(tmp_path):
     write(tmp_path, a="x: 1", b="base: a.yaml\ny: 2", c="base: a.yaml\nx: 3")
-    words = ["fit", "--seeds=3", f"--config={tmp_path}/b.yaml", "--name", "n", "-c", f"{tmp_path}/c.yaml", "--force"]
-    expanded = expand_configs(words)
-    # the base that both share comes once, before the first of them
-    first = ["--config", "x: 1\n", "--config", "y: 2\n"]
-    assert expanded == ["fit", "--seeds=3", *first, "--name", "n", "--config", "x: 3\n", "--force"]
+    mapping = {"z": 4}
+    layers = read_layers([tmp_path / "b.yaml", mapping, str(tmp_path / "c.yaml")])
+    assert layers == [{"x": 1}, {"y": 2}, {"z": 4}, {"x": 3}]
+    assert read_layers(mapping) == [mapping]
+
+
+def test_configuration_files_are_split_from_all_other_arguments():
+    arguments = ["--seeds=3", "--config=b.yaml", "--name", "n", "-c", "c.yaml", "--force"]
+    assert split_arguments(arguments) == (["b.yaml", "c.yaml"], ["--seeds=3", "--name", "n", "--force"])
+    with pytest.raises(UserError, match="--config: needs the name of a file"):
+        split_arguments(["--config"])
+
+
+def test_dotted_names_and_nested_mappings_are_inverse():
+    options = {"a.b.c": 1, "a.b.d": [2], "e": None}
+    assert nested(options) == {"a": {"b": {"c": 1, "d": [2]}}, "e": None}
+    assert flat(nested(options)) == options
+
+
+CONFIG = {
+    "name": "a",
+    "seeds": 3,
+    "threads": None,
+    "model": {"class_path": "M", "init_args": {"dropout": 0.1}},
+    "data": {"class_path": "D", "init_args": {"path": "a.csv", "batch_size": 32}},
+    "trainer": {
+        "max_epochs": 5,
+        "precision": None,
+        "callbacks": None,
+        "default_root_dir": "logs",
+        "accelerator": "cpu",
+    },
+}
+
+
+def changed(name, value):
+    return nested(flat(CONFIG) | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("name", "b"),
+        ("seeds", [1, 2]),
+        ("threads", 2),
+        ("data.init_args.path", "b.csv"),
+        ("trainer.default_root_dir", "elsewhere"),
+        ("trainer.accelerator", "gpu"),
+        ("trainer.callbacks", [{"class_path": "fashionreg.callbacks.Histograms", "init_args": {"replica": 1}}]),
+        ("trainer.callbacks", [{"class_path": "lightning.pytorch.callbacks.LearningRateMonitor"}]),
+    ],
+)
+def test_places_hardware_and_observers_do_not_identify_a_run(name, value):
+    assert identity(changed(name, value)) == identity(CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model.init_args.dropout", 0.2),
+        ("data.init_args.batch_size", 64),
+        ("trainer.precision", "bf16-mixed"),
+        ("trainer.callbacks", [{"class_path": "lightning.pytorch.callbacks.EarlyStopping"}]),
+        ("trainer.callbacks", [{"class_path": "mine.Callback"}]),
+    ],
+)
+def test_what_is_computed_identifies_a_run_and_a_resumed_run_shares_it(name, value):
+    assert identity(changed(name, value)) != identity(CONFIG)
+    assert resumable(changed(name, value)) != resumable(CONFIG)
+
+
+def test_a_resumed_run_may_be_longer():
+    longer = changed("trainer.max_epochs", 9)
+    assert identity(longer) != identity(CONFIG)
+    assert resumable(longer) == resumable(CONFIG)
 
 
 def test_the_last_value_of_an_option_counts():
@@ -51,15 +121,15 @@ def test_the_last_value_of_an_option_counts():
 def test_a_configuration_that_cannot_be_read_is_named(tmp_path, content, fault):
     write(tmp_path, a=content)
     with pytest.raises(UserError) as error:
-        read_config(tmp_path / "a.yaml")
+        read_layers(tmp_path / "a.yaml")
     assert fault in str(error.value)
 
 
 def test_a_row_of_bases_that_has_no_end_in_sight_is_refused(tmp_path):
-    for number in range(1500):
+    for number in range(52):
         (tmp_path / f"{number}.yaml").write_text(f"base: {number + 1}.yaml")
     with pytest.raises(UserError, match=r"base: more than 50 files that build on one another"):
-        read_config(tmp_path / "0.yaml")
+        read_layers(tmp_path / "0.yaml")
 
 
 @pytest.mark.parametrize("option", ["--model", "--data", "--trainer.callbacks", "--seeds"])
@@ -87,7 +157,7 @@ def test_what_the_parser_says_of_a_long_value_stays_short(refusal):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_configuration_is_named_after_its_file(path):
-    assert read_config(path)[-1]["name"] == path.stem
+    assert read_layers(path)[-1]["name"] == path.stem
 
 
 @pytest.mark.parametrize(
@@ -103,7 +173,7 @@ def test_a_shipped_configuration_is_named_after_its_file(path):
 def test_each_lecture_7_configuration_uses_its_own_technique(name, regularizers):
     path = next(path for path in SHIPPED if path.stem == f"lecture7_{name}".rstrip("_"))
     model, decay = {}, 0
-    for part in read_config(path):
+    for part in read_layers(path):
         arguments = part.get("model", {}).get("init_args", {})
         decay = arguments.get("optimizer", {}).get("init_args", {}).get("weight_decay", decay)
         model |= arguments
@@ -112,7 +182,7 @@ def test_each_lecture_7_configuration_uses_its_own_technique(name, regularizers)
 
 def test_shipped_configurations_do_not_repeat_their_base():
     for path in SHIPPED:
-        *bases, own = read_config(path)
+        *bases, own = read_layers(path)
         for base in bases:
             for key in own.keys() & base.keys():
                 assert yaml.safe_dump(own[key]) != yaml.safe_dump(base[key]), f"{path.name}: {key}"

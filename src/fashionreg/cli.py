@@ -18,7 +18,7 @@ from fashionreg import TRAINING_COMMANDS, __version__
 from fashionreg.data import commands
 from fashionreg.errors import UserError, error_text, printable
 from fashionreg.runs import export
-from fashionreg.study import commands as study_commands
+from fashionreg.studies import commands as study_commands
 
 EXAMPLES = """\
 examples:
@@ -146,9 +146,9 @@ def _run(arguments: list[str]) -> int:
         # last, so that it hides nothing: configurations may name classes of modules in the working folder
         sys.path.append(here)
     if arguments and arguments[0] in TRAINING_COMMANDS:
-        from fashionreg.training.fit import run
+        from fashionreg.training.fit import run_command
 
-        return run(arguments)
+        return run_command(arguments)
     parser = build_parser()
     parsed, options = parser.parse_known_args(arguments)
     if options and not hasattr(parsed, "takes_options"):

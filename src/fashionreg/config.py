@@ -1,11 +1,10 @@
-"""Configuration files that build on one another, and command lines that carry them."""
+"""Configurations: files that build on one another, layers that are merged in order, and what identifies a run."""
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from fashionreg.errors import UserError
 from fashionreg.yaml_files import read_yaml
@@ -13,20 +12,52 @@ from fashionreg.yaml_files import read_yaml
 #: More files than this in a row, each the base of the one before, are taken for a mistake.
 MAX_BASES = 50
 
+#: A part of a configuration: nested mappings of plain data. Several are merged in order; what comes later wins.
+Layer = dict[str, Any]
 
-def read_config(path: Path) -> list[dict[str, Any]]:
-    """A configuration file and those it builds on, as mappings to be merged in order.
+#: Where a configuration comes from: a file, a mapping, or several of these, merged in order.
+Source = str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any]]
 
-    `base: other.yaml` (or a list of files), relative to the file that says it, names what comes before it. A file that
-    is named more than once counts where it is first named, so that bases can share a base of their own.
+#: Options that say where and how fast a run is made and what is shown of it, not what it computes.
+_CIRCUMSTANCES = re.compile(
+    r"config|name|seeds|seed_everything|threads|compile|allow_oversize|ckpt_path|trust_checkpoint|synthetic_if_missing"
+    r"|data\.init_args\.(root|mirror|path)"
+    r"|trainer\.(accelerator|strategy|devices|num_nodes|benchmark|inference_mode|default_root_dir|logger|callbacks"
+    r"|profiler|log_every_n_steps|barebones|enable_\w+|model_registry)(\..*)?"
+)
+
+#: Callbacks that change what a run computes are part of it. These only look, and so do all of this project.
+_OBSERVERS = re.compile(
+    r"fashionreg\.callbacks\..*|lightning\.pytorch\.callbacks\.(LearningRateMonitor|ModelCheckpoint|ModelSummary"
+    r"|DeviceStatsMonitor|ThroughputMonitor|\w+ProgressBar)"
+)
+
+#: Options that say how long a run is: a resumed run may be longer.
+_LENGTH = re.compile(r"trainer\.(max|min)_(epochs|steps|time)")
+
+
+def read_layers(source: Source) -> list[Layer]:
+    """Return a configuration as layers, to be merged in order.
+
+    `base: other.yaml` (or a list of files) in a file, relative to that file, names what comes before it. A file that is
+    named more than once counts where it is first named, so that bases can share a base of their own.
 
     Args:
-        path: A YAML file.
+        source: A YAML file, a mapping, or several of these.
 
     Raises:
         UserError: As `read_yaml`; or if a file builds on itself.
     """
-    return list(_collect(path, {}, ()).values())
+    layers: list[Layer] = []
+    merged: dict[str, Layer] = {}
+    for part in [source] if isinstance(source, str | Path | Mapping) else source:
+        if isinstance(part, Mapping):
+            layers.append(dict(part))
+            continue
+        known = len(merged)
+        # a base that an earlier file shares is not read again: it would take back what that file says
+        layers += list(_collect(Path(part), merged, ()).values())[known:]
+    return layers
 
 
 def _collect(path: Path, merged: dict[str, dict[str, Any]], within: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -52,57 +83,82 @@ def _collect(path: Path, merged: dict[str, dict[str, Any]], within: tuple[str, .
     return merged
 
 
-def expand_configs(words: Sequence[str]) -> list[str]:
-    """The same command line with each `--config FILE` replaced by the contents of the file and of its bases.
-
-    Raises:
-        UserError: As `read_config`.
-    """
-    expanded: list[str] = []
-    merged: dict[str, dict[str, Any]] = {}
-    for option, value, said in each_option(words):
-        if option not in ("--config", "-c"):
-            expanded += said
-        elif value is None:
-            raise UserError("--config: needs the name of a file")
-        else:
-            known = len(merged)
-            # a base that an earlier file shares is not read again: it would take back what that file says
-            for content in list(_collect(Path(value), merged, ()).values())[known:]:
-                expanded += ["--config", yaml.safe_dump(content, sort_keys=False)]
-    return expanded
-
-
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested configuration by dotted names: `{"model.init_args.dropout": 0.3, ...}`."""
+    """Return a nested configuration by dotted names: `{"model.init_args.dropout": 0.3, ...}`."""
     result: dict[str, Any] = {}
     for name, value in config.items():
         result |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return result
 
 
-def option_values(words: Sequence[str], option: str) -> list[str]:
-    """Every value given to `option` on a command line, as `--option value` or `--option=value`."""
-    return [value for name, value, _ in each_option(words) if name == option and value is not None]
+def nested(options: Mapping[str, Any]) -> Layer:
+    """Options by dotted names as a nested configuration: `{"a.b": 1}` becomes `{"a": {"b": 1}}`."""
+    layer: Layer = {}
+    for name, value in options.items():
+        *parents, last = name.split(".")
+        inner = layer
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[last] = value
+    return layer
 
 
-def option_value(words: Sequence[str], option: str) -> str | None:
-    """The last value given to `option`, which is the one that counts; None if there is none."""
-    return next(reversed(option_values(words, option)), None)
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a resolved configuration that identify what a run computes, by dotted names.
+
+    Two runs with the same identity, data and seed compute the same, to rounding. Places on disk, hardware, loggers and
+    callbacks that only observe are no part of it.
+    """
+    found = {name: value for name, value in flat(dict(config)).items() if not _CIRCUMSTANCES.fullmatch(name)}
+    callbacks = (config.get("trainer") or {}).get("callbacks") or []
+    changing = [callback for callback in callbacks if not _OBSERVERS.fullmatch(callback["class_path"])]
+    return found | ({"trainer.callbacks": changing} if changing else {})
 
 
-def each_option(words: Sequence[str]) -> Iterator[tuple[str, str | None, list[str]]]:
-    """Each option with its value and the words that say so; each other word alone, with no value."""
-    position = 0
-    while position < len(words):
-        word = words[position]
-        following = words[position + 1 : position + 2]
-        option, equals, value = word.partition("=")
-        if not word.startswith("-") or (not equals and (not following or following[0].startswith("-"))):
-            yield word, None, [word]
-        elif equals:
-            yield option, value, [word]
+def resumable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of `identity` that a resumed run must share with the run before: all but its length."""
+    return {name: value for name, value in identity(config).items() if not _LENGTH.fullmatch(name)}
+
+
+# -- command lines -----------------------------------------------------------------------------------------------
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split the arguments of a command into configuration files (`--config`) and all others.
+
+    Raises:
+        UserError: If `--config` has no value.
+    """
+    files: list[str] = []
+    others: list[str] = []
+    for option, value, said in each_option(arguments):
+        if option not in ("--config", "-c"):
+            others += said
+        elif value is None:
+            raise UserError("--config: needs the name of a file")
         else:
-            yield word, following[0], [word, following[0]]
+            files.append(value)
+    return files, others
+
+
+def option_value(arguments: Sequence[str], option: str) -> str | None:
+    """Return the last value given to `option`, which is the one that counts; None if there is none."""
+    given = [value for name, value, _ in each_option(arguments) if name == option and value is not None]
+    return given[-1] if given else None
+
+
+def each_option(arguments: Sequence[str]) -> Iterator[tuple[str, str | None, list[str]]]:
+    """Yield each option with its value and the arguments that give it; each other argument alone, without a value."""
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        following = arguments[position + 1 : position + 2]
+        option, equals, value = argument.partition("=")
+        if not argument.startswith("-") or (not equals and (not following or following[0].startswith("-"))):
+            yield argument, None, [argument]
+        elif equals:
+            yield option, value, [argument]
+        else:
+            yield argument, following[0], [argument, following[0]]
             position += 1
         position += 1

@@ -15,10 +15,10 @@ from fashionreg.models import BaselineMLP, RegularizedMLP
 from fashionreg.randomness import Key, fold_in, replica_keys
 from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, WeightDecay
 from fashionreg.regularizers.base import per_replica
-from fashionreg.training.fit import BY_DESIGN
+from fashionreg.training.fit import EXPECTED_WARNINGS
 from fashionreg.training.loop import DirectEpochLoop
 
-pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
+pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in EXPECTED_WARNINGS))
 
 
 class Noise(Regularizer):

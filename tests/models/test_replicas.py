@@ -11,9 +11,9 @@ from torch import nn, optim
 from fashionreg.data.datamodules import CSVDataModule, SyntheticDataModule
 from fashionreg.models import BaselineMLP, RegularizedMLP
 from fashionreg.randomness import Key, fold_in, generator, replica_keys
-from fashionreg.training.fit import BY_DESIGN
+from fashionreg.training.fit import EXPECTED_WARNINGS
 
-pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
+pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in EXPECTED_WARNINGS))
 
 HIDDEN = [12, 9]
 SGD = partial(optim.SGD, lr=0.05)

@@ -10,9 +10,9 @@ from torch import nn
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
 from fashionreg.models import StackedClassifier, StackedNetwork
-from fashionreg.training.fit import BY_DESIGN
+from fashionreg.training.fit import EXPECTED_WARNINGS
 
-pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
+pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in EXPECTED_WARNINGS))
 
 
 class Own(nn.Module):

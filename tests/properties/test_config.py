@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from damage import TEXT, damaged
-from fashionreg.config import expand_configs
+from fashionreg.config import read_layers
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -30,17 +29,10 @@ fragments = st.sampled_from(FRAGMENTS) | words.map(lambda name: f"{name}: ")
 good_files = st.sampled_from([path.read_text() for path in sorted((CHECKOUT / "configs").glob("*.yaml"))])
 
 
-def expanded(path):
-    return expand_configs(["fit", "--config", str(path)])
-
-
-def contents(expansion):
-    """The mappings on an expanded command line."""
-    assert expansion[0] == "fit"
-    assert set(expansion[1::2]) <= {"--config"}
-    mappings = [yaml.safe_load(text) for text in expansion[2::2]]
-    assert all(isinstance(mapping, dict) for mapping in mappings)
-    return mappings
+def contents(layers):
+    """The layers, which are mappings."""
+    assert all(isinstance(layer, dict) for layer in layers)
+    return layers
 
 
 @given(mappings)
@@ -48,7 +40,7 @@ def test_a_mapping_is_read_as_it_was_written(reading, tmp_path, mapping):
     path = tmp_path / "config.yaml"
     # JSON is YAML, and its writer has nothing to do with YAML's
     path.write_text(json.dumps(mapping, ensure_ascii=False), encoding="utf-8")
-    assert contents(reading(lambda: expanded(path))) == [mapping]
+    assert contents(reading(lambda: read_layers(path))) == [mapping]
 
 
 @given(mappings, mappings)
@@ -56,14 +48,14 @@ def test_a_file_comes_after_its_base(reading, tmp_path, mapping, base):
     path, below = tmp_path / "config.yaml", tmp_path / "base.yaml"
     path.write_text(json.dumps(mapping | {"base": below.name}, ensure_ascii=False), encoding="utf-8")
     below.write_text(json.dumps(base, ensure_ascii=False), encoding="utf-8")
-    assert contents(reading(lambda: expanded(path))) == [base, mapping]
+    assert contents(reading(lambda: read_layers(path))) == [base, mapping]
 
 
 @given(st.data(), good_files)
 def test_a_damaged_file_is_a_mapping_or_refused(reading, tmp_path, data, text):
     path = tmp_path / "config.yaml"
     path.write_bytes(data.draw(damaged(text.encode(), TEXT)))
-    if (read := reading(lambda: expanded(path), tmp_path)) is not None:
+    if (read := reading(lambda: read_layers(path), tmp_path)) is not None:
         contents(read)
 
 
@@ -77,7 +69,7 @@ def test_a_file_with_strange_yaml_is_a_mapping_or_refused(reading, tmp_path, tex
         lines[place % len(lines)] = line[:start] + fragment + line[start:]
     path = tmp_path / "config.yaml"
     path.write_bytes("".join(lines).encode())
-    if (read := reading(lambda: expanded(path), tmp_path)) is not None:
+    if (read := reading(lambda: read_layers(path), tmp_path)) is not None:
         contents(read)
 
 
@@ -85,5 +77,5 @@ def test_a_file_with_strange_yaml_is_a_mapping_or_refused(reading, tmp_path, tex
 def test_any_bytes_are_a_mapping_or_refused(reading, tmp_path, content):
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
-    if (read := reading(lambda: expanded(path), tmp_path)) is not None:
+    if (read := reading(lambda: read_layers(path), tmp_path)) is not None:
         contents(read)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damage import TABLE, TEXT, damaged, numbers_replaced
-from fashionreg.study.results import read_study
+from fashionreg.studies.results import read_study
 from studies import write_study
 
 RECORD = "plain/version_0/record"

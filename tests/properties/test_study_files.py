@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damage import TEXT, damaged, numbers_replaced
-from fashionreg.study.plan import read_study
+from fashionreg.studies.plan import read_study
 
 GOOD = """\
 name: good

@@ -13,7 +13,7 @@ from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.data.images import CLASS_NAMES
 from fashionreg.models import RegularizedMLP
-from fashionreg.training.fit import BY_DESIGN
+from fashionreg.training.fit import EXPECTED_WARNINGS
 from samples import LAST, PIXELS, files, rounding
 
 
@@ -51,7 +51,7 @@ def test_test_reports_what_scikit_learn_computes(fitted):
         assert picture.size[0] > 500
 
 
-@pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
+@pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in EXPECTED_WARNINGS))
 def test_confusion_matrix_counts_as_scikit_learn_counts(fitted, workplace):
     from lightning.pytorch import Trainer
 

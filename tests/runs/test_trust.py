@@ -11,6 +11,7 @@ import yaml
 
 from fashionreg.errors import UserError
 from fashionreg.runs import trust
+from fashionreg.training.cli import CALLBACKS
 from samples import message
 
 CHECKOUT = Path(__file__).parents[2]
@@ -71,17 +72,17 @@ def test_the_allow_list_holds_what_is_defined_here_and_nothing_else():
     ours = [*trust.MODELS.items(), *trust.DATA.items(), *trust.OPTIMIZATION.items()]
     for path, cls in ours:
         assert f"{cls.__module__}.".startswith(("fashionreg.", "torch.optim.", "lightning.pytorch.cli.")), path
-    assert not [path for path in trust.CALLBACKS if "Record" in path or "Checkpoint" in path or "Lambda" in path]
+    assert not [path for path in CALLBACKS if "Record" in path or "Checkpoint" in path or "Lambda" in path]
 
 
 @pytest.mark.parametrize("path", sorted(CHECKOUT.glob("configs/*.yaml")), ids=lambda path: path.name)
 def test_shipped_configurations_pass_unchanged(path):
-    from fashionreg.config import read_config
+    from fashionreg.config import read_layers
 
-    for content in read_config(path):
+    for content in read_layers(path):
         # a file that builds on another may leave the class to it
         config = {name: value for name, value in content.items() if "class_path" in value or name == "trainer"}
-        kept = trust.as_data(config, "x", "fit")
+        kept = trust.as_data(config, "x", callbacks=CALLBACKS)
         for name in {"model", "data"} & config.keys():
             config[name] = {"init_args": {}} | config[name]
         callbacks = [callback | {"init_args": {}} for callback in config.get("trainer", {}).get("callbacks", [])]
@@ -113,8 +114,8 @@ def test_every_argument_of_a_shipped_callback_and_scheduler_passes():
       - {class_path: fashionreg.callbacks.drift.ActivationDrift, init_args: {every_n_steps: 50}}
       - {class_path: lightning.pytorch.callbacks.EarlyStopping, init_args: {monitor: val/acc, mode: max}}
     """)
-    assert trust.as_data(config, "x", "fit") == config
-    assert "callbacks" not in trust.as_data(config, "x", "test")["trainer"]
+    assert trust.as_data(config, "x", callbacks=CALLBACKS) == config
+    assert "callbacks" not in trust.as_data(config, "x")["trainer"]
 
 
 @pytest.mark.parametrize(
@@ -131,12 +132,12 @@ def test_every_argument_of_a_shipped_callback_and_scheduler_passes():
     ],
 )
 def test_places_and_names_that_change_no_result_are_left_out(option, value):
-    assert trust.as_data({"trainer": {option: value}}, "x", "test")["trainer"] == {}
+    assert trust.as_data({"trainer": {option: value}}, "x")["trainer"] == {}
 
 
 def test_what_is_no_part_of_a_run_is_left_out():
     config = {"name": "a/b", "seeds": 3, "out": "x", "force": True, "ckpt_path": "y", "threads": 2, "fit": {"a": 1}}
-    assert trust.as_data(config, "x", "predict") == {"name": "a/b", "seeds": 3, "trainer": {}}
+    assert trust.as_data(config, "x") == {"name": "a/b", "seeds": 3, "trainer": {}}
 
 
 @pytest.mark.parametrize(
@@ -152,10 +153,10 @@ def test_what_is_no_part_of_a_run_is_left_out():
 def test_arguments_are_plain(argument, fault):
     config = {"data": {"class_path": "fashionreg.data.datamodules.CSVDataModule", "init_args": argument}}
     if fault is None:
-        assert trust.as_data(config, "x", "test")["data"]["init_args"] == argument
+        assert trust.as_data(config, "x")["data"]["init_args"] == argument
         return
     with pytest.raises(UserError) as error:
-        trust.as_data(config, "x", "test")
+        trust.as_data(config, "x")
     assert fault in message(error)
 
 
@@ -165,7 +166,7 @@ def test_a_folder_that_has_the_data_is_read_and_no_other(tmp_path):
     def kept():
         arguments = {"root": str(tmp_path), "mirror": "http://example.org", "train_size": 10}
         config = {"data": {"class_path": source, "init_args": arguments}}
-        return trust.as_data(config, "x", "test")["data"]["init_args"]
+        return trust.as_data(config, "x")["data"]["init_args"]
 
     assert kept() == {"train_size": 10}
     raw = tmp_path / "FashionMNIST" / "raw"

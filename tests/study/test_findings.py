@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from fashionreg.study.findings import find
-from fashionreg.study.results import read_study
-from fashionreg.study.statistics import holm
-from fashionreg.study.verdict import in_p, in_units, notes, seeds_in_words, verdict
+from fashionreg.studies.findings import find
+from fashionreg.studies.results import read_study
+from fashionreg.studies.statistics import holm
+from fashionreg.studies.verdict import in_p, in_units, notes, seeds_in_words, verdict
 from studies import write_study
 
 

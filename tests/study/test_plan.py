@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from fashionreg.errors import UserError
-from fashionreg.study.plan import read_study
+from fashionreg.studies.plan import read_study
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -13,11 +13,11 @@ from PIL import Image
 from scipy import stats
 
 from fashionreg.errors import UserError
-from fashionreg.study import plots
-from fashionreg.study.findings import find, most_telling
-from fashionreg.study.report import MOST_SHOWN, write_combined_report, write_report
-from fashionreg.study.results import read_study
-from fashionreg.study.verdict import verdict
+from fashionreg.studies import plots
+from fashionreg.studies.findings import find, most_telling
+from fashionreg.studies.report import MOST_SHOWN, write_combined_report, write_report
+from fashionreg.studies.results import read_study
+from fashionreg.studies.verdict import verdict
 from samples import files, message
 from studies import write_study
 

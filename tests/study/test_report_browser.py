@@ -3,7 +3,7 @@
 import pytest
 from browser import CHROMIUM, Browser
 
-from fashionreg.study.report import write_combined_report, write_report
+from fashionreg.studies.report import write_combined_report, write_report
 from studies import write_study
 
 pytestmark = [

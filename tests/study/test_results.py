@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from fashionreg.errors import UserError
-from fashionreg.study.results import read_plan, read_study
+from fashionreg.studies.results import read_plan, read_study
 from samples import message
 from studies import write_study
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from fashionreg.cli import main
-from fashionreg.study.results import read_study
+from fashionreg.studies.results import read_study
 from samples import files
 
 SMOKE = Path(__file__).parents[2] / "configs" / "studies" / "smoke.yaml"
@@ -151,7 +151,7 @@ def test_what_is_not_the_studys_own_stays(study, run):
 def test_a_study_that_is_over_or_refused_holds_no_lock(study, monkeypatch):
     from filelock import FileLock
 
-    from fashionreg.study import execute
+    from fashionreg.studies import execute
 
     locks = []
 
@@ -188,7 +188,7 @@ def test_options_are_checked_before_anything_runs(run):
 def test_killed_ten_times_a_study_ends_with_the_records_of_one_never_interrupted(study, workplace):
     # processes forked from one that has imported everything: the kills hit runs, not imports
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fashionreg.study.run", "fashionreg.study.plan"])
+    context.set_forkserver_preload(["fashionreg.studies.run", "fashionreg.studies.plan"])
     words = ["study", str(SMOKE), "--seeds", "2", "--trainer.max_epochs", "60"]
     luck = random.Random(0)
     kills = reached = 0

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fashionreg.study import statistics
-from fashionreg.study.statistics import (
+from fashionreg.studies import statistics
+from fashionreg.studies.statistics import (
     bootstrap_interval,
     compare,
     epochs_to_target,

@@ -41,7 +41,7 @@ def test_a_study_that_the_machine_cannot_hold_is_found_by_the_dry_run(run):
 
 
 def test_who_insists_is_not_refused_and_insists_again_for_the_checkpoint(run, refusal, monkeypatch):
-    monkeypatch.setattr("fashionreg.training.cli.available_memory", lambda: 1000)
+    monkeypatch.setattr("fashionreg.training.estimate.available_memory", lambda: 1000)
     assert "1 kB is available" in refusal(*FIT)[1]
     code, _, err = run(*FIT, "--allow_oversize", "true")
     assert code == 0, err

@@ -10,12 +10,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from fashionreg import callbacks
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.models import RegularizedMLP
-from fashionreg.training.fit import BY_DESIGN
+from fashionreg.training.fit import EXPECTED_WARNINGS
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
 
 SEEDS = [0, 5]
 
-pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in BY_DESIGN))
+pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in EXPECTED_WARNINGS))
 
 
 def make_model(kind=RegularizedMLP):

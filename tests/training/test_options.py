@@ -8,12 +8,11 @@ import pytest
 import yaml
 
 from fashionreg import callbacks
-from fashionreg.config import expand_configs
+from fashionreg.config import read_layers, split_arguments
 from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import CSVDataModule, FashionMNISTDataModule, SyntheticDataModule
 from fashionreg.models import BaselineMLP, RegularizedMLP
-from fashionreg.study.plan import _Resolver
-from fashionreg.training.fit import lightning_kept_quiet
+from fashionreg.training.fit import resolve
 from samples import random_images
 
 SGD = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.3}}
@@ -35,7 +34,7 @@ EXAMPLES = {
     CSVDataModule: DATA | {"path": ["small.csv"], "test_size": [0.5, 100]},
     SyntheticDataModule: DATA | {"train_size": [300], "test_size": [70], "data_seed": [4]},
     BaselineMLP: MODEL,
-    RegularizedMLP: MODEL | {"batch_norm": [True, False], "dropout": [0, 0.3]},
+    RegularizedMLP: MODEL | {"batch_norm": [True, False], "dropout": [0, 0.3], "regularizers": [None]},
     callbacks.TrainingImages: {},
     callbacks.TestFigures: {},
     callbacks.Histograms: {"every_n_epochs": [2], "replica": [1]},
@@ -51,8 +50,8 @@ IDS = [f"{kind.__name__}-{number}" for number, (kind, _) in enumerate(CASES)]
 
 
 def made(words):
-    with lightning_kept_quiet():
-        return _Resolver(expand_configs(["fit", "--config", "tiny.yaml", *words]))
+    configs, options = split_arguments(["--config", "tiny.yaml", *words])
+    return resolve(read_layers(configs), options)
 
 
 def test_every_option_has_an_example():

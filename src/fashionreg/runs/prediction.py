@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fashionreg.data.csv_files import read_csv
-from fashionreg.data.images import CLASS_NAMES, LabelledImages
+from fashionreg.data.images import LabelledImages
 from fashionreg.data.pictures import read_picture
 
 
@@ -52,11 +52,12 @@ def read_inputs(paths: Sequence[str]) -> Inputs:
     return Inputs(names, preparation, LabelledImages(pixels, labels))
 
 
-def prediction_table(inputs: Inputs, probabilities: Tensor) -> pd.DataFrame:
+def prediction_table(inputs: Inputs, probabilities: Tensor, classes: Sequence[str]) -> pd.DataFrame:
     """One row for each image: its class, how sure the networks are, and the probability of every class.
 
     Args:
         inputs: The N images.
+        classes: Names of the K classes.
         probabilities: float `(S, N, K)`. The ensemble decides: the class with the largest mean over the S replicas.
 
     Returns:
@@ -65,7 +66,6 @@ def prediction_table(inputs: Inputs, probabilities: Tensor) -> pd.DataFrame:
     """
     mean = probabilities.mean(dim=0)
     label = mean.argmax(dim=1)
-    classes = CLASS_NAMES if mean.shape[1] == len(CLASS_NAMES) else tuple(map(str, range(mean.shape[1])))
     columns = {
         "image": inputs.names,
         "class": [classes[index] for index in label.tolist()],

@@ -5,10 +5,23 @@ The estimate is arithmetic on the shapes of a run. It is within a factor of two 
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+
+from fashionreg.data.batches import chunk_size
+from fashionreg.data.csv_files import PIXELS
+from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.errors import UserError
+from fashionreg.models.classifier import Classifier
+from fashionreg.models.networks import MLP, ReplicaNetwork
+from fashionreg.models.optimizers import state_of_a_parameter
+
+#: What a thread must have to do in a training step to be worth its while.
+MULTIPLICATIONS_PER_THREAD = 5_000_000
 
 #: The share of available memory beyond which a run is refused.
 SHARE = 0.8
@@ -146,3 +159,91 @@ def in_bytes(count: int) -> str:
         value /= 1000
         units.pop(0)
     return f"{value:.3g} {units[0]}" if value < 1e6 else f"{value:,.0f} {units[0]}"
+
+
+def refuse_oversize_run(
+    model: Classifier,
+    datamodule: ImageDataModule,
+    seeds: Sequence[int],
+    *,
+    shape: tuple[int, int] | None,
+    training: bool,
+    insisted: bool,
+) -> tuple[int, int]:
+    """Refuse a run that needs more memory than the machine has, before data are loaded and networks are made.
+
+    Args:
+        model: The model, not built yet.
+        datamodule: The data, not loaded yet.
+        seeds: The seeds, a range perhaps.
+        shape: Number of inputs and of classes, if known; otherwise the data are loaded to find them.
+        training: Whether networks are trained, or only evaluated.
+        insisted: Whether the user insists; then nothing is refused.
+
+    Returns:
+        Number of inputs and of classes.
+
+    Raises:
+        UserError: With the estimate and what the machine has.
+    """
+    memory = None if insisted else available_memory()
+    images = datamodule.expected_images or 0
+    refuse_oversize(images * PIXELS, memory, f"{images:,} images")
+    if shape is None:
+        datamodule.prepare_data()
+        shape = datamodule.inputs, len(datamodule.class_names)
+    try:
+        # one replica without memory; what is drawn for it is not missing in what is drawn later
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            network = model.make_network(*shape, seeds[:1])
+    except (NotImplementedError, RuntimeError):
+        # a network of the user's may need real tensors
+        return shape
+    shapes = shapes_of(network, shape, len(seeds), datamodule, model.optimizer if training else None)
+    what = f"{len(seeds):,} x {network.describe()}, batch_size {datamodule.batch_size}"
+    refuse_oversize(memory_needed(shapes), memory, what)
+    return shape
+
+
+def shapes_of(
+    network: ReplicaNetwork,
+    shape: tuple[int, int],
+    replicas: int,
+    datamodule: ImageDataModule,
+    optimizer: OptimizerCallable | None,
+) -> Shapes:
+    """What the memory of a run depends on.
+
+    Args:
+        network: One replica of the network; its tensors may be without memory.
+        shape: Number of inputs and of classes.
+        replicas: Number of replicas S.
+        datamodule: The data.
+        optimizer: Makes the optimizer; None where nothing is trained.
+    """
+    images = datamodule.expected_images or 0
+    batch_size = min(datamodule.batch_size, images) if images else datamodule.batch_size
+    return Shapes(
+        # the layers of other networks are unknown: their parameters count, and the images that they are given
+        sizes=tuple(network.sizes) if isinstance(network, MLP) else shape,
+        parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
+        replicas=replicas,
+        batch_size=0 if optimizer is None else batch_size,
+        chunk_size=chunk_size(replicas),
+        images=images,
+        batch_norm=network.smallest_batch > 1,
+        dropout=bool(network.draws),
+        optimizer_state=0 if optimizer is None else state_of_a_parameter(optimizer),
+    )
+
+
+def useful_threads(multiplications: int) -> int:
+    """How many threads a training step can keep busy, at most those that torch has now.
+
+    In a step smaller than this a second thread waits more than it works, and where another process uses the cores the
+    waiting slows every step tenfold and more.
+
+    Args:
+        multiplications: In the forward pass of a step: parameters of all replicas times images in a batch.
+    """
+    return max(1, min(torch.get_num_threads(), multiplications // MULTIPLICATIONS_PER_THREAD))

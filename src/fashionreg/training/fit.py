@@ -1,66 +1,270 @@
-"""From the words of `fashionreg fit|validate|test|predict` to a running `TrainingCLI`, and from errors to one line."""
+"""What `fashionreg fit|validate|test|predict` do, from configurations to results, as commands and as a library."""
 
 import logging
-import re
+import shutil
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 
-from fashionreg.config import expand_configs, option_value, option_values
+from fashionreg.callbacks.progress import EpochSummary, heading
+from fashionreg.config import Layer, Source, nested, read_layers, split_arguments
+from fashionreg.data.batches import evaluation_loader
 from fashionreg.errors import UserError, printable
-from fashionreg.runs import trust
-from fashionreg.runs.checkpoint import CONFIG_KEY, read_checkpoint
-from fashionreg.runs.folder import newest_checkpoint
-from fashionreg.training.cli import LOGS, RUN_NAME, TrainingCLI
+from fashionreg.files import check_output, whole_file
+from fashionreg.runs.folder import claim_folder
+from fashionreg.runs.run import Run
+from fashionreg.text import by_seed, in_percent
+from fashionreg.training.cli import TrainingCLI, in_one_line
 
-#: Callbacks that a checkpoint may name: our observers, and two of Lightning's that write nothing and call nothing.
-CALLBACKS = trust.classes_of("fashionreg.callbacks", Callback) | {
-    f"lightning.pytorch.callbacks.{each.__name__}": each for each in (EarlyStopping, LearningRateMonitor)
-}
-
-#: Options that say how a run is made on its machine, and are no part of it.
-LOCAL = ("threads", "compile", "allow_oversize")
-
-#: What Lightning warns about although it is so by design, and why.
-BY_DESIGN = (
+#: Warnings of Lightning and torch that are expected here, and why.
+EXPECTED_WARNINGS = (
     "does not have many workers",  # batches come by index from resident tensors: a worker could only copy them
     "is smaller than the logging interval",  # nothing is logged within an epoch
-    "The dirpath has changed",  # a resumed run has a folder of its own
+    "The dirpath has changed",  # a resumed run has another folder
     "Be aware that when using `ckpt_path`, callbacks used",  # only a fit needs what its callbacks had saved
-    "Checkpoint directory .* exists and is not empty",  # the folder is this run's own
+    "Checkpoint directory .* exists and is not empty",  # the folder belongs to this run
     "WeightAveraging callback with a model that overrides",  # that callback is refused in a line of our own
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
 )
 
 
-def run(words: Sequence[str]) -> int:
+# -- library -----------------------------------------------------------------------------------------------------
+
+
+def fit(config: Source, seeds: int | Sequence[int] | None = None, overrides: Mapping[str, Any] | None = None) -> Run:
+    """Train a network, one replica for each seed, and test it after every epoch.
+
+    What it prints and writes is what `fashionreg fit` prints and writes.
+
+    Args:
+        config: A configuration file, a mapping, or several of these, merged in order.
+        seeds: A count (10 is 0 to 9) or a list, in place of the configuration's.
+        overrides: Options by dotted names, `{"trainer.max_epochs": 20}`; they win over the configuration.
+
+    Returns:
+        The run: its folder, history, configuration and networks.
+
+    Raises:
+        UserError: For what the caller can put right: a bad file, a bad value, missing data.
+    """
+    layers = [*read_layers(config), nested(overrides or {})]
+    if seeds is not None:
+        layers.append({"seeds": seeds if isinstance(seeds, int) else [int(seed) for seed in seeds]})
+    import_beside(config)
+    with errors_in_one_line(), expected_warnings_ignored():
+        cli = TrainingCLI("fit", layers, observers=[EpochSummary()])
+        _fit(cli, print)
+    return Run(cli.folder, trusted=True)
+
+
+# -- commands ----------------------------------------------------------------------------------------------------
+
+
+def run_command(arguments: Sequence[str]) -> int:
     """Run `fit`, `validate`, `test` or `predict`.
 
     Args:
-        words: The words after `fashionreg`.
+        arguments: The command and its arguments.
 
     Returns:
-        The exit code.
+        The exit code: 0, or 2 for arguments that cannot be understood.
 
     Raises:
         UserError: For whatever the user can put right.
     """
+    command, *rest = arguments
+    files, options = split_arguments(rest)
+    import_beside(files)
     try:
-        with lightning_kept_quiet():
-            TrainingCLI(with_checkpoint_config(expand_configs(words)))
+        with expected_warnings_ignored(), errors_in_one_line(parser=False):
+            observers = [EpochSummary()] if command == "fit" else []
+            cli = TrainingCLI(command, read_layers(files), options, observers=observers)
+            COMMANDS[command](cli, print)
     except ArgumentError as error:
         print(f"fashionreg: error: {printable(in_one_line(error))}", file=sys.stderr)
         return 2
+    return 0
+
+
+def train(layers: Sequence[Layer], **options: Any) -> TrainingCLI:
+    """Train in silence, for a study.
+
+    Args:
+        layers: Configurations, merged in order.
+        **options: Further arguments of `TrainingCLI`.
+
+    Raises:
+        UserError: For whatever the user can put right.
+        KeyboardInterrupt: If the fit is interrupted.
+    """
+    with errors_in_one_line(), expected_warnings_ignored():
+        cli = TrainingCLI("fit", layers, **options)
+        try:
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+        except SystemExit as stop:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from stop
+    return cli
+
+
+def resolve(layers: Sequence[Layer], arguments: Sequence[str] = ()) -> TrainingCLI:
+    """Parse configurations and make model, data and trainer, without training and without a folder for a run.
+
+    Raises:
+        UserError: If they do not parse, or what they say cannot be made.
+    """
+    with errors_in_one_line(), expected_warnings_ignored():
+        return TrainingCLI("fit", layers, arguments, dry_run=True)
+
+
+def _fit(cli: TrainingCLI, say: Callable[[str], None]) -> None:
+    """Train, and say before what and after how it went."""
+    trainer, model, last = cli.trainer, cli.model, cli.folder / "checkpoints" / "last.ckpt"
+    source = cli.config.ckpt_path
+    try:
+        say(heading(trainer, model, cli.data_description, cli.config.name))
+        say(f"logs    {cli.folder}")
+        trainer.fit(model, datamodule=cli.datamodule, ckpt_path=source, weights_only=True)
+    except SystemExit as stop:  # what Lightning makes of Ctrl-C
+        planned = "" if trainer.max_epochs in (None, -1) else f" of {trainer.max_epochs}"
+        done = f"after {trainer.current_epoch}{planned} epochs"
+        raise UserError(f"interrupted {done}; {_way_on(last, source) or 'nothing to go on from'}") from stop
+    except Exception as error:
+        if not (cli.folder / "record.csv").exists() and not last.exists():
+            # no epoch was finished
+            shutil.rmtree(cli.folder, ignore_errors=True)
+        elif isinstance(error, UserError) and (way_on := _way_on(last, source)):
+            raise UserError(f"{error}; {way_on}") from error
+        raise
+    if not trainer.global_step:
+        shutil.rmtree(cli.folder)
+        raise UserError(
+            "nothing was trained: trainer.max_epochs, max_steps, max_time and limit_train_batches must leave "
+            "at least one step"
+        )
+    if cli.config.trainer.fast_dev_run:
+        shutil.rmtree(cli.folder)
+        say("fast_dev_run: a batch of each split went through; nothing is kept")
+        return
+    length = f"{trainer.current_epoch} epochs" if trainer.is_last_batch else f"{trainer.global_step} steps"
+    results = model.results()
+    for split, metrics in results.items():
+        if split != "train":
+            say(f"{split} accuracy after {length} on {cli.data_description['source']}: {in_percent(metrics['acc'])}")
+            if len(model.seeds) > 1:
+                say(by_seed(model.seeds, metrics["acc"]))
+    if "test" not in results:
+        say(f"test accuracy after {length}: not evaluated (trainer.limit_val_batches, check_val_every_n_epoch)")
+    say(f"curves: tensorboard --logdir {cli.config.trainer.default_root_dir}")
+    if last.exists():
+        say(f"report: fashionreg test --ckpt_path {last}")
+
+
+def _way_on(last: Path, source: str | None) -> str | None:
+    """How to go on: from the last checkpoint of this run, or from the one that it was resumed from."""
+    found = last if last.exists() else source
+    return f"go on with: fashionreg fit --ckpt_path {found}" if found else None
+
+
+def _validate(cli: TrainingCLI, say: Callable[[str], None]) -> None:
+    """Evaluate on `val`, where there is one, and `test`."""
+    cli.trainer.validate(
+        cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, verbose=False, weights_only=True
+    )
+    for split, metrics in cli.model.results().items():
+        say(f"{split:<8}loss {metrics['loss'].mean():.4f}   accuracy {in_percent(metrics['acc'])}")
+        if len(cli.model.seeds) > 1:
+            say(by_seed(cli.model.seeds, metrics["acc"]))
+
+
+def _test(cli: TrainingCLI, say: Callable[[str], None]) -> None:
+    """Report on `test` and `train`; the files go to a new folder, never into the fit's."""
+    from fashionreg.runs.evaluation import Evaluation
+
+    evaluation = Evaluation()
+    cli.trainer.callbacks.append(evaluation)  # type: ignore[attr-defined]
+    cli.trainer.test(
+        cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, verbose=False, weights_only=True
+    )
+    say(evaluation.describe())
+    folder = claim_folder(cli.results_folder, "test_")
+    evaluation.write(folder)
+    say(f"\nwritten to {folder}: metrics.csv, by_class.csv, confusion_matrix.png")
+
+
+def _predict(cli: TrainingCLI, say: Callable[[str], None]) -> None:
+    """Classify image files and rows of CSV files."""
+    from fashionreg.runs.prediction import prediction_table, read_inputs
+
+    out = Path(cli.config.out)
+    check_output(out, force=cli.config.force)
+    inputs = read_inputs(cli.config.images)
+    cli.datamodule.trainer = cli.trainer
+    loader = evaluation_loader(cli.datamodule.resident(inputs.images), len(cli.model.seeds))
+    chunks = cli.trainer.predict(cli.model, loader, ckpt_path=cli.config.ckpt_path, weights_only=True)
+    classes = cli.datamodule.class_names
+    table = prediction_table(inputs, torch.cat(chunks, dim=1), classes)  # type: ignore[arg-type]
+    with whole_file(out) as file:
+        file.write(table.to_csv(index=False, float_format="%.6f").encode())
+    shown = table.drop(columns=list(classes)).head(20)
+    shown["image"] = shown["image"].map(printable)
+    say(shown.to_string(index=False, float_format="{:.3f}".format))
+    say(f"{len(table):,} images: written to {out}")
+
+
+#: What each command does with the objects that its options ask for.
+COMMANDS: dict[str, Callable[[TrainingCLI, Callable[[str], None]], None]] = {
+    "fit": _fit,
+    "validate": _validate,
+    "test": _test,
+    "predict": _predict,
+}
+
+
+# -- surroundings ------------------------------------------------------------------------------------------------
+
+
+def import_beside(config: Source) -> None:
+    """Let configurations name classes of modules that lie beside them: their folders are searched after all others."""
+    for part in [config] if isinstance(config, str | Path | Mapping) else config:
+        if not isinstance(part, Mapping) and (folder := str(Path(part).parent.resolve())) not in sys.path:
+            sys.path.append(folder)
+
+
+@contextmanager
+def expected_warnings_ignored() -> Iterator[None]:
+    """Ignore the expected warnings and Lightning's own lines within; afterwards torch has the threads from before."""
+    # what is trained, where and for how long is said by this project's own lines
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    threads = torch.get_num_threads()
+    try:
+        with warnings.catch_warnings():
+            for message in EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message=f".*{message}")
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def errors_in_one_line(*, parser: bool = True) -> Iterator[None]:
+    """Turn errors of libraries that the user can put right into a `UserError`.
+
+    Args:
+        parser: Whether errors of the parser are among them; a command has another exit code for these.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        if not parser:
+            raise
+        raise UserError(in_one_line(error)) from error
     except MisconfigurationException as error:
         raise UserError(in_one_line(error)) from error
     except (MemoryError, RuntimeError) as error:
@@ -69,81 +273,3 @@ def run(words: Sequence[str]) -> int:
         if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
             raise
         raise UserError(f"compile: {str(error).splitlines()[0]}; leave out --compile") from error
-    return 0
-
-
-@contextmanager
-def lightning_kept_quiet() -> Iterator[None]:
-    """Within it nothing is said about what is so by design; after it torch has the threads that it had before."""
-    # what is trained, where and for how long is said by this project's own lines
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    threads = torch.get_num_threads()
-    try:
-        with warnings.catch_warnings():
-            for message in BY_DESIGN:
-                warnings.filterwarnings("ignore", message=f".*{message}")
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def with_checkpoint_config(words: Sequence[str]) -> list[str]:
-    """The command line with `--ckpt_path last` resolved and the checkpoint's own configuration before all others.
-
-    So a checkpoint needs no configuration file, and what the command line says wins over what the checkpoint says.
-    Unless `--trust_checkpoint` is given, the checkpoint says only what `fashionreg.runs.trust` lets it say.
-
-    Args:
-        words: A command and its options; each `--config` is followed by YAML.
-
-    Raises:
-        UserError: If there is no such checkpoint, or one that says more than it may.
-    """
-    command, *rest = words
-    path = option_value(rest, "--ckpt_path")
-    if path == "last":
-        merged: dict[str, Any] = {"name": RUN_NAME, "trainer": {"default_root_dir": LOGS}}
-        for config in map(yaml.safe_load, option_values(rest, "--config")):
-            merged |= {"trainer": merged["trainer"] | (config.pop("trainer", None) or {})} | config
-        name = option_value(rest, "--name") or merged["name"]
-        logs = option_value(rest, "--trainer.default_root_dir") or merged["trainer"]["default_root_dir"]
-        newest, why = newest_checkpoint(Path(logs) / name)
-        print(f"{'resume' if command == 'fit' else 'checkpoint'}: {newest} ({why})", flush=True)
-        path = str(newest)
-        rest += ["--ckpt_path", path]
-    if path is not None and (text := (checkpoint := read_checkpoint(Path(path))).get(CONFIG_KEY)):
-        source = f"ckpt_path: {path}"
-        config = trust.configuration(text, source)
-        if "--trust_checkpoint" not in rest:
-            if command == "fit":
-                trust.check_states(checkpoint["callbacks"], source)
-            way_on = "name it yourself (in a --config, or as an option such as --model CLASS), or "
-            allowed = CALLBACKS if command == "fit" else None
-            config = trust.as_data(config, source, trust.named_by_user(rest), way_on, allowed)
-            root = trust.results_root(Path(path), config.get("name", RUN_NAME), LOGS)
-            config["trainer"]["default_root_dir"] = root
-        config = {name: value for name, value in config.items() if name not in LOCAL}
-        rest = ["--config", yaml.safe_dump(config, sort_keys=False), *rest]
-    return [command, *rest]
-
-
-def in_one_line(error: Exception) -> str:
-    """What an error of the parser or of Lightning says, in one line and without Python's names for things."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
-    message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(error))
-    message = re.sub(r'Parser key "([^"]+)":', r"\1:", message)
-    lines = [line.strip(" -") for line in message.splitlines()]
-    # jsonargparse tells of each type that an option could have had, None among them
-    noise = ("Does not validate against", "Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
-    lines = [line for line in lines if line and not line.startswith(noise) and line != "Expected a NoneType"]
-    text = "; ".join(lines).replace("Given value: ", "got ").replace("Expected a ", "expected ").replace(":;", ":")
-    if "is not accepted" in text:
-        text += "; see --model.help or --data.help CLASS for the options of a class"
-    if "arguments are required" in text and ".model" in text:
-        text += "; give --config FILE (configs/bn.yaml, for example) or --ckpt_path FILE"
-    # the parser repeats a value for each type that it does not have
-    return text if len(text) <= 1000 else f"{text[:800]} ... {text[-200:]}"

@@ -22,9 +22,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy import stats
 
 from fashionreg.palette import COLOURS, LINES, MARKERS
-from fashionreg.study.findings import Findings, VariantFindings
-from fashionreg.study.statistics import LEVEL, Estimate, Reaching
-from fashionreg.study.verdict import METRIC_NAMES, in_p, in_units
+from fashionreg.studies.findings import Findings, VariantFindings
+from fashionreg.studies.statistics import LEVEL, Estimate, Reaching
+from fashionreg.studies.verdict import METRIC_NAMES, in_p, in_units
 
 #: With more points than this, lines of single seeds are drawn as pixels, or an SVG file would be megabytes.
 MANY_POINTS = 20_000

@@ -5,25 +5,20 @@ import shutil
 import sys
 import time
 import traceback
-from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans, whole_file
-from fashionreg.models.classifier import Classifier
-from fashionreg.study.results import PLAN_FILE, StudyPlan, Variant, finished_runs, read_plan
+from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant, finished_runs, read_plan
 from fashionreg.text import in_percent
-from fashionreg.training.cli import TrainingCLI
-from fashionreg.training.fit import in_one_line, lightning_kept_quiet
+from fashionreg.training.fit import train
 
 #: Marks the folder of a run as a study's own.
 OWN = ".study"
@@ -76,33 +71,6 @@ class Progress(Callback):
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
-
-
-class _StudyRun(TrainingCLI):
-    """One fit of a study: its folder says which study's it is, and it says nothing itself."""
-
-    def __init__(self, words: list[str], about: dict[str, Any], progress: Progress) -> None:
-        self._about = about
-        self._progress = progress
-        super().__init__(words)
-
-    @property
-    def console(self) -> list[Callback]:
-        return [self._progress]
-
-    def run_description(self) -> dict[str, Any]:
-        return super().run_description() | self._about
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        trainer = super().instantiate_trainer(**kwargs)
-        (self.folder / OWN).touch()
-        return trainer
-
-    def fit(self, model: LightningModule, datamodule: LightningDataModule, ckpt_path: str | None) -> None:
-        try:
-            self.trainer.fit(model, datamodule=datamodule)
-        except SystemExit as stop:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from stop
 
 
 def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
@@ -175,15 +143,12 @@ def _train(plan: StudyPlan, folder: Path, variant: Variant, seeds: list[int], pr
         UserError: If that is not possible, whatever the reason; the traceback of an error that is nobody's fault is in
             `<folder>/<variant>/failed.txt`.
     """
-    words = ["fit", "--config", yaml.safe_dump(variant.config, sort_keys=False), "--seeds", json.dumps(seeds)]
-    words += ["--name", variant.name, "--trainer.default_root_dir", str(folder)]
+    own = {"name": variant.name, "seeds": seeds, "trainer": {"default_root_dir": str(folder)}}
     started = time.monotonic()
     log = folder / variant.name / "failed.txt"
+    about = {"study": plan.name, "key": variant.key}
     try:
-        with lightning_kept_quiet():
-            run = _StudyRun(words, {"study": plan.name, "key": variant.key}, progress)
-    except (ArgumentError, MisconfigurationException) as error:
-        raise UserError(in_one_line(error)) from error
+        finished = train([variant.config, own], observers=[progress], about=about, marker=OWN)
     except UserError:
         raise
     except Exception as error:
@@ -191,6 +156,5 @@ def _train(plan: StudyPlan, folder: Path, variant: Variant, seeds: list[int], pr
             file.write(traceback.format_exc().encode())
         raise UserError(f"{type(error).__name__}: {' '.join(str(error).split())} (see {log})") from error
     log.unlink(missing_ok=True)
-    assert isinstance(run.model, Classifier)
-    accuracy = run.model.results()["test"]["acc"]
+    accuracy = finished.model.results()["test"]["acc"]
     return f"test accuracy {in_percent(accuracy)} over {len(seeds)} seeds in {time.monotonic() - started:.0f} s"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fashionreg.errors import UserError
 
 if TYPE_CHECKING:
-    from fashionreg.study.findings import Findings
+    from fashionreg.studies.findings import Findings
 
 #: A study's results go to STUDIES/NAME unless another folder is given.
 STUDIES = Path("logs", "studies")
@@ -71,8 +71,8 @@ def run_study_command(arguments: argparse.Namespace) -> int:
         ):
             raise UserError(f"seeds: must be a count (10) or a list ([3, 7]), got {arguments.seeds!r}")
 
-    from fashionreg.study.plan import read_study
-    from fashionreg.study.run import run_study
+    from fashionreg.studies.plan import read_study
+    from fashionreg.studies.run import run_study
 
     plan = read_study(arguments.file, seeds, arguments.options)
     folder = arguments.out or STUDIES / plan.name
@@ -88,7 +88,7 @@ def run_study_command(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         raise UserError(f"{plan.name}: interrupted; the same command goes on with what is missing") from None
     if len(failures) < len(plan.variants):
-        from fashionreg.study.report import write_report
+        from fashionreg.studies.report import write_report
 
         _print_report(write_report(folder), folder)
     if failures:
@@ -101,7 +101,7 @@ def run_study_command(arguments: argparse.Namespace) -> int:
 
 def run_report_command(arguments: argparse.Namespace) -> int:
     """Rebuild the reports."""
-    from fashionreg.study.report import write_combined_report, write_report
+    from fashionreg.studies.report import write_combined_report, write_report
 
     if len(arguments.folders) == 1:
         if arguments.out is not None:
@@ -126,7 +126,7 @@ def _print_report(found: "Findings", folder: Path) -> None:
 
 def _print_verdict(found: "Findings") -> None:
     print()
-    from fashionreg.study.verdict import notes, verdict
+    from fashionreg.studies.verdict import notes, verdict
 
     for sentence in [*verdict(found), *notes(found)]:
         print(f"  {sentence}")

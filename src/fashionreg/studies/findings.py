@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fashionreg.study.results import StudyPlan, StudyResults
-from fashionreg.study.statistics import (
+from fashionreg.studies.results import StudyPlan, StudyResults
+from fashionreg.studies.statistics import (
     Comparison,
     Effect,
     Estimate,
@@ -110,10 +110,12 @@ def find(results: StudyResults) -> Findings:
     reaching_epochs: dict[str, list[Reaching]] = {}
     reaching_seconds: dict[str, list[Reaching]] = {}
     if plan.reference in present:
-        comparisons = _against_reference({name: curve.iloc[:, -1] for name, curve in curves.items()}, plan, higher)
+        comparisons = against_reference(
+            {name: curve.iloc[:, -1] for name, curve in curves.items()}, plan.reference, higher
+        )
         if all(gap is not None for gap in gaps.values()):
-            gap_comparisons = _against_reference(
-                {name: gap for name, gap in gaps.items() if gap is not None}, plan, False
+            gap_comparisons = against_reference(
+                {name: gap for name, gap in gaps.items() if gap is not None}, plan.reference, False
             )
         end = _finite_estimate(curves[plan.reference].iloc[:, -1].to_numpy()).mean
         targets = [*plan.targets, *([] if math.isnan(end) else [end])]
@@ -211,12 +213,12 @@ def _finite_estimate(values: NDArray[np.float64]) -> Estimate:
     return Estimate(math.nan, math.nan, math.nan, math.nan, len(values))
 
 
-def _against_reference(
-    values: "dict[str, pd.Series[float]]", plan: StudyPlan, higher_is_better: bool
+def against_reference(
+    values: "dict[str, pd.Series[float]]", reference_name: str, higher_is_better: bool
 ) -> dict[str, Comparison]:
     """Every other variant against the reference, on the seeds that both have; Holm's correction is over all."""
     finite = {name: column for name, column in values.items() if np.isfinite(column).all()}
-    reference = finite.pop(plan.reference, None)
+    reference = finite.pop(reference_name, None)
     if reference is None or not finite:
         return {}
     found: dict[str, Comparison] = {}

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from fashionreg.errors import UserError
 from fashionreg.files import whole_file
-from fashionreg.study import plots
-from fashionreg.study.findings import Findings, VariantFindings, find, most_telling
-from fashionreg.study.methods import methods
-from fashionreg.study.page import Block, Items, Picture, Section, Table, Text, Warnings, to_html, to_markdown
-from fashionreg.study.results import read_study
-from fashionreg.study.statistics import Estimate, Reaching
-from fashionreg.study.verdict import METRIC_NAMES, NOTHING, in_p, in_units, notes, verdict
+from fashionreg.studies import plots
+from fashionreg.studies.findings import Findings, VariantFindings, find, most_telling
+from fashionreg.studies.methods import methods
+from fashionreg.studies.page import Block, Items, Picture, Section, Table, Text, Warnings, to_html, to_markdown
+from fashionreg.studies.results import read_study
+from fashionreg.studies.statistics import Estimate, Reaching
+from fashionreg.studies.verdict import METRIC_NAMES, NOTHING, in_p, in_units, notes, verdict
 
 #: With more variants than this no figure is readable, and a page takes minutes.
 MOST_SHOWN = 12

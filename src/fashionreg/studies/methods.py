@@ -8,9 +8,9 @@ from typing import Any
 
 from fashionreg.config import flat
 from fashionreg.runs.record import Record
-from fashionreg.study.findings import Findings
-from fashionreg.study.page import Block, Code, Items, Section, Table, Text
-from fashionreg.study.verdict import NOTHING, notes, seeds_in_words
+from fashionreg.studies.findings import Findings
+from fashionreg.studies.page import Block, Code, Items, Section, Table, Text
+from fashionreg.studies.verdict import NOTHING, notes, seeds_in_words
 
 #: Options that say where a run was, not what it computed; the methods do not list them as differences.
 PLACES = ("name", "trainer.default_root_dir", "seeds", "threads")

@@ -24,51 +24,28 @@ import itertools
 import json
 import math
 import re
-from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningCLI
-
-from fashionreg.config import expand_configs, flat
+from fashionreg.config import Layer, flat, identity, nested, read_layers
 from fashionreg.errors import UserError
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs.record import METRICS, SPLITS
 from fashionreg.runs.schema import SchemaError
-from fashionreg.study.results import PLAN_FILE, StudyPlan, Variant
-from fashionreg.training.cli import TrainingCLI
-from fashionreg.training.fit import in_one_line, lightning_kept_quiet
-from fashionreg.yaml_files import parse_yaml, read_yaml
+from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant
+from fashionreg.training.fit import import_beside, resolve
+from fashionreg.yaml_files import read_yaml
 
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
 DEFAULTS |= {"targets": [], "shared": [], "variants": {}, "grid": {}}
 
-#: Options that are not part of what a run computes: a change of these does not make results another's.
-NOT_COMPUTED = re.compile(
-    r"name|seeds|threads|compile|allow_oversize|data\.init_args\.(root|mirror|path)"
-    r"|trainer\.(default_root_dir|logger|profiler|enable_\w+|model_registry)(\..*)?"
-)
-
+#: The files and overrides of a variant, and in a grid its levels.
+Recipe = tuple[list[str | Layer], dict[str, Any]]
 
 #: What a study writes into its folder, beside the folders of its variants.
 OWN_FILES = (PLAN_FILE, "report.html", "report.md", "results.csv", "figures", ".lock")
 NO_FILE_OF_WINDOWS = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?", re.IGNORECASE)
-
-
-class _Resolver(TrainingCLI):
-    """Parses and makes what a fit needs, and stops there."""
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        self._prepare()
-        # the trainer refuses what the machine does not have
-        return LightningCLI.instantiate_trainer(self, logger=False, enable_checkpointing=False)
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Nothing is trained yet."""
 
 
 def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequence[str] = ()) -> StudyPlan:
@@ -77,7 +54,7 @@ def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequen
     Args:
         path: The file.
         seeds: In place of the file's.
-        options: Words of the command line for every run, which win over the file.
+        options: Arguments of the command line for every run, which win over the file.
 
     Raises:
         UserError: With everything that is wrong, each in a line of its own.
@@ -175,10 +152,10 @@ def _expand(
             str(error) if isinstance(error, UserError) else f"seeds: must be a count or a list, got {study['seeds']!r}"
         )
         wanted = chosen = [0]
-    words = [*options, "--seeds", json.dumps(wanted)]
-    recipes: dict[str, tuple[list[str | dict[str, Any]], dict[str, Any]]] = {}
+    recipes: dict[str, Recipe] = {}
+    own: Layer = {"seeds": wanted}
     if study["grid"]:
-        names = _grid_options(path, study, words, problems)
+        names = _grid_options(path, study, options, problems)
         if names:
             recipes = _grid(study["grid"], names)
             problems += [f"grid: {name}: cannot be the name of a folder" for name in recipes if not _fits(name)]
@@ -189,7 +166,7 @@ def _expand(
     fingerprints: dict[str, Any] = {}
     for name, (parts, levels) in recipes.items():
         try:
-            config, key = _resolve([*_command(path, study["shared"], parts), *words], fingerprints)
+            config, key = _resolve([*_layers(path, [*study["shared"], *parts]), own], options, fingerprints)
             variants.append(Variant(name, key, levels, config))
             problems += [f"{name}: {problem}" for problem in _unfit(config["trainer"])]
             if study["split"] == "val" and not config["data"]["init_args"].get("val_size"):
@@ -231,54 +208,46 @@ def _unfit(trainer: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _command(path: Path, shared: list[str | dict[str, Any]], parts: list[str | dict[str, Any]]) -> list[str]:
-    """The command line of a fit: files before overrides, what is shared before what is the variant's own."""
-    both = [*shared, *parts]
-    words = ["fit"]
-    for file in (part for part in both if isinstance(part, str)):
-        words += ["--config", str(path.parent / file)]
-    words = expand_configs(words)
-    for overrides in (part for part in both if isinstance(part, dict)):
-        words += ["--config", yaml.safe_dump(overrides, sort_keys=False)]
-    return words
+def _layers(path: Path, parts: list[str | Layer]) -> list[Layer]:
+    """The configurations and overrides of a variant, relative to the study file: files before overrides."""
+    files = [path.parent / part for part in parts if isinstance(part, str)]
+    import_beside([path, *files])
+    return [*read_layers(files), *(part for part in parts if isinstance(part, dict))]
 
 
-def _resolve(words: list[str], fingerprints: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def _resolve(layers: list[Layer], options: Sequence[str], fingerprints: dict[str, Any]) -> tuple[Layer, str]:
     """The resolved configuration of a run, and the key of its results: a digest of all that they depend on.
 
     Args:
-        words: The command line.
+        layers: The configurations, merged in order.
+        options: Arguments of the command line, which win over them.
         fingerprints: What is known of data so far, by their configuration; what is found here is added.
 
     Raises:
-        UserError: If the words do not parse, or what they say cannot be made, or the data are not there.
+        UserError: If they do not parse, or what they say cannot be made, or the data are not there.
     """
-    try:
-        with lightning_kept_quiet():
-            run = _Resolver(words)
-    except (ArgumentError, MisconfigurationException) as error:
-        raise UserError(in_one_line(error)) from error
-    config = parse_yaml(run.config_text(), "configuration")
+    run = resolve(layers, options)
+    config = run.resolved()
     data = json.dumps(config["data"], sort_keys=True)
     if data not in fingerprints:
-        run.datamodule.prepare_data()
         fingerprints[data] = run.datamodule.describe()["fingerprints"]
-    computed = {name: value for name, value in flat(config).items() if not NOT_COMPUTED.fullmatch(name)}
-    text = json.dumps([computed, fingerprints[data]], sort_keys=True)
+    text = json.dumps([identity(config), fingerprints[data]], sort_keys=True)
     return config, hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _grid_options(path: Path, study: dict[str, Any], words: list[str], problems: list[str]) -> dict[str, str]:
+def _grid_options(path: Path, study: dict[str, Any], arguments: list[str], problems: list[str]) -> dict[str, str]:
     """The full name of every option of the grid."""
     try:
-        config, _ = _resolve([*_command(path, study["shared"], []), *words], {})
+        config, _ = _resolve(_layers(path, study["shared"]), arguments, {})
     except UserError as error:
         problems.append(f"shared: {error}")
         return {}
     options = list(flat(config))
     names = {}
     for option in study["grid"]:
-        found = [name for name in options if name == option or name.endswith(f".{option}")]
+        # `dropout.p` means the option p of what is called dropout: the levels of class and arguments are left out
+        short = {name: f".{name.replace('.init_args', '')}" for name in options}
+        found = [name for name in options if name == option or short[name].endswith(f".{option}")]
         if len(found) == 1:
             names[option] = found[0]
         else:
@@ -287,26 +256,16 @@ def _grid_options(path: Path, study: dict[str, Any], words: list[str], problems:
     return names if len(names) == len(study["grid"]) else {}
 
 
-def _grid(
-    grid: dict[str, list[Any]], names: dict[str, str]
-) -> dict[str, tuple[list[str | dict[str, Any]], dict[str, Any]]]:
+def _grid(grid: dict[str, list[Any]], names: dict[str, str]) -> dict[str, Recipe]:
     """For every combination of values, by its name: overrides, and levels."""
     # with two levels each, the first is without: `none`, `dropout`, `batch_norm + dropout`
     two_levels = len(grid) > 1 and all(len(values) == 2 for values in grid.values())
-    recipes: dict[str, tuple[list[str | dict[str, Any]], dict[str, Any]]] = {}
+    recipes: dict[str, Recipe] = {}
     for combination in itertools.product(*grid.values()):
         levels = dict(zip(grid, combination, strict=True))
         if two_levels:
             name = " + ".join(option for option, value in levels.items() if value == grid[option][1]) or "none"
         else:
             name = ", ".join(f"{option}={json.dumps(value)}" for option, value in levels.items())
-        recipes[name] = ([_nested(names[option], value) for option, value in levels.items()], levels)
+        recipes[name] = ([nested({names[option]: value}) for option, value in levels.items()], levels)
     return recipes
-
-
-def _nested(name: str, value: Any) -> dict[str, Any]:
-    """`a.b` and 1 as `{"a": {"b": 1}}`."""
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    result: dict[str, Any] = value
-    return result

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fashionreg.study.findings import Findings
-from fashionreg.study.statistics import ALPHA, Comparison, Reaching
+from fashionreg.studies.findings import Findings
+from fashionreg.studies.statistics import ALPHA, Comparison, Reaching
 
 #: What stands where there is no number.
 NOTHING = "\N{EN DASH}"

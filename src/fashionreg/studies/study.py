@@ -1,0 +1,127 @@
+"""Studies and comparisons as a library: `fashionreg.study`, `fashionreg.compare`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fashionreg.errors import UserError
+from fashionreg.studies.findings import Findings, against_reference
+from fashionreg.studies.statistics import Comparison
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: A study's results go to STUDIES/NAME unless another folder is given.
+STUDIES = Path("logs", "studies")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study whose variants were trained and compared.
+
+    Attributes:
+        folder: Its folder, with records, `report.html`, `report.md` and `results.csv`.
+        findings: Estimates and comparisons.
+    """
+
+    folder: Path
+    findings: Findings
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """Every number: study, variant, seed, epoch, split, metric, value."""
+        return self.findings.results.table
+
+    @property
+    def comparisons(self) -> "pd.DataFrame":
+        """Each other variant against the reference; see `compare` for the columns."""
+        return _as_table(self.findings.comparisons)
+
+    def verdict(self) -> str:
+        """The answer in plain sentences, one a line."""
+        from fashionreg.studies.verdict import verdict
+
+        return "\n".join(verdict(self.findings))
+
+
+def study(
+    file: str | Path,
+    seeds: int | Sequence[int] | None = None,
+    out: str | Path | None = None,
+    options: Sequence[str] = (),
+) -> Study:
+    """Train every variant of a study file with every seed, compare them, and write the report.
+
+    What has been trained before is not trained again.
+
+    Args:
+        file: The study file.
+        seeds: A count or a list, in place of the file's.
+        out: Folder for the results; `logs/studies/NAME` by default.
+        options: Arguments of `fashionreg fit` that hold for every variant.
+
+    Raises:
+        UserError: With everything that is wrong with the file; or if variants failed.
+    """
+    from fashionreg.studies.plan import read_study
+    from fashionreg.studies.report import write_report
+    from fashionreg.studies.run import run_study
+
+    plan = read_study(Path(file), seeds if seeds is None or isinstance(seeds, int) else list(seeds), options)
+    folder = Path(out) if out is not None else STUDIES / plan.name
+    failures = run_study(plan, folder)
+    if failures:
+        raise UserError(f"{folder}: {len(failures)} of {len(plan.variants)} variants failed: {', '.join(failures)}")
+    return Study(folder, write_report(folder))
+
+
+def compare(frame: "pd.DataFrame", reference: str, *, higher_is_better: bool = True) -> "pd.DataFrame":
+    """Compare anybody's results: each variant against the reference, paired by seed.
+
+    >>> import pandas as pd
+    >>> rows = [(variant, seed, 0.8 + 0.01 * seed + 0.05 * (variant == "bn")) for variant in ("plain", "bn")
+    ...         for seed in range(10)]
+    >>> table = compare(pd.DataFrame(rows, columns=["variant", "seed", "value"]), reference="plain")
+    >>> [round(table.difference["bn"], 3), table.n["bn"]]
+    [0.05, 10]
+
+    Args:
+        frame: Columns `variant`, `seed`, `value`: one row for each variant and seed. Seeds that the reference does not
+            have are left out.
+        reference: The variant that the others are compared with.
+        higher_is_better: True for an accuracy, False for a loss.
+
+    Returns:
+        One row for each other variant: number of pairs n, mean difference with low and high (95% interval), p of the
+        paired t test and of Wilcoxon's signed-rank test, both with and without Holm's correction, the share of pairs in
+        which the variant is better (ties count half), and the minimum detectable effect with 80% power.
+
+    Raises:
+        UserError: If a column is missing, a value is not finite, a row is there twice, or there is no such reference.
+    """
+    for name in ("variant", "seed", "value"):
+        if name not in frame.columns:
+            raise UserError(f"{name}: there is no such column; there are {', '.join(map(str, frame.columns))}")
+    if frame.duplicated(["variant", "seed"]).any():
+        row = frame[frame.duplicated(["variant", "seed"])].iloc[0]
+        raise UserError(f"variant {row.variant}, seed {row.seed}: appears twice")
+    columns = {str(name): rows.set_index("seed").value.astype(float) for name, rows in frame.groupby("variant")}
+    if reference not in columns:
+        raise UserError(f"reference: there is no variant {reference!r}; there are {', '.join(columns)}")
+    for name, values in columns.items():
+        if not values.abs().lt(float("inf")).all():
+            raise UserError(f"variant {name}: has a value that is not finite")
+    return _as_table(against_reference(columns, reference, higher_is_better))
+
+
+def _as_table(comparisons: dict[str, Comparison]) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for name, found in comparisons.items():
+        row = asdict(found)
+        difference = row.pop("difference")
+        interval = {key: difference[key] for key in ("low", "high")}
+        rows.append({"variant": name, "n": row.pop("n"), "difference": difference["mean"], **interval, **row})
+    return pd.DataFrame(rows).set_index("variant") if rows else pd.DataFrame(index=pd.Index([], name="variant"))
