@@ -2,19 +2,16 @@
 
 import contextlib
 import io
-import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+import fashionreg
 from benchmarks import baselines
-from fashionreg.cli import main as fashionreg
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -117,7 +114,7 @@ def fit(
     width: int = 64,
     train_size: int | None = None,
     in_table: bool = False,
-    options: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> Contender:
     """`fashionreg fit` as its command line runs it, in this process; epochs are timed by its own record.
 
@@ -131,32 +128,31 @@ def fit(
         width: Of the first hidden layer; the second is half as wide.
         train_size: Training images, where they are not those of `work`.
         in_table: As `Contender.in_table`.
-        options: Further words of the command line.
+        options: Further options, by dotted names.
     """
     images = train_size or work.train_size
 
     def run(work: Work, repeat: int) -> Outcome:
         del repeat  # its seeds are always 0 to S - 1
         with tempfile.TemporaryDirectory() as folder:
-            words = ["fit", "--config", str(CONFIGS / f"{config}.yaml"), "--name", "benchmark", "--seeds", str(seeds)]
-            words += ["--trainer.accelerator", "gpu" if device == "cuda" else device, "--trainer.devices", "1"]
-            words += ["--trainer.max_epochs", str(work.total_epochs), "--trainer.default_root_dir", folder]
-            words += ["--data.init_args.root", str(work.root.absolute())]
+            overrides: dict[str, Any] = {
+                "name": "benchmark",
+                "trainer.accelerator": "gpu" if device == "cuda" else device,
+                "trainer.devices": 1,
+                "trainer.max_epochs": work.total_epochs,
+                "trainer.default_root_dir": folder,
+                "data.init_args.root": str(work.root.absolute()),
+            }
             if images != work.all_images:
-                words += ["--data.init_args.train_size", str(images)]
+                overrides["data.init_args.train_size"] = images
             if width != 64:
-                words += ["--model.init_args.hidden_sizes", f"[{width}, {width // 2}]"]
-            words += options
+                overrides["model.init_args.hidden_sizes"] = [width, width // 2]
             with contextlib.redirect_stdout(io.StringIO()):
-                code = fashionreg(words)
-            if code:
-                raise RuntimeError(f"fashionreg {' '.join(words)} ended with exit code {code}")
-            record_folder = Path(folder) / "benchmark" / "version_0"
-            record = json.loads((record_folder / "record.json").read_text())
-            table = pd.read_csv(record_folder / "record.csv")
+                trained = fashionreg.fit(CONFIGS / f"{config}.yaml", seeds, overrides | dict(options or {}))
+            record, table = trained.record, trained.history
         final = table.query("split == 'test' and metric == 'acc' and epoch == @work.total_epochs")
-        facts = {"threads": record["threads"]} if "threads" in record else {}
-        return Outcome(record["epoch_seconds"][WARM_UP_EPOCHS:], final.value.tolist(), facts)
+        facts = {"threads": record.threads} if record.threads else {}
+        return Outcome(record.epoch_seconds[WARM_UP_EPOCHS:], final.value.tolist(), facts)
 
     return Contender(
         name,
@@ -204,7 +200,7 @@ def all_contenders(work: Work, *, cuda: bool) -> list[Contender]:
             10,
             label="`fashionreg fit`, S = 10, without the configuration's callbacks",
             in_table=True,
-            options=["--trainer.callbacks", "null"],
+            options={"trainer.callbacks": None},
         ),
         fit(
             "fit-10-watched",
@@ -212,7 +208,7 @@ def all_contenders(work: Work, *, cuda: bool) -> list[Contender]:
             10,
             label="`fashionreg fit`, S = 10, with those of the study too (ActivationDrift)",
             in_table=True,
-            options=["--trainer.callbacks+", "fashionreg.callbacks.ActivationDrift"],
+            options={"trainer.callbacks+": [{"class_path": "fashionreg.callbacks.ActivationDrift"}]},
         ),
     ]
     if cuda:

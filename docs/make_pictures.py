@@ -21,6 +21,7 @@ from pathlib import Path
 
 from browser import ALL_TEXT, CHROMIUM, Browser
 
+import fashionreg as fr
 from fashionreg.cli import main
 from fashionreg.data.location import data_root
 
@@ -135,7 +136,7 @@ def make(what: str) -> None:
             if "lecture7" in studies:
                 fashionreg("data", "subset", "--size", "6000", "--seed", "0", "--out", "data/fmnist_small.csv")
             for name in studies:
-                fashionreg("study", f"configs/studies/{name}.yaml", "--seeds", "10")
+                print(fr.study(f"configs/studies/{name}.yaml", seeds=10).verdict())
                 if what == "everything":
                     keep(Path("logs/studies", name), DOCS / "studies" / name)
             photograph_tensorboard(Path("logs/studies/batch_norm"), images)

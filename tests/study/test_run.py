@@ -151,7 +151,7 @@ def test_what_is_not_the_studys_own_stays(study, run):
 def test_a_study_that_is_over_or_refused_holds_no_lock(study, monkeypatch):
     from filelock import FileLock
 
-    from fashionreg.studies import execute
+    from fashionreg.studies import run
 
     locks = []
 
@@ -160,7 +160,7 @@ def test_a_study_that_is_over_or_refused_holds_no_lock(study, monkeypatch):
             super().__init__(*args)
             locks.append(self)
 
-    monkeypatch.setattr(execute, "FileLock", Watched)
+    monkeypatch.setattr(run, "FileLock", Watched)
     assert study("--seeds", 1)[0] == 0
     plan = (OUT / "study.json").read_text()
     (OUT / "study.json").write_text(plan.replace('"smoke"', '"other"'))

@@ -212,8 +212,9 @@ class TrainingCLI(LightningCLI):
             raise UserError(f"{self.command}: needs --ckpt_path FILE (or last, with --name or --config)")
         for part in ("model", "data"):
             if self.config[part] is None:
-                raise UserError(
-                    f"{part}: is missing; give --config FILE (configs/bn.yaml, for example) or --ckpt_path FILE"
+                # as the parser says it where an argument is required
+                raise argparse.ArgumentError(
+                    None, f"{part}: is missing; give --config FILE (configs/bn.yaml, for example) or --ckpt_path FILE"
                 )
         if self.command == "predict" and not self.config.images:
             raise UserError("images: name at least one image file or CSV file: --images FILE [FILE ...]")
