@@ -45,7 +45,17 @@ NUMBERS_ONLY = ["errors", "files", "palette", "yaml_files", "config", "text", "c
 NUMBERS_ONLY += [f"runs/{name}" for name in ("record", "schema", "tables")]
 NUMBERS_ONLY += [
     f"study/{name}"
-    for name in ("commands", "statistics", "results", "findings", "verdict", "methods", "plots", "page", "report")
+    for name in (
+        "commands",
+        "statistics/__init__",
+        "results",
+        "findings",
+        "verdict",
+        "methods",
+        "plots",
+        "page",
+        "report",
+    )
 ]
 
 #: The one file that may use private names of Lightning.
