@@ -52,7 +52,7 @@ NUMBERS_ONLY += [
         "findings",
         "verdict",
         "methods",
-        "plots",
+        "plots/__init__",
         "page",
         "report",
     )
