@@ -50,10 +50,13 @@ NUMBERS_ONLY += [
         "statistics/__init__",
         "results",
         "findings",
+        "notes",
         "verdict",
         "methods",
         "plots/__init__",
         "page",
+        "pictures",
+        "sections",
         "report",
     )
 ]

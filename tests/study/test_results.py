@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from fashionreg.errors import UserError
-from fashionreg.study.results import read_plan, read_study
+from fashionreg.study.results import read_plan, read_results
 from samples import message
 from studies import write_study
 
@@ -17,7 +17,7 @@ def folder(tmp_path):
 
 
 def test_the_table_holds_every_number_of_every_run(folder):
-    results = read_study(folder)
+    results = read_results(folder)
     parts = [
         pd.read_csv(folder / variant / "version_0" / "record.csv").assign(study="fake", variant=variant)
         for variant in ("plain", "bn", "dropout")
@@ -30,7 +30,7 @@ def test_the_table_holds_every_number_of_every_run(folder):
 
 
 def test_wall_time_is_shared_by_the_seeds_that_ran_side_by_side(folder):
-    results = read_study(folder)
+    results = read_results(folder)
     about = json.loads((folder / "bn" / "version_0" / "record.json").read_text())
     rows = results.seconds[(results.seconds.variant == "bn") & (results.seconds.seed == 1)]
     assert rows.seconds.tolist() == pytest.approx([value / 3 for value in about["epoch_seconds"]])
@@ -41,13 +41,13 @@ def test_only_finished_runs_of_the_plans_configuration_and_seeds_count(folder):
     about = json.loads(path.read_text())
     for change in ({"key": "another"}, {"status": "interrupted"}):
         path.write_text(json.dumps(about | change))
-        results = read_study(folder)
+        results = read_results(folder)
         assert set(results.table.variant) == {"plain", "dropout"}
         assert results.missing() == {"bn": [0, 1, 2]}
     path.write_text(json.dumps(about))
     plan = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps(plan | {"seeds": [2, 7]}))
-    results = read_study(folder)
+    results = read_results(folder)
     assert set(results.table.seed) == {2}
     assert results.missing() == {"plain": [7], "bn": [7], "dropout": [7]}
 
@@ -57,7 +57,7 @@ def test_a_seed_that_two_runs_have_counts_once(folder):
     version.mkdir()
     for name in ("record.csv", "record.json"):
         (version / name).write_bytes((folder / "bn" / "version_0" / name).read_bytes())
-    assert not read_study(folder).table.duplicated(["variant", "seed", "epoch", "split", "metric"]).any()
+    assert not read_results(folder).table.duplicated(["variant", "seed", "epoch", "split", "metric"]).any()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_damaged_record_is_named(folder, damage, expected):
     path = folder / "bn" / "version_0" / "record.csv"
     path.write_text(damage(path.read_text()))
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert str(path) in message(error)
     assert expected in message(error)
 
@@ -84,7 +84,7 @@ def test_a_damaged_drift_file_is_named(folder, text):
     path = folder / "bn" / "version_0" / "drift.csv"
     path.write_text(text)
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert str(path) in message(error)
 
 
@@ -94,7 +94,7 @@ def test_runs_of_a_variant_that_are_not_equally_long_are_refused(folder, tmp_pat
     plan = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps(plan | {"seeds": [0, 1, 2, 3]}))
     with pytest.raises(UserError, match="different numbers of epochs"):
-        read_study(folder)
+        read_results(folder)
 
 
 def test_what_is_no_study_is_refused(tmp_path, folder):
@@ -102,7 +102,7 @@ def test_what_is_no_study_is_refused(tmp_path, folder):
         read_plan(tmp_path)
     (folder / "plain" / "version_0" / "record.json").write_text("{")
     with pytest.raises(UserError, match=r"record\.json: line 1: is not valid JSON.*remove the folder"):
-        read_study(folder)
+        read_results(folder)
     (folder / "study.json").write_text("[]")
     with pytest.raises(UserError, match=r"study\.json: it: must be a mapping, got a list of 0"):
         read_plan(folder)
@@ -153,7 +153,7 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
     path = folder / "bn" / "version_0" / "record.json"
     change(path, **changes)
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert message(error).startswith(f"{path}: {fault}")
     assert "\n" not in message(error)
 
@@ -180,7 +180,7 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
 def test_a_plan_that_cannot_be_is_refused_with_its_key(folder, changes, fault):
     change(folder / "study.json", **changes)
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert message(error).startswith(f"{folder / 'study.json'}: {fault}")
     assert "\n" not in message(error)
 
@@ -251,7 +251,7 @@ def test_a_table_that_cannot_be_is_refused_with_its_row(folder, damage, fault):
     path = folder / "bn" / "version_0" / "record.csv"
     path.write_text(damage(path.read_text()))
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert message(error).startswith(f"{path}: ")
     assert fault in message(error)
     assert "\n" not in message(error)
@@ -264,7 +264,7 @@ def test_a_diverged_network_keeps_its_loss_that_is_no_number(folder):
         if line.startswith("1,4,") and ",acc," not in line:
             lines[number] = line.rpartition(",")[0] + (",inf" if "train" in line else ",nan")
     path.write_text("\n".join(lines) + "\n")
-    table = read_study(folder).table.query("variant == 'bn' and seed == 1 and epoch == 4").set_index("metric")
+    table = read_results(folder).table.query("variant == 'bn' and seed == 1 and epoch == 4").set_index("metric")
     assert table.value["loss"].tolist() == pytest.approx([float("nan"), float("inf")], nan_ok=True)
     assert table.value["acc"].between(0, 1).all()
 
@@ -285,7 +285,7 @@ def test_drift_that_cannot_be_is_refused_with_its_row(folder, line, fault):
     path = folder / "bn" / "version_0" / "drift.csv"
     path.write_text(f"seed,step,layer,statistic,value\n{line}\n")
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert message(error).startswith(f"{path}: {fault}")
 
 

@@ -16,7 +16,7 @@ from fashionreg.data.batches import Loader
 from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
-from fashionreg.text import by_seed, in_percent
+from fashionreg.text import POINTS, by_seed, in_percent
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Evaluation(Callback):
                 lines.append(f"  ensemble of {len(self._seeds)} seeds: {100 * self.ensemble(split):.2f}%")
         if {"train", "test"} <= self.metrics.keys():
             gap = self.metrics["train"]["acc"] - self.metrics["test"]["acc"]
-            lines.append(f"generalization gap (train - test): {in_percent(gap, unit=' points')}")
+            lines.append(f"generalization gap (train - test): {in_percent(gap, POINTS)}")
         table = self.by_class("test").to_string(float_format="{:.3f}".format, index_names=False)
         return "\n".join([*lines, "", "test by class", table])
 

@@ -201,7 +201,7 @@ def _check_keys(table: pd.DataFrame, path: Path, about: Record) -> None:
         raise UserError(f"{path}: row {double.to_numpy().argmax() + 2}: is there twice")
 
 
-def read_study(folder: Path) -> StudyResults:
+def read_results(folder: Path) -> StudyResults:
     """Read everything that a study has left behind so far.
 
     Raises:

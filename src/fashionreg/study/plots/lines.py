@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
 from fashionreg.study.findings import Findings, VariantFindings
-from fashionreg.study.plots.style import WIDTH, Look, axis_label, drawn, in_epochs, looks, scale, whole_numbers, wrapped
+from fashionreg.study.plots.style import WIDTH, Look, axis_label, drawn, looks, scale, whole_numbers, wrapped
 from fashionreg.study.statistics import LEVEL
-from fashionreg.study.verdict import in_units
+from fashionreg.text import POINTS, counted, unit_of
 
 #: With more points than this, lines of single seeds are drawn as pixels, or an SVG file would be megabytes.
 MANY_POINTS = 20_000
@@ -37,7 +37,7 @@ def curves(found: Findings) -> Figure:
         _spaced_markers(axes, values.mean(axis=1), style, position / len(found.variants))
         lines.append(_handle(style))
         final = variant.final[f"{found.plan.split}/{metric}"].mean
-        labels.append(f"{in_units(final, metric)}  {wrapped(variant.name, 34)}")
+        labels.append(f"{unit_of(metric).text(final)}  {wrapped(variant.name, 34)}")
     axes.set(xlabel="epoch", ylabel=axis_label(found))
     axes.xaxis.set_major_locator(whole_numbers())
     figure.legend(
@@ -45,7 +45,7 @@ def curves(found: Findings) -> Figure:
         labels,
         loc="outside lower center",
         ncols=_legend_columns(found),
-        title=f"after {in_epochs(found.epochs)}",
+        title=f"after {counted(found.epochs, 'epoch')}",
         handlelength=3.2,
         columnspacing=1.5,
     )
@@ -87,7 +87,7 @@ def _draw_gap(axes: Axes, found: Findings, variant: VariantFindings) -> None:
     axes.plot([epoch, epoch], [low, high], color="black", linewidth=1, marker="_", markersize=7)
     axes.text(
         *(0.97, 0.05),
-        f"gap {in_units(variant.final['gap'].mean, 'gap')}",
+        f"gap {POINTS.text(variant.final['gap'].mean)}",
         transform=axes.transAxes,
         ha="right",
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},

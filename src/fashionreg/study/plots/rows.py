@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fashionreg.study.findings import Findings
-from fashionreg.study.plots.style import WIDTH, Look, axis_label, drawn, in_epochs, looks, scale, whole_numbers, wrapped
+from fashionreg.study.plots.style import WIDTH, Look, axis_label, drawn, looks, scale, whole_numbers, wrapped
 from fashionreg.study.statistics import Estimate, Reaching
-from fashionreg.study.verdict import METRIC_NAMES, in_p, in_units
+from fashionreg.text import METRIC_NAMES, counted, p_value, unit_of, unit_of_difference
 
 
 @drawn
@@ -52,8 +52,8 @@ def _draw_final(axes: Axes, found: Findings, rows: "_Rows") -> None:
         values = variant.values * scale(metric)
         axes.plot(values, y - above, style.marker, color=style.colour, alpha=0.55, markersize=4.5, linestyle="")
         _draw_interval(axes, end, y + 0.1, style, metric)
-        _right_text(axes, y + 0.1, in_units(end.mean, metric))
-    axes.set_xlabel(f"{axis_label(found)} after {in_epochs(found.epochs)}")
+        _right_text(axes, y + 0.1, unit_of(metric).text(end.mean))
+    axes.set_xlabel(f"{axis_label(found)} after {counted(found.epochs, 'epoch')}")
 
 
 @drawn
@@ -99,18 +99,16 @@ def _forest(measured: Sequence[_Measured], metric: str, label: str) -> Figure:
     axes.axvline(0, color="black", linewidth=1)
     for one, y in zip(measured, rows.middles, strict=True):
         _draw_interval(axes, one.estimate, y, one.look, metric)
-        _right_text(axes, y, f"{difference_in_words(one.estimate, metric)}\n{in_p(one.p)}")
+        _right_text(axes, y, f"{_difference(one.estimate, metric)}\n{p_value(one.p)}")
     axes.margins(x=0.12)
     axes.set_xlabel(label + (" (nats)" if metric == "loss" else "\n(percentage points)"))
     return figure
 
 
-def difference_in_words(estimate: Estimate, metric: str) -> str:
+def _difference(estimate: Estimate, metric: str) -> str:
     """`+0.31 (+0.12 to +0.50)`, in points or nats."""
-    middle, low, high = (
-        in_units(value, metric, signed=True, difference=True).removesuffix(" points")
-        for value in (estimate.mean, estimate.low, estimate.high)
-    )
+    unit = unit_of_difference(metric)
+    middle, low, high = (unit.number(value, signed=True) for value in (estimate.mean, estimate.low, estimate.high))
     return middle if math.isnan(estimate.low) else f"{middle} ({low} to {high})"
 
 
@@ -128,15 +126,16 @@ def targets(found: Findings) -> Figure:
     reached = list(zip(*found.reaching_epochs.values(), strict=True))
     figure = Figure(figsize=(WIDTH, 0.6 + (rows.height + 0.5) * len(reached)))
     panels = figure.subplots(len(reached), sharex=True, squeeze=False).flat
-    for axes, row in zip(panels, reached, strict=True):
-        axes.set_title(f"to {in_units(row[0].target, found.plan.metric)}", loc="left", fontweight="bold")
+    titles = [f"to {unit_of(found.plan.metric).text(row[0].target)}" for row in reached]
+    if not math.isnan(found.reference_end):
+        titles[-1] += f", where {wrapped(found.plan.reference, 50)} ends"
+    for axes, row, title in zip(panels, reached, titles, strict=True):
+        axes.set_title(title, loc="left", fontweight="bold")
         rows.prepare(axes)
         for name, one, y in zip(found.reaching_epochs, row, rows.middles, strict=True):
             _draw_reaching(axes, one, y, looks(found)[name], found.epochs)
             _right_text(axes, y, _never(one))
         axes.set_xlim(0, found.epochs * 1.04)
-    last = f"{axes.get_title('left')}, where {wrapped(found.plan.reference, 50)} ends"
-    axes.set_title(last, loc="left", fontweight="bold")
     axes.set_xlabel("epochs")
     axes.xaxis.set_major_locator(whole_numbers())
     return figure

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fashionreg.palette import COLOURS, LINES, MARKERS
 from fashionreg.study.findings import Findings
-from fashionreg.study.verdict import METRIC_NAMES
+from fashionreg.text import METRIC_NAMES
 
 #: Width of a figure in inches: with this text size, text is still readable when the page is as narrow as a phone.
 WIDTH = 6.6
@@ -98,11 +98,6 @@ def wrapped(name: str, width: int) -> str:
 def whole_numbers() -> MaxNLocator:
     """Return a locator that puts ticks at whole numbers only."""
     return MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
-
-
-def in_epochs(count: int) -> str:
-    """Return `1 epoch`, `12 epochs`."""
-    return f"{count} epoch{'s' * (count > 1)}"
 
 
 def scale(metric: str) -> float:
