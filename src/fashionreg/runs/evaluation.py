@@ -16,6 +16,7 @@ from fashionreg.data.batches import Loader
 from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
+from fashionreg.models.metrics import calibration_bin
 from fashionreg.text import POINTS, by_seed, in_percent
 
 
@@ -112,8 +113,7 @@ def reliability(given: Answers, bins: int) -> tuple[NDArray[np.int64], NDArray[n
     finite = given.confidence.isfinite()
     confidence = given.confidence[finite]
     correct = (given.predicted == given.labels)[finite].numpy()
-    # as in `Totals`, so that the error is that of the curve test/ece
-    bin_of = (confidence * bins).long().clamp(max=bins - 1).numpy()
+    bin_of = calibration_bin(confidence, bins).numpy()
     counts = np.bincount(bin_of, minlength=bins)
     sums = [np.bincount(bin_of, weights=values, minlength=bins) for values in (confidence.numpy(), correct)]
     means = [values / np.maximum(counts, 1) for values in sums]
