@@ -264,7 +264,7 @@ def test_figures_of_many_variants_show_the_reference_and_the_best_and_tables_sho
     render = plots.render
     monkeypatch.setattr(plots, "render", lambda figure, kind: drawn.append(figure) or render(figure, kind))
     names = [f"variant {number}" for number in range(MOST_SHOWN + 8)]
-    found = write_report(write_study(tmp_path / "study", names, seeds=range(5), epochs=3))
+    found = write_report(write_study(tmp_path / "study", names, seeds=range(5), epochs=3, name="many"))
     ends = {variant.name: variant.values.mean() for variant in found.variants}
     best = sorted(names[1:], key=lambda name: -ends[name])[: MOST_SHOWN - 1]
     shown = most_telling(found, MOST_SHOWN)
@@ -280,8 +280,12 @@ def test_figures_of_many_variants_show_the_reference_and_the_best_and_tables_sho
         == 5
     )
     assert set(rows((tmp_path / "study" / "report.html").read_text(), "After 3 epochs")) >= set(names)
-    few = find(read_results(write_study(tmp_path / "few")))
+    few = find(read_results(write_study(tmp_path / "few", seeds=range(5), epochs=3)))
     assert most_telling(few, MOST_SHOWN) is few
+    write_combined_report([tmp_path / "study", tmp_path / "few"], tmp_path / "both")
+    caption = f"Shown are {MOST_SHOWN + 3} of {len(names) + 3} variants"
+    overview = (tmp_path / "both" / "report.md").read_text().partition("## Study")[0]
+    assert caption in overview
 
 
 def test_the_work_of_a_report_grows_no_faster_than_the_number_of_variants(tmp_path):

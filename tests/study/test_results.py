@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from fashionreg.errors import UserError
+from fashionreg.files import is_folder_name
 from fashionreg.study.results import read_plan, read_results
 from samples import message
 from studies import write_study
@@ -135,7 +136,8 @@ def change(path, **changes):
         ({"seeds": [True]}, "seeds[0]: must be a whole number, got True"),
         ({"seeds": [10**400]}, "seeds[0]: must be a whole number, got a number of more than 64 bits"),
         ({"seeds": "all"}, "seeds: must be a list, got all"),
-        ({"epoch_seconds": [1.0, -0.5]}, "epoch_seconds[1]: must be at least 0 and finite, got -0.5"),
+        ({"epoch_seconds": [1.0, -0.5]}, "epoch_seconds[1]: must be from 0 to 1000000000, got -0.5"),
+        ({"epoch_seconds": [1e308]}, "epoch_seconds[0]: must be from 0 to 1000000000, got 1e+308"),
         ({"epoch_seconds": [float("nan")]}, "epoch_seconds[0]: must be a finite number, got nan"),
         ({"epoch_seconds": [float("inf")]}, "epoch_seconds[0]: must be a finite number, got inf"),
         ({"epoch_seconds": ["1"]}, "epoch_seconds[0]: must be a finite number, got 1"),
@@ -167,11 +169,17 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
         ({"split": ["test"]}, "split: must be one of train, val, test, got a list of 1"),
         ({"targets": [0.5, float("nan")]}, "targets[1]: must be a finite number"),
         ({"targets": [10**400]}, "targets[0]: must be a finite number"),
+        ({"targets": [n / 30 for n in range(21)]}, "targets: must be at most 20, got 21"),
+        ({"targets": [0.5, 0.6, 0.5]}, "targets: 0.5 stands there twice"),
+        ({"targets": [0.5, 1.5]}, "targets[1]: must be from 0 to 1 (0.8 is 80%), got 1.5"),
+        ({"targets": [-0.5], "metric": "loss"}, "targets[0]: must be from 0 to 1e+30, got -0.5"),
+        ({"targets": [1e308], "metric": "loss"}, "targets[0]: must be from 0 to 1e+30, got 1e+308"),
         ({"seeds": [2, 2]}, "seeds: 2 stands there twice"),
         ({"reference": "nobody"}, "reference: must be one of plain, bn, dropout, got nobody"),
         ({"variants__1__name": "plain"}, "variants: plain: stands there twice"),
         ({"variants__1__name": "../bn"}, "variants: name: '../bn' cannot be the name of a folder"),
         ({"variants__1__name": ""}, "variants: name: '' cannot be the name of a folder"),
+        ({"variants__1__name": "x" * 201}, f"variants: name: {'x' * 201!r} cannot be the name of a folder"),
         ({"variants__1__config": {}}, "variants: bn: config.data.init_args: must be a mapping"),
         ({"variants__1__key": 3}, "variants[1].key: must be text, got 3"),
         ({"options": [1]}, "options[0]: must be text, got 1"),
@@ -269,6 +277,30 @@ def test_a_diverged_network_keeps_its_loss_that_is_no_number(folder):
     assert table.value["acc"].between(0, 1).all()
 
 
+def with_value(path, key, value):
+    """Replace the value of the rows of a table that begin with a key."""
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(f"{key},{value}" if line.startswith(f"{key},") else line for line in lines) + "\n")
+
+
+@pytest.mark.parametrize("metric", ["acc", "loss"])
+@pytest.mark.parametrize("value", ["1e308", "inf", "nan"])
+@pytest.mark.parametrize("variant", ["plain", "bn"])
+def test_a_loss_beyond_all_bounds_is_that_of_a_diverged_network(tmp_path, run, metric, value, variant):
+    folder = write_study(tmp_path / "study", seeds=[0, 1, 2], epochs=2, metric=metric, targets=[])
+    with_value(folder / variant / "version_0" / "record.csv", "1,2,test,loss", value)
+    table = "seed,step,layer,statistic,value\n" + "".join(
+        f"{seed},{step},hidden1,{name},{value}\n"
+        for seed in range(3)
+        for step in (0, 50)
+        for name in ("p15", "p50", "p85", "mean_drift")
+    )
+    (folder / variant / "version_0" / "drift.csv").write_text(table)
+    code, out, err = run("report", folder)
+    assert (code, err) == (0, "")
+    assert f"Diverged: the loss of {variant} is infinite or not a number for 1 seed (1)." in out
+
+
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
@@ -287,6 +319,19 @@ def test_drift_that_cannot_be_is_refused_with_its_row(folder, line, fault):
     with pytest.raises(UserError) as error:
         read_results(folder)
     assert message(error).startswith(f"{path}: {fault}")
+
+
+@pytest.mark.parametrize("name", ["plain", "dropout=0.3", "a + b", "größe", "b < c & d | e", "-1", "x" * 200])
+def test_names_of_folders(name):
+    assert is_folder_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", ".lock", "a/b", "a\\b", "a\n", "\0", "a.", "a ", "con", "NUL.txt", "x" * 201, "ü" * 101, "\ud800"],
+)
+def test_names_that_no_folder_can_have_everywhere(name):
+    assert not is_folder_name(name)
 
 
 def test_the_largest_seed_of_a_record_is_that_of_a_run():

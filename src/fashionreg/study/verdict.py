@@ -136,9 +136,12 @@ def _covariate_shift(found: Findings) -> list[str]:
     deepest = max(drift.layer.unique(), key=lambda layer: int(layer.removeprefix("hidden")))
     rows = drift[(drift.layer == deepest) & (drift.statistic == "mean_drift")]
     ends = rows[rows.step == rows.groupby("variant").step.transform("max")].groupby("variant", sort=False).value
-    names = [variant.name for variant in found.variants if variant.name in ends.groups]
-    moved = ", ".join(f"{ends.get_group(name).mean():.2g} in {name}" for name in names)
+    means = {name: float(values.to_numpy().mean()) for name, values in ends}
+    moved = [f"{means[v.name]:.2g} in {v.name}" for v in found.variants if math.isfinite(means.get(v.name, math.nan))]
+    if not moved:
+        return []
     return [
         "Internal covariate shift: from the first to the last step the mean input of a unit in the last hidden layer "
-        f"({deepest}) moves by this many of its initial standard deviations (means over units and seeds): {moved}."
+        f"({deepest}) moves by this many of its initial standard deviations (means over units and seeds): "
+        f"{', '.join(moved)}."
     ]

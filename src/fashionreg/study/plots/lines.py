@@ -34,7 +34,7 @@ def curves(found: Findings) -> Figure:
         style = look[variant.name]
         _seed_lines(axes, values, style.colour, found)
         _mean_line(axes, values, style.colour, style.line, band=True)
-        _spaced_markers(axes, values.mean(axis=1), style, position / len(found.variants))
+        _spaced_markers(axes, values.mean(axis=1, skipna=False), style, position / len(found.variants))
         lines.append(_handle(style))
         final = variant.final[f"{found.plan.split}/{metric}"].mean
         labels.append(f"{unit_of(metric).text(final)}  {wrapped(variant.name, 34)}")
@@ -97,10 +97,11 @@ def _draw_gap(axes: Axes, found: Findings, variant: VariantFindings) -> None:
 
 
 def _by_epoch(found: Findings, variant: str, split: str, metric: str) -> pd.DataFrame:
-    """A row for each epoch, a column for each seed, in the units of the figures."""
+    """A row for each epoch, a column for each seed, in the units of the figures; NaN where a seed diverged."""
     table = found.results.table
     rows = table[(table.variant == variant) & (table.split == split) & (table.metric == metric)]
-    return rows.pivot(index="epoch", columns="seed", values="value") * scale(metric)
+    values = rows.pivot(index="epoch", columns="seed", values="value")
+    return values.where(np.isfinite(values)) * scale(metric)
 
 
 def _seed_lines(axes: Axes, values: pd.DataFrame, colour: str, found: Findings) -> None:
@@ -110,11 +111,12 @@ def _seed_lines(axes: Axes, values: pd.DataFrame, colour: str, found: Findings) 
 
 
 def _mean_line(axes: Axes, values: pd.DataFrame, colour: str, line: str, *, band: bool) -> None:
-    mean, n = values.mean(axis=1), values.shape[1]
+    # a gap where a seed diverged: the mean of the others would look like an improvement
+    mean, n = values.mean(axis=1, skipna=False), values.shape[1]
     alone: dict[str, Any] = {"marker": "o", "markersize": 4} if len(values) == 1 else {}
     axes.plot(values.index, mean, color=colour, linestyle=line, **alone)
     if band and n > 1:
-        half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(axis=1) / n**0.5
+        half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(axis=1, skipna=False) / n**0.5
         axes.fill_between(values.index, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
 
 
@@ -164,6 +166,7 @@ def drift(found: Findings) -> Figure:
     axes = lower.subplots()
     drifts = table[(table.statistic == "mean_drift") & (table.value > 0)]
     means = drifts.groupby(["variant", "layer", "step"]).value.mean()
+    means = means[np.isfinite(means)]
     for name in names:
         for layer in layers:
             if (name, layer) in means.index:
@@ -173,5 +176,6 @@ def drift(found: Findings) -> Figure:
                 axes.plot(line.index, line, color=style.colour, linestyle=style.line, linewidth=width, label=label)
     axes.set(yscale="log", xlabel="training step", ylabel="drift (initial std)")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    lower.legend(fontsize=10, ncols=2, loc="outside lower center")
+    if len(means):
+        lower.legend(fontsize=10, ncols=2, loc="outside lower center")
     return figure
