@@ -45,7 +45,20 @@ NUMBERS_ONLY = ["errors", "files", "palette", "yaml_files", "config", "text", "c
 NUMBERS_ONLY += [f"runs/{name}" for name in ("record", "schema", "tables")]
 NUMBERS_ONLY += [
     f"studies/{name}"
-    for name in ("commands", "statistics", "results", "findings", "verdict", "methods", "plots", "page", "report")
+    for name in (
+        "commands",
+        "statistics/__init__",
+        "results",
+        "findings",
+        "notes",
+        "verdict",
+        "methods",
+        "plots/__init__",
+        "page",
+        "pictures",
+        "sections",
+        "report",
+    )
 ]
 
 #: The one file that may use private names of Lightning.

@@ -52,6 +52,20 @@ def check_output(path: Path, *, force: bool) -> None:
         raise UserError(f"{path}: exists; choose another --out, or replace it with --force")
 
 
+#: Names that Windows keeps for devices, with any ending.
+_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?", re.IGNORECASE)
+
+
+def is_folder_name(name: str) -> bool:
+    """Return whether a folder can have this name on Linux, macOS and Windows, and a user sees it.
+
+    Such a name is one part of a path: it has no slash, backslash or control character and at most 200 bytes, does not
+    begin with a dot, does not end with a dot or a space, and is not that of a device.
+    """
+    visible = not re.search(r"[/\\\0-\x1f\x7f\ud800-\udfff]|^\.|[. ]$|^$", name)
+    return visible and len(name.encode()) <= 200 and not _DEVICE.fullmatch(name)
+
+
 #: Names of the temporary files of `whole_file`; the number is the process that writes.
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 

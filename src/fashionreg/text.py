@@ -1,30 +1,120 @@
 """Numbers and seeds as text, the same wherever a person reads them."""
 
+import math
 from collections.abc import Iterable, Sequence
-from math import sqrt
+from dataclasses import dataclass, replace
 from statistics import fmean
 
+#: What stands where there is no number.
+NOTHING = "\N{EN DASH}"
 
-def in_percent(shares: Iterable[float], unit: str = "%") -> str:
-    """Shares, 0 to 1, one for each seed, as text: `81.25%`, or mean and sample standard deviation, `81.25 ± 0.31%`."""
-    values = [100 * float(share) for share in shares]
-    mean = fmean(values)
-    # not statistics.stdev, which fails where a diverged network gave no number
-    spread = f" ± {sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)):.2f}" if len(values) > 1 else ""
-    return f"{mean:.2f}{spread}{unit}"
+#: Full names of the metrics.
+METRIC_NAMES = {"acc": "accuracy", "loss": "loss", "ece": "calibration error", "gap": "generalization gap"}
+
+#: The significance level; a p value is never rounded to the other side of it.
+THRESHOLD = 0.05
 
 
-def describe_seeds(seeds: Sequence[int]) -> str:
-    """Seeds as text: `3`, `0 to 9 (10 side by side)`, `3, 7 (2 side by side)`."""
-    if len(seeds) == 1:
-        return str(seeds[0])
+@dataclass(frozen=True)
+class Unit:
+    """How values of one kind are printed.
+
+    Attributes:
+        name: What follows the number, with the space before it.
+        factor: What a value is multiplied by: 100 for a share in percent.
+        decimals: Digits after the decimal point.
+    """
+
+    name: str
+    factor: float = 1
+    decimals: int = 2
+
+    def number(self, value: float, *, signed: bool = False) -> str:
+        """Return a value without its unit: `81.25`; `signed`, also with `+`. Zero has no sign; NaN is a dash."""
+        if math.isnan(value):
+            return NOTHING
+        text = f"{self.factor * value:{'+' if signed else ''}.{self.decimals}f}"
+        if not any(digit in text for digit in "123456789") and math.isfinite(value):
+            text = text.lstrip("+-")
+        return text.replace("-", "\N{MINUS SIGN}")
+
+    def text(self, value: float, *, signed: bool = False) -> str:
+        """Return a value with its unit: `81.25%`, `+0.31 points`."""
+        number = self.number(value, signed=signed)
+        return number if number == NOTHING else number + self.name
+
+    def interval(self, low: float, high: float, *, signed: bool = False) -> str:
+        """Return an interval: `81.17 to 81.87%`; a dash where it was not computed."""
+        return NOTHING if math.isnan(low) else f"{self.number(low, signed=signed)} to {self.text(high, signed=signed)}"
+
+    def with_spread(self, mean: float, std: float) -> str:
+        """Return a mean with the standard deviation: `81.52 ± 0.49%`; the mean alone where that is NaN."""
+        if math.isnan(mean) or math.isnan(std):
+            return self.text(mean)
+        return f"{self.number(mean)} ± {self.text(std)}"
+
+    def rounded_for(self, *values: float) -> "Unit":
+        """Return the unit with one decimal less if a value has two digits before the point: 21.6, but 1.46."""
+        large = max((abs(self.factor * value) for value in values if math.isfinite(value)), default=0) >= 10
+        return replace(self, decimals=max(self.decimals - 1, 0)) if large else self
+
+
+PERCENT = Unit("%", 100)
+POINTS = Unit(" points", 100)
+NATS = Unit(" nats", 1, 4)
+
+
+def unit_of(metric: str) -> Unit:
+    """Return the unit of a metric: percent, nats for a loss, points for the generalization gap."""
+    return {"loss": NATS, "gap": POINTS}.get(metric, PERCENT)
+
+
+def unit_of_difference(metric: str) -> Unit:
+    """Return the unit of a difference of two values of a metric: percentage points, nats for a loss."""
+    return NATS if metric == "loss" else POINTS
+
+
+def p_value(value: float) -> str:
+    """Return a p value with three significant digits: `p = 0.0304`, `p < 0.001`; or that there is none.
+
+    One that would be rounded to the other side of 0.05 has as many digits as tell it apart.
+    """
+    if math.isnan(value):
+        return "not tested"
+    if value < 0.001:
+        return "p < 0.001"
+    texts = (f"{value:#.{digits}g}" for digits in range(3, 18))
+    return "p = " + next(text for text in texts if (float(text) < THRESHOLD) == (value < THRESHOLD))
+
+
+def epochs_or_never(epochs: float) -> str:
+    """Return a number of epochs, `21.4`; `never` for infinity."""
+    return "never" if math.isinf(epochs) else f"{epochs:.1f}"
+
+
+def in_percent(shares: Iterable[float], unit: Unit = PERCENT) -> str:
+    """Return shares, 0 to 1, one for each seed, as text: `81.25%`, or mean and sample deviation, `81.25 ± 0.31%`."""
+    values = [float(share) for share in shares]
+    mean, std = fmean(values), math.nan
+    if len(values) > 1:
+        # not statistics.stdev, which fails where a diverged network gave no number
+        std = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return unit.with_spread(mean, std)
+
+
+def named_seeds(seeds: Sequence[int]) -> str:
+    """Return the names of seeds: `0 to 9`, `3, 7`."""
     in_a_row = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
-    named = f"{seeds[0]} to {seeds[-1]}" if in_a_row else ", ".join(map(str, seeds))
-    return f"{named} ({len(seeds)} side by side)"
+    return f"{seeds[0]} to {seeds[-1]}" if in_a_row else ", ".join(map(str, seeds))
+
+
+def counted(count: int, what: str) -> str:
+    """Return a count with its noun: `1 seed`, `10 seeds`."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def by_seed(seeds: Sequence[int], shares: Iterable[float], per_line: int = 10) -> str:
-    """Shares, 0 to 1, each with its seed, in percent: `seed  0: 81.25   1: 80.97   ...`."""
-    cells = [f"{seed}: {100 * float(share):.2f}" for seed, share in zip(seeds, shares, strict=True)]
+    """Return shares, 0 to 1, each with its seed, in percent: `seed  0: 81.25   1: 80.97   ...`."""
+    cells = [f"{seed}: {PERCENT.number(float(share))}" for seed, share in zip(seeds, shares, strict=True)]
     lines = ["   ".join(cells[start : start + per_line]) for start in range(0, len(cells), per_line)]
     return "\n".join(f"  seed  {line}" for line in lines)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from damage import TABLE, TEXT, damaged, numbers_replaced
-from fashionreg.studies.results import read_study
+from fashionreg.studies.results import read_results
 from studies import write_study
 
 RECORD = "plain/version_0/record"
@@ -59,7 +59,7 @@ def check(results, folder):
 
 def test_a_good_study_is_read_exactly(reading, tmp_path):
     folder = fresh(tmp_path)
-    results = reading(lambda: read_study(folder))
+    results = reading(lambda: read_results(folder))
     assert len(results.table) == 2 * 2 * 2 * 5
     check(results, folder)
 
@@ -68,7 +68,7 @@ def read_damaged(reading, folder, file, content):
     path = folder / file
     path.write_bytes(content)
     # a plan that names no such variant is found by what is missing, in the folder
-    if (results := reading(lambda: read_study(folder), path.parent, folder)) is not None:
+    if (results := reading(lambda: read_results(folder), path.parent, folder)) is not None:
         check(results, folder)
 
 

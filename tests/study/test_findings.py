@@ -10,9 +10,10 @@ import pytest
 from scipy import stats
 
 from fashionreg.studies.findings import find
-from fashionreg.studies.results import read_study
+from fashionreg.studies.notes import notes
+from fashionreg.studies.results import read_results
 from fashionreg.studies.statistics import holm
-from fashionreg.studies.verdict import in_p, in_units, notes, seeds_in_words, verdict
+from fashionreg.studies.verdict import verdict
 from studies import write_study
 
 
@@ -27,7 +28,7 @@ def findings(tmp_path):
                 table = pd.read_csv(path)
                 table["value"] = change(path.parts[-3], table)
                 table.to_csv(path, index=False, na_rep="nan")
-        return find(read_study(folder))
+        return find(read_results(folder))
 
     return findings
 
@@ -69,14 +70,14 @@ def test_variants_of_different_length_are_compared_at_the_end_of_each_and_it_is_
     longer = write_study(tmp_path / "longer", epochs=6)
     shutil.rmtree(folder / "bn")
     shutil.copytree(longer / "bn", folder / "bn")
-    found = find(read_study(folder))
+    found = find(read_results(folder))
     table = found.results.table.query("split == 'test' and metric == 'acc'")
     bn, plain = (
         table.query("variant == @variant and epoch == @epoch").value.to_numpy()
         for variant, epoch in (("bn", 6), ("plain", 4))
     )
     assert found.comparisons["bn"].difference.mean == pytest.approx((bn - plain).mean())
-    assert any("plain 4, bn 6, dropout 4 epochs" in note for note in notes(found))
+    assert any("plain 4, bn 6, dropout 4 epochs" in note.text for note in notes(found))
 
 
 def test_a_variant_is_compared_on_the_seeds_that_it_shares_with_the_reference(findings):
@@ -88,14 +89,22 @@ def test_a_variant_is_compared_on_the_seeds_that_it_shares_with_the_reference(fi
     p_values.append(stats.ttest_rel(final(found, "dropout"), final(found, "plain")).pvalue)
     assert found.comparisons["bn"].t_p == pytest.approx(p_values[0])
     assert [comparison.t_p_holm for comparison in found.comparisons.values()] == pytest.approx(holm(p_values))
-    assert any("bn has no results for 2 of 10 seeds" in note for note in notes(found))
+    assert any("bn has no results for 2 of 10 seeds" in note.text for note in notes(found))
 
 
 def test_a_clear_difference_is_said_with_its_direction(findings):
     found = findings()
-    sentence = next(sentence for sentence in verdict(found) if sentence.startswith("bn is"))
-    assert sentence.startswith("bn is better than plain: +2.45 points test accuracy after 12 epochs (95% interval +2.")
-    assert "better in 10 of 10 seeds; p < 0.001" in sentence
+    sentence = next(sentence for sentence in verdict(found) if sentence.startswith("bn improves"))
+    difference = found.comparisons["bn"].difference
+    assert sentence == (
+        f"bn improves test accuracy over plain by 2.45 points (95% CI {100 * difference.low:.2f} to "
+        f"{100 * difference.high:.2f}, paired t test with Holm's correction, p < 0.001, 10 seeds)."
+    )
+
+
+def test_a_correction_is_named_where_there_is_one(findings):
+    sentence = verdict(findings(variants=["plain", "bn"]))[0]
+    assert "paired t test, p < 0.001, 10 seeds)" in sentence
 
 
 def shifted(change):
@@ -114,16 +123,24 @@ def shifted(change):
 def test_where_nothing_can_be_shown_the_verdict_names_what_would_have_been_missed(findings):
     found = findings(shifted(lambda variant, seed: 0 if variant == "plain" else (seed % 2 - 0.5) * 0.01))
     sentence = verdict(found)[0]
-    assert sentence.startswith("No difference between bn and plain could be shown with 10 seeds")
+    assert sentence.startswith("No difference in test accuracy between bn and plain was shown (")
+    assert "p = 1.00, 10 seeds; " in sentence
     missed = found.comparisons["bn"].detectable
-    assert f"an effect of {100 * missed:.2f} points would have been shown with 80% probability" in sentence
-    assert not any(" is better " in sentence for sentence in verdict(found)[:2])
+    assert f"minimum detectable effect with 80% power: {100 * missed:.2f} points)." in sentence
+    assert not any(" improves " in sentence for sentence in verdict(found)[:2])
 
 
 def test_a_worse_variant_is_called_worse(findings):
     found = findings(shifted(lambda variant, seed: -(variant == "bn") * (0.05 + 0.001 * seed)))
-    assert verdict(found)[0].startswith("bn is worse than plain: \N{MINUS SIGN}5.45 points")
-    assert "worse in 10 of 10 seeds" in verdict(found)[0]
+    assert verdict(found)[0].startswith("bn worsens test accuracy compared with plain by 5.45 points (95% CI 5.2")
+
+
+def test_an_interval_has_the_direction_of_its_effect(findings):
+    found = findings(metric="loss", targets=[])
+    name, comparison = next((name, one) for name, one in found.comparisons.items() if one.difference.mean < 0)
+    low, high = -comparison.difference.high, -comparison.difference.low
+    sentence = next(sentence for sentence in verdict(found) if sentence.startswith(f"{name} improves test loss"))
+    assert f"by {-comparison.difference.mean:.4f} nats (95% CI {low:.4f} to {high:.4f}, " in sentence
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1]])
@@ -131,15 +148,15 @@ def test_too_few_seeds_are_said_and_not_tested(findings, seeds):
     found = findings(seeds=seeds)
     text = " ".join(verdict(found))
     assert "nan" not in text
-    assert ("1 seed is too few for a test" if len(seeds) == 1 else "2 seeds are too few for a test") in text
-    assert "95% interval nan" not in text
+    assert ("1 seed is too few to test bn" if len(seeds) == 1 else "2 seeds are too few to test bn") in text
+    assert "95% CI" not in text
 
 
 def test_lower_is_better_for_losses(findings):
     found = findings(metric="loss", targets=[])
     better = found.comparisons["bn"].difference.mean < 0
-    sentence = next(sentence for sentence in verdict(found) if sentence.startswith("bn is"))
-    assert ("better" in sentence) == better
+    sentence = next(sentence for sentence in verdict(found) if sentence.startswith("bn "))
+    assert ("improves" in sentence) == better
     assert "points" not in sentence
 
 
@@ -154,7 +171,7 @@ def test_the_best_epoch_is_chosen_on_validation_images_alone(findings):
         assert variant.best_epoch.mean == pytest.approx(np.mean([epoch for epoch, _ in chosen]))
         test = rows[rows.split == "test"].set_index(["seed", "epoch"]).value
         assert variant.best.mean == pytest.approx(np.mean([test[seed, epoch] for epoch, seed in chosen]))
-    assert any("the best epoch is chosen on validation images" in note for note in notes(found))
+    assert any("the best epoch is chosen on validation images" in note.text for note in notes(found))
 
 
 def test_without_validation_images_there_is_no_best_epoch(findings):
@@ -169,9 +186,7 @@ def test_targets_and_the_references_final_value_are_reached_or_not(findings):
         assert (reached[1].reached, reached[1].median) == (0, np.inf)
         assert reached[2].target == pytest.approx(final(found, "plain").mean())
         assert len(found.reaching_seconds[name]) == 3
-    assert any(
-        sentence.startswith("When the test accuracy that plain has after 12 epochs") for sentence in verdict(found)
-    )
+    assert any(sentence.startswith("Epochs to the final test accuracy of plain (") for sentence in verdict(found))
 
 
 LEVELS = {
@@ -201,14 +216,13 @@ def test_effects_of_a_factorial_are_found(findings):
     assert effects["a", "b"] == pytest.approx(0.02, abs=1e-3)
     assert effects["c",] == pytest.approx(0, abs=1e-3)
     assert any(
-        sentence.startswith("The effects do not simply add up: interaction of a x b +2.0")
-        for sentence in verdict(found)
+        sentence.startswith("The effects are not additive: interaction of a x b +2.0") for sentence in verdict(found)
     )
 
 
 def test_effects_that_add_up_are_said_to(findings):
     found = findings(factorial(0), variants=LEVELS)
-    assert any("no interaction could be shown" in sentence for sentence in verdict(found))
+    assert any("No interaction was shown" in sentence for sentence in verdict(found))
 
 
 def test_a_study_that_is_no_factorial_has_no_effects(findings):
@@ -223,30 +237,34 @@ def test_a_loss_that_is_no_number_is_noted_and_not_averaged(findings):
     variant = next(variant for variant in found.variants if variant.name == "bn")
     assert np.isnan(variant.final["test/loss"].mean)
     assert variant.final["test/acc"].mean > 0
-    assert any("Diverged: bn reached a loss that is no number with 1 seed (3)." in note for note in notes(found))
+    diverged = "Diverged: the loss of bn is infinite or not a number for 1 seed (3)."
+    assert any(note.text == diverged and note.warns for note in notes(found))
 
 
 def test_synthetic_data_and_running_means_are_noted(findings):
     found = findings(source="synthetic garments", evaluate_train=False)
-    assert any("nothing here is about Fashion-MNIST" in note for note in notes(found))
-    assert any("means over each epoch's own steps" in note for note in notes(found))
+    assert any("nothing here is about Fashion-MNIST" in note.text for note in notes(found))
+    assert {note.kind: note.warns for note in notes(found)} == {
+        "synthetic": True,
+        "selection": False,
+        "running_means": False,
+    }
 
 
 def test_findings_need_no_more_than_the_records(findings, tmp_path):
     found = findings()
-    again = find(read_study(tmp_path / "study"))
+    again = find(read_results(tmp_path / "study"))
     assert verdict(again) == verdict(found)
     assert json.dumps([c.t_p for c in again.comparisons.values()]) == json.dumps(
         [c.t_p for c in found.comparisons.values()]
     )
 
 
-def test_numbers_in_words():
-    assert in_units(0.8125, "acc") == "81.25%"
-    assert in_units(-0.0031, "acc", signed=True, difference=True) == "\N{MINUS SIGN}0.31 points"
-    assert in_units(0.5, "loss", signed=True, difference=True) == "+0.5000"
-    assert in_p(0.0304) == "p = 0.030"
-    assert in_p(1e-9) == "p < 0.001"
-    assert seeds_in_words([0, 1, 2, 3]) == "4 seeds (0 to 3)"
-    assert seeds_in_words([3, 7]) == "2 seeds (3, 7)"
-    assert seeds_in_words([5]) == "1 seed (5)"
+def test_where_the_reference_diverges_no_target_is_called_its_end(findings):
+    def diverge(variant, table):
+        return table.value.where((variant != "plain") | (table.metric != "loss") | (table.seed != 3))
+
+    found = findings(diverge, metric="loss", targets=[0.5])
+    assert np.isnan(found.reference_end)
+    assert len(found.reaching_epochs["bn"]) == 1
+    assert not any("final test loss of plain" in sentence for sentence in verdict(found))

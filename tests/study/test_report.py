@@ -16,8 +16,9 @@ from fashionreg.errors import UserError
 from fashionreg.studies import plots
 from fashionreg.studies.findings import find, most_telling
 from fashionreg.studies.report import MOST_SHOWN, write_combined_report, write_report
-from fashionreg.studies.results import read_study
+from fashionreg.studies.results import read_results
 from fashionreg.studies.verdict import verdict
+from fashionreg.text import p_value
 from samples import files, message
 from studies import write_study
 
@@ -31,7 +32,8 @@ def folder(tmp_path):
 
 def rows(page, caption):
     """The cells of the table with this caption, by the first cell of their row."""
-    table = re.search(rf"<caption>{re.escape(caption)}</caption>(.*?)</table>", page, flags=re.DOTALL)[1]
+    titled = rf"<caption><span[^>]*>{re.escape(caption)}\b.*?</caption>(.*?)</table>"
+    table = re.search(titled, page, flags=re.DOTALL)[1]
     found = {}
     for row in re.findall(r"<tr>(.*?)</tr>", table, flags=re.DOTALL):
         first, *rest = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)
@@ -77,7 +79,7 @@ raise SystemExit(main(["report", sys.argv[1]]))
 """
     out = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True)
     assert (out.returncode, out.stderr) == (0, "")
-    assert "bn is better than plain" in out.stdout
+    assert "bn improves test accuracy over plain" in out.stdout
     assert (folder / "report.html").is_file()
 
 
@@ -98,7 +100,7 @@ def test_numbers_of_the_tables_follow_from_the_results(folder):
         gap = train - test
         assert shown["generalization gap"] == f"{gap.mean():.2f} ± {gap.std():.2f} points"
         loss = last[variant, "test", "loss"]
-        assert shown["test loss (nats)"] == f"{loss.mean():.4f} ± {loss.std():.4f}"
+        assert shown["test loss"] == f"{loss.mean():.4f} ± {loss.std():.4f} nats"
     assert list(final) == ["plain", "bn", "dropout"]
 
     differences = rows(page, "Difference in test accuracy")
@@ -109,18 +111,18 @@ def test_numbers_of_the_tables_follow_from_the_results(folder):
         pairs = 100 * (last[variant, "test", "acc"] - last["plain", "test", "acc"])
         assert shown["difference"] == f"{pairs.mean():+.2f} points".replace("-", "\N{MINUS SIGN}")
         wins = (np.sign(pairs).mean() + 1) / 2
-        assert shown["pairs in which it is better"] == f"{wins:.0%}"
+        assert shown["better in (ties count half)"] == f"{wins:.0%}"
         p_values[variant] = stats.ttest_1samp(pairs, 0).pvalue, shown["t test (Holm)"]
     (low, small), (high, large) = sorted(p_values.values())
-    assert small == ("p < 0.001" if 2 * low < 0.001 else f"p = {min(2 * low, 1):.3f}")
-    assert large == ("p < 0.001" if high < 0.001 else f"p = {max(high, min(2 * low, 1)):.3f}")
+    assert small == p_value(min(2 * low, 1))
+    assert large == p_value(max(high, min(2 * low, 1)))
 
 
 def test_results_csv_is_the_tidy_table(folder):
     write_report(folder)
     table = pd.read_csv(folder / "results.csv")
     assert list(table.columns) == ["study", "variant", "seed", "epoch", "split", "metric", "value"]
-    pd.testing.assert_frame_equal(table, read_study(folder).table)
+    pd.testing.assert_frame_equal(table, read_results(folder).table)
 
 
 def test_the_verdict_comes_first_and_is_that_of_the_findings(folder):
@@ -136,7 +138,7 @@ def test_methods_name_what_was_done(folder):
     write_report(folder)
     text = " ".join((folder / "report.md").read_text().split())
     for fact in (
-        "10 seeds (0 to 9)",
+        "3 variants, 10 seeds (0 to 9) each, 12 epochs",
         "over 2 comparisons",
         "Fashion-MNIST | test | 10,000",
         "9a494dc49efeb996",
@@ -144,9 +146,31 @@ def test_methods_name_what_was_done(folder):
         "153cc6aed419",
         "fashionreg study configs/studies/fake.yaml --seeds 10",
         "nothing was selected by them",
-        "| model.init\\_args.dropout | 0.0 | 0.1 | 0.2 |".replace("\\_", "_"),
+        "| variant | model.init_args.batch_norm | model.init_args.dropout |",
+        "| bn | true | 0.1 |",
     ):
         assert fact in text, fact
+
+
+def test_the_longer_side_of_the_table_of_configurations_goes_down(tmp_path):
+    write_report(write_study(tmp_path / "two", ["plain", "bn"], seeds=[0], epochs=1))
+    assert "| model.init_args.dropout | 0.0 | 0.1 |" in (tmp_path / "two" / "report.md").read_text()
+
+
+def test_the_top_of_a_report_says_what_all_variants_share_and_where_it_is_explained(folder):
+    write_report(folder)
+    for name in ("report.md", "report.html"):
+        top = (folder / name).read_text().replace("\\", "").partition("bn improves")[0]
+        assert "RegularizedMLP; hidden layers [64, 32]; batch size 64; epochs 12." in top
+        assert "Fashion-MNIST (60,000 train, 10,000 test images)" in top
+        assert "docs/reports.md" in top
+    plan = json.loads((folder / "study.json").read_text())
+    plan["variants"][1]["config"]["data"]["init_args"]["batch_size"] = 32
+    (folder / "study.json").write_text(json.dumps(plan))
+    write_report(folder)
+    setup = next(line for line in (folder / "report.md").read_text().splitlines() if line.startswith("Setup"))
+    assert "batch size" not in setup
+    assert "hidden layers" in setup
 
 
 def test_names_and_questions_are_shown_as_they_are(tmp_path):
@@ -155,7 +179,7 @@ def test_names_and_questions_are_shown_as_they_are(tmp_path):
     write_report(folder)
     page = (folder / "report.html").read_text()
     assert "<b>" not in page
-    assert html.escape(nasty) in page
+    assert nasty in html.unescape(page)
     assert "b &lt; c &amp; d | e" in page
     assert "b < c \\& d \\| e |" in (folder / "report.md").read_text()
 
@@ -186,15 +210,15 @@ def test_every_study_has_a_report_without_nan_in_it(tmp_path, options):
     assert not re.search(r"\b(nan|inf|None)\b", page)
     if any(options.get("absent", {})):
         assert "Incomplete" in page
-        assert "Mind this" in page
+        assert "Warnings" in page
     if len(found.variants) == 9 or options.get("variants") is FACTORIAL:
         assert all(f"{variant.name}<" in page for variant in found.variants)
     assert ("effects.png" in {path.name for path in folder.glob("figures/*")}) == (options.get("variants") is FACTORIAL)
 
 
 def test_a_variant_looks_the_same_in_every_figure_whoever_is_missing(tmp_path):
-    whole = find(read_study(write_study(tmp_path / "whole")))
-    part = find(read_study(write_study(tmp_path / "part", absent={"bn": range(10)})))
+    whole = find(read_results(write_study(tmp_path / "whole")))
+    part = find(read_results(write_study(tmp_path / "part", absent={"bn": range(10)})))
     looks = plots.looks(whole)
     assert plots.looks(part) == looks
     assert len({look.colour for look in looks.values()}) == 3
@@ -240,7 +264,7 @@ def test_figures_of_many_variants_show_the_reference_and_the_best_and_tables_sho
     render = plots.render
     monkeypatch.setattr(plots, "render", lambda figure, kind: drawn.append(figure) or render(figure, kind))
     names = [f"variant {number}" for number in range(MOST_SHOWN + 8)]
-    found = write_report(write_study(tmp_path / "study", names, seeds=range(5), epochs=3))
+    found = write_report(write_study(tmp_path / "study", names, seeds=range(5), epochs=3, name="many"))
     ends = {variant.name: variant.values.mean() for variant in found.variants}
     best = sorted(names[1:], key=lambda name: -ends[name])[: MOST_SHOWN - 1]
     shown = most_telling(found, MOST_SHOWN)
@@ -249,16 +273,25 @@ def test_figures_of_many_variants_show_the_reference_and_the_best_and_tables_sho
     assert len(found.comparisons) == len(names) - 1
     assert max(len(figure.axes) for figure in drawn) == MOST_SHOWN
     text = (tmp_path / "study" / "report.md").read_text()
-    assert text.count(f"Shown are {MOST_SHOWN} of {len(names)} variants: the reference and those that end best") == 5
+    assert (
+        text.count(
+            f"Shown are {MOST_SHOWN} of {len(names)} variants: the reference and those with the best final results"
+        )
+        == 5
+    )
     assert set(rows((tmp_path / "study" / "report.html").read_text(), "After 3 epochs")) >= set(names)
-    few = find(read_study(write_study(tmp_path / "few")))
+    few = find(read_results(write_study(tmp_path / "few", seeds=range(5), epochs=3)))
     assert most_telling(few, MOST_SHOWN) is few
+    write_combined_report([tmp_path / "study", tmp_path / "few"], tmp_path / "both")
+    caption = f"Shown are {MOST_SHOWN + 3} of {len(names) + 3} variants"
+    overview = (tmp_path / "both" / "report.md").read_text().partition("## Study")[0]
+    assert caption in overview
 
 
 def test_the_work_of_a_report_grows_no_faster_than_the_number_of_variants(tmp_path):
     def cells_searched(count):
         """The cells of all tables that are compared with something while the findings are made."""
-        results = read_study(write_study(tmp_path / str(count), [f"v{n}" for n in range(count)], seeds=[0], epochs=2))
+        results = read_results(write_study(tmp_path / str(count), [f"v{n}" for n in range(count)], seeds=[0], epochs=2))
         searched = 0
         compare = pd.Series._cmp_method
 

@@ -36,6 +36,20 @@ def reports(tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
+def test_a_table_that_is_cut_off_says_that_it_scrolls(reports, width):
+    ask = """[...document.querySelectorAll(".wide")].map(table => [table.scrollWidth > table.clientWidth,
+      [...table.querySelectorAll(".scrolls")].some(hint => getComputedStyle(hint).display != "none")])"""
+    with Browser(width) as browser:
+        seen = []
+        for name in ("few", "many", "both"):
+            browser.open((reports / name / "report.html").as_uri())
+            seen += browser.ask(ask)
+    assert all(hinted for cut_off, hinted in seen if cut_off)
+    assert any(cut_off for cut_off, _ in seen)
+    assert width < 400 or not all(hinted for _, hinted in seen)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_overflows_is_missing_or_fails(reports, width, dark):
     with Browser(width, dark=dark) as browser:

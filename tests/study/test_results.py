@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from fashionreg.errors import UserError
-from fashionreg.studies.results import read_plan, read_study
+from fashionreg.files import is_folder_name
+from fashionreg.studies.results import read_plan, read_results
 from samples import message
 from studies import write_study
 
@@ -17,7 +18,7 @@ def folder(tmp_path):
 
 
 def test_the_table_holds_every_number_of_every_run(folder):
-    results = read_study(folder)
+    results = read_results(folder)
     parts = [
         pd.read_csv(folder / variant / "version_0" / "record.csv").assign(study="fake", variant=variant)
         for variant in ("plain", "bn", "dropout")
@@ -30,7 +31,7 @@ def test_the_table_holds_every_number_of_every_run(folder):
 
 
 def test_wall_time_is_shared_by_the_seeds_that_ran_side_by_side(folder):
-    results = read_study(folder)
+    results = read_results(folder)
     about = json.loads((folder / "bn" / "version_0" / "record.json").read_text())
     rows = results.seconds[(results.seconds.variant == "bn") & (results.seconds.seed == 1)]
     assert rows.seconds.tolist() == pytest.approx([value / 3 for value in about["epoch_seconds"]])
@@ -41,13 +42,13 @@ def test_only_finished_runs_of_the_plans_configuration_and_seeds_count(folder):
     about = json.loads(path.read_text())
     for change in ({"key": "another"}, {"status": "interrupted"}):
         path.write_text(json.dumps(about | change))
-        results = read_study(folder)
+        results = read_results(folder)
         assert set(results.table.variant) == {"plain", "dropout"}
         assert results.missing() == {"bn": [0, 1, 2]}
     path.write_text(json.dumps(about))
     plan = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps(plan | {"seeds": [2, 7]}))
-    results = read_study(folder)
+    results = read_results(folder)
     assert set(results.table.seed) == {2}
     assert results.missing() == {"plain": [7], "bn": [7], "dropout": [7]}
 
@@ -57,7 +58,7 @@ def test_a_seed_that_two_runs_have_counts_once(folder):
     version.mkdir()
     for name in ("record.csv", "record.json"):
         (version / name).write_bytes((folder / "bn" / "version_0" / name).read_bytes())
-    assert not read_study(folder).table.duplicated(["variant", "seed", "epoch", "split", "metric"]).any()
+    assert not read_results(folder).table.duplicated(["variant", "seed", "epoch", "split", "metric"]).any()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_a_damaged_record_is_named(folder, damage, expected):
     path = folder / "bn" / "version_0" / "record.csv"
     path.write_text(damage(path.read_text()))
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert str(path) in message(error)
     assert expected in message(error)
 
@@ -84,7 +85,7 @@ def test_a_damaged_drift_file_is_named(folder, text):
     path = folder / "bn" / "version_0" / "drift.csv"
     path.write_text(text)
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert str(path) in message(error)
 
 
@@ -94,7 +95,7 @@ def test_runs_of_a_variant_that_are_not_equally_long_are_refused(folder, tmp_pat
     plan = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps(plan | {"seeds": [0, 1, 2, 3]}))
     with pytest.raises(UserError, match="different numbers of epochs"):
-        read_study(folder)
+        read_results(folder)
 
 
 def test_what_is_no_study_is_refused(tmp_path, folder):
@@ -102,7 +103,7 @@ def test_what_is_no_study_is_refused(tmp_path, folder):
         read_plan(tmp_path)
     (folder / "plain" / "version_0" / "record.json").write_text("{")
     with pytest.raises(UserError, match=r"record\.json: line 1: is not valid JSON.*remove the folder"):
-        read_study(folder)
+        read_results(folder)
     (folder / "study.json").write_text("[]")
     with pytest.raises(UserError, match=r"study\.json: it: must be a mapping, got a list of 0"):
         read_plan(folder)
@@ -135,7 +136,8 @@ def change(path, **changes):
         ({"seeds": [True]}, "seeds[0]: must be a whole number, got True"),
         ({"seeds": [10**400]}, "seeds[0]: must be a whole number, got a number of more than 64 bits"),
         ({"seeds": "all"}, "seeds: must be a list, got all"),
-        ({"epoch_seconds": [1.0, -0.5]}, "epoch_seconds[1]: must be at least 0 and finite, got -0.5"),
+        ({"epoch_seconds": [1.0, -0.5]}, "epoch_seconds[1]: must be from 0 to 1000000000, got -0.5"),
+        ({"epoch_seconds": [1e308]}, "epoch_seconds[0]: must be from 0 to 1000000000, got 1e+308"),
         ({"epoch_seconds": [float("nan")]}, "epoch_seconds[0]: must be a finite number, got nan"),
         ({"epoch_seconds": [float("inf")]}, "epoch_seconds[0]: must be a finite number, got inf"),
         ({"epoch_seconds": ["1"]}, "epoch_seconds[0]: must be a finite number, got 1"),
@@ -153,7 +155,7 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
     path = folder / "bn" / "version_0" / "record.json"
     change(path, **changes)
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert message(error).startswith(f"{path}: {fault}")
     assert "\n" not in message(error)
 
@@ -167,11 +169,17 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
         ({"split": ["test"]}, "split: must be one of train, val, test, got a list of 1"),
         ({"targets": [0.5, float("nan")]}, "targets[1]: must be a finite number"),
         ({"targets": [10**400]}, "targets[0]: must be a finite number"),
+        ({"targets": [n / 30 for n in range(21)]}, "targets: must be at most 20, got 21"),
+        ({"targets": [0.5, 0.6, 0.5]}, "targets: 0.5 stands there twice"),
+        ({"targets": [0.5, 1.5]}, "targets[1]: must be from 0 to 1 (0.8 is 80%), got 1.5"),
+        ({"targets": [-0.5], "metric": "loss"}, "targets[0]: must be from 0 to 1e+30, got -0.5"),
+        ({"targets": [1e308], "metric": "loss"}, "targets[0]: must be from 0 to 1e+30, got 1e+308"),
         ({"seeds": [2, 2]}, "seeds: 2 stands there twice"),
         ({"reference": "nobody"}, "reference: must be one of plain, bn, dropout, got nobody"),
         ({"variants__1__name": "plain"}, "variants: plain: stands there twice"),
         ({"variants__1__name": "../bn"}, "variants: name: '../bn' cannot be the name of a folder"),
         ({"variants__1__name": ""}, "variants: name: '' cannot be the name of a folder"),
+        ({"variants__1__name": "x" * 201}, f"variants: name: {'x' * 201!r} cannot be the name of a folder"),
         ({"variants__1__config": {}}, "variants: bn: config.data.init_args: must be a mapping"),
         ({"variants__1__key": 3}, "variants[1].key: must be text, got 3"),
         ({"options": [1]}, "options[0]: must be text, got 1"),
@@ -180,7 +188,7 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
 def test_a_plan_that_cannot_be_is_refused_with_its_key(folder, changes, fault):
     change(folder / "study.json", **changes)
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert message(error).startswith(f"{folder / 'study.json'}: {fault}")
     assert "\n" not in message(error)
 
@@ -251,7 +259,7 @@ def test_a_table_that_cannot_be_is_refused_with_its_row(folder, damage, fault):
     path = folder / "bn" / "version_0" / "record.csv"
     path.write_text(damage(path.read_text()))
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert message(error).startswith(f"{path}: ")
     assert fault in message(error)
     assert "\n" not in message(error)
@@ -264,9 +272,33 @@ def test_a_diverged_network_keeps_its_loss_that_is_no_number(folder):
         if line.startswith("1,4,") and ",acc," not in line:
             lines[number] = line.rpartition(",")[0] + (",inf" if "train" in line else ",nan")
     path.write_text("\n".join(lines) + "\n")
-    table = read_study(folder).table.query("variant == 'bn' and seed == 1 and epoch == 4").set_index("metric")
+    table = read_results(folder).table.query("variant == 'bn' and seed == 1 and epoch == 4").set_index("metric")
     assert table.value["loss"].tolist() == pytest.approx([float("nan"), float("inf")], nan_ok=True)
     assert table.value["acc"].between(0, 1).all()
+
+
+def with_value(path, key, value):
+    """Replace the value of the rows of a table that begin with a key."""
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(f"{key},{value}" if line.startswith(f"{key},") else line for line in lines) + "\n")
+
+
+@pytest.mark.parametrize("metric", ["acc", "loss"])
+@pytest.mark.parametrize("value", ["1e308", "inf", "nan"])
+@pytest.mark.parametrize("variant", ["plain", "bn"])
+def test_a_loss_beyond_all_bounds_is_that_of_a_diverged_network(tmp_path, run, metric, value, variant):
+    folder = write_study(tmp_path / "study", seeds=[0, 1, 2], epochs=2, metric=metric, targets=[])
+    with_value(folder / variant / "version_0" / "record.csv", "1,2,test,loss", value)
+    table = "seed,step,layer,statistic,value\n" + "".join(
+        f"{seed},{step},hidden1,{name},{value}\n"
+        for seed in range(3)
+        for step in (0, 50)
+        for name in ("p15", "p50", "p85", "mean_drift")
+    )
+    (folder / variant / "version_0" / "drift.csv").write_text(table)
+    code, out, err = run("report", folder)
+    assert (code, err) == (0, "")
+    assert f"Diverged: the loss of {variant} is infinite or not a number for 1 seed (1)." in out
 
 
 @pytest.mark.parametrize(
@@ -285,8 +317,21 @@ def test_drift_that_cannot_be_is_refused_with_its_row(folder, line, fault):
     path = folder / "bn" / "version_0" / "drift.csv"
     path.write_text(f"seed,step,layer,statistic,value\n{line}\n")
     with pytest.raises(UserError) as error:
-        read_study(folder)
+        read_results(folder)
     assert message(error).startswith(f"{path}: {fault}")
+
+
+@pytest.mark.parametrize("name", ["plain", "dropout=0.3", "a + b", "größe", "b < c & d | e", "-1", "x" * 200])
+def test_names_of_folders(name):
+    assert is_folder_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", ".lock", "a/b", "a\\b", "a\n", "\0", "a.", "a ", "con", "NUL.txt", "x" * 201, "ü" * 101, "\ud800"],
+)
+def test_names_that_no_folder_can_have_everywhere(name):
+    assert not is_folder_name(name)
 
 
 def test_the_largest_seed_of_a_record_is_that_of_a_run():

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from fashionreg.cli import main
-from fashionreg.studies.results import read_study
+from fashionreg.studies.results import read_results
 from samples import files
 
 SMOKE = Path(__file__).parents[2] / "configs" / "studies" / "smoke.yaml"
@@ -29,7 +29,7 @@ def study(run):
 
 
 def numbers(folder=OUT):
-    return read_study(Path(folder)).table
+    return read_results(Path(folder)).table
 
 
 def test_every_variant_and_seed_gets_its_numbers(study):

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fashionreg.studies import statistics
 from fashionreg.studies.statistics import (
     bootstrap_interval,
     compare,
+    comparisons,
+    convergence,
     epochs_to_target,
     estimate,
+    estimates,
+    factorial,
     factorial_effects,
     holm,
     reaching,
@@ -51,7 +54,8 @@ def brute_force_wilcoxon(differences):
 
 
 def test_examples_in_the_docstrings_hold():
-    assert doctest.testmod(statistics) == (0, 3)
+    tested = [doctest.testmod(module) for module in (comparisons, convergence, estimates, factorial)]
+    assert (sum(one.failed for one in tested), sum(one.attempted for one in tested)) == (0, 3)
 
 
 # --- estimate ---------------------------------------------------------------------------------------------------------
@@ -241,7 +245,7 @@ def test_wilcoxon_test_of_many_seeds_goes_over_to_the_normal_distribution(monkey
     for seed in range(5):
         differences = normal(seed, 201) + 0.1
         approximate = against_zero(differences).wilcoxon_p
-        monkeypatch.setattr(statistics, "MAX_SEEDS_EXACT", 201)
+        monkeypatch.setattr(comparisons, "MAX_SEEDS_EXACT", 201)
         exact = against_zero(differences).wilcoxon_p
         monkeypatch.undo()
         assert approximate != exact
@@ -410,7 +414,9 @@ def test_holm_refuses_what_is_no_p_value(wrong):
 
 def test_corrected_tests_of_four_idle_variants_mislead_in_at_most_5_percent_of_studies(monkeypatch):
     # the intervals play no part here
-    monkeypatch.setattr(statistics, "bootstrap_interval", lambda *values, **options: (NAN, NAN))
+    monkeypatch.setattr(
+        "fashionreg.studies.statistics.comparisons.bootstrap_interval", lambda *values, **options: (NAN, NAN)
+    )
     studies = 600
     found = {"t_p": 0, "wilcoxon_p": 0, "t_p_holm": 0, "wilcoxon_p_holm": 0}
     for reference, *results in normal(8, studies, 5, 10):

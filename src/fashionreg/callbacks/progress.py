@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from tqdm import tqdm
 
 from fashionreg.models.classifier import Classifier
-from fashionreg.text import describe_seeds, in_percent
+from fashionreg.text import in_percent, named_seeds
 
 
 class EpochSummary(Callback):
@@ -78,12 +78,13 @@ def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str
         "cuda": lambda: f", {torch.cuda.get_device_name(device)}",
     }
     threads = detail.get(device.type, str)()
+    side_by_side = f" ({len(model.seeds)} side by side)" if len(model.seeds) > 1 else ""
     return "\n".join(
         (
             f"run     {name}",
             f"model   {type(model).__name__} {model.describe()} ({parameters:,} parameters)",
             f"data    {data['source']} ({sizes})",
-            f"seeds   {describe_seeds(model.seeds)}",
+            f"seeds   {named_seeds(model.seeds)}{side_by_side}",
             f"device  {device}{threads}",
         )
     )

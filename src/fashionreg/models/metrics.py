@@ -7,6 +7,12 @@ from torch import Tensor
 CALIBRATION_BINS = 15
 
 
+def calibration_bin(confidence: Tensor, bins: int = CALIBRATION_BINS) -> Tensor:
+    """Return the bin of equal width, 0 to `bins - 1`, of each confidence (0 to 1), int64 of the same shape."""
+    # an output that is no number has no bin; its error is no number either, wherever it is counted
+    return (confidence * bins).long().clamp_(0, bins - 1)
+
+
 class Totals:
     """Loss, correct answers and calibration of each replica, summed on the device: no synchronisation in a step.
 
@@ -31,8 +37,7 @@ class Totals:
         self._count += batch
         if self._excess is not None:
             confidence = logits.softmax(dim=-1).amax(dim=-1).to(self._excess.dtype)
-            # an output that is no number has no bin; its error is no number either, wherever it is counted
-            bins = (confidence * CALIBRATION_BINS).long().clamp_(0, CALIBRATION_BINS - 1)
+            bins = calibration_bin(confidence)
             self._excess.scatter_add_(1, bins, confidence - correct.to(confidence.dtype))
 
     def means(self) -> dict[str, Tensor]:

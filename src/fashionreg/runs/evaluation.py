@@ -16,7 +16,8 @@ from fashionreg.data.batches import Loader
 from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
-from fashionreg.text import by_seed, in_percent
+from fashionreg.models.metrics import calibration_bin
+from fashionreg.text import POINTS, by_seed, in_percent
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,7 @@ def reliability(given: Answers, bins: int) -> tuple[NDArray[np.int64], NDArray[n
     finite = given.confidence.isfinite()
     confidence = given.confidence[finite]
     correct = (given.predicted == given.labels)[finite].numpy()
-    # as in `Totals`, so that the error is that of the curve test/ece
-    bin_of = (confidence * bins).long().clamp(max=bins - 1).numpy()
+    bin_of = calibration_bin(confidence, bins).numpy()
     counts = np.bincount(bin_of, minlength=bins)
     sums = [np.bincount(bin_of, weights=values, minlength=bins) for values in (confidence.numpy(), correct)]
     means = [values / np.maximum(counts, 1) for values in sums]
@@ -199,7 +199,7 @@ class Evaluation(Callback):
                 lines.append(f"  ensemble of {len(self._seeds)} seeds: {100 * self.ensemble(split):.2f}%")
         if {"train", "test"} <= self.metrics.keys():
             gap = self.metrics["train"]["acc"] - self.metrics["test"]["acc"]
-            lines.append(f"generalization gap (train - test): {in_percent(gap, unit=' points')}")
+            lines.append(f"generalization gap (train - test): {in_percent(gap, POINTS)}")
         table = self.by_class("test").to_string(float_format="{:.3f}".format, index_names=False)
         return "\n".join([*lines, "", "test by class", table])
 

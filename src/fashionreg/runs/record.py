@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fashionreg.files import whole_file
 from fashionreg.runs.schema import Between, SchemaError, read_json
@@ -22,7 +22,10 @@ from fashionreg.runs.schema import Between, SchemaError, read_json
 #: What a column holds: whole numbers from 0 (`int`), numbers that may be NaN or infinite (`float`), or words.
 Column = type[int] | type[float] | tuple[str, ...] | re.Pattern[str]
 
-METRICS, SPLITS = ("acc", "loss", "ece"), ("train", "val", "test")
+Metric = Literal["acc", "loss", "ece"]
+Split = Literal["train", "val", "test"]
+METRICS: tuple[str, ...] = get_args(Metric)
+SPLITS: tuple[str, ...] = get_args(Split)
 COLUMNS: dict[str, Column] = {"seed": int, "epoch": int, "split": SPLITS, "metric": METRICS, "value": float}
 
 #: Percentiles of a unit's input, as in figure 1 of Ioffe and Szegedy (2015).
@@ -40,6 +43,9 @@ DRIFT_COLUMNS: dict[str, Column] = {
 }
 PACKAGES = ("fashionreg", "torch", "lightning", "numpy")
 
+
+#: How long an epoch can be, in seconds: 30 years.
+MAX_SECONDS = 1e9
 
 Seed = Annotated[int, Between(0, 2**32 - 1)]
 
@@ -88,7 +94,7 @@ class Record:
     config: dict[str, Any]
     status: Literal["finished", "interrupted", "failed"]
     seeds: list[Seed]
-    epoch_seconds: list[Annotated[float, Between(0)]]
+    epoch_seconds: list[Annotated[float, Between(0, MAX_SECONDS)]]
     device: str
     versions: dict[str, str]
     machine: dict[str, str]

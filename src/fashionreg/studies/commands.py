@@ -1,6 +1,6 @@
 """`fashionreg study` and `fashionreg report`.
 
-torch is imported when a study runs, and by no report: `--help` and reports do not wait for it.
+Only a study that runs imports torch: `--help` and reports do not wait for it.
 """
 
 import argparse
@@ -62,14 +62,16 @@ def run_study_command(arguments: argparse.Namespace) -> int:
     """Check, train what is missing, report; 1 if a variant failed."""
     seeds = None
     if arguments.seeds is not None:
+        from fashionreg.runs.schema import shortened
+
         try:
             seeds = json.loads(arguments.seeds)
-        except ValueError:
+        except (ValueError, RecursionError):
             seeds = arguments.seeds
         if isinstance(seeds, bool) or not (
             isinstance(seeds, int) or (isinstance(seeds, list) and all(type(seed) is int for seed in seeds))
         ):
-            raise UserError(f"seeds: must be a count (10) or a list ([3, 7]), got {arguments.seeds!r}")
+            raise UserError(f"seeds: must be a count (10) or a list ([3, 7]), got {shortened(arguments.seeds)}")
 
     from fashionreg.studies.plan import read_study
     from fashionreg.studies.run import run_study
@@ -125,8 +127,9 @@ def _print_report(found: "Findings", folder: Path) -> None:
 
 
 def _print_verdict(found: "Findings") -> None:
-    print()
-    from fashionreg.studies.verdict import notes, verdict
+    from fashionreg.studies.notes import notes
+    from fashionreg.studies.verdict import verdict
 
-    for sentence in [*verdict(found), *notes(found)]:
+    print()
+    for sentence in [*verdict(found), *(note.text for note in notes(found))]:
         print(f"  {sentence}")

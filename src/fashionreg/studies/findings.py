@@ -62,9 +62,11 @@ class Findings:
         variants: The variants that have results, in the plan's order.
         comparisons: The primary metric of each other variant against the reference, paired by the seeds of both.
         gap_comparisons: The same for the generalization gap.
-        reaching_epochs: For each variant how many epochs it takes to each target; the last target is the reference's
-            mean after the last epoch.
+        reaching_epochs: For each variant how many epochs it takes to each target; the last target is `reference_end`,
+            if that is a number.
         reaching_seconds: The same in seconds of wall time.
+        reference_end: The reference's mean of the primary metric after the last epoch; NaN if a seed diverged, or the
+            reference has no results.
         effects: Main effects and interactions on the primary metric, if the study is a full two-level factorial.
         train_evaluated: Whether training numbers were evaluated after each epoch; if not, they are running means.
     """
@@ -76,6 +78,7 @@ class Findings:
     gap_comparisons: dict[str, Comparison]
     reaching_epochs: dict[str, list[Reaching]]
     reaching_seconds: dict[str, list[Reaching]]
+    reference_end: float
     effects: list[Effect]
     train_evaluated: bool
 
@@ -86,7 +89,7 @@ class Findings:
 
 
 def find(results: StudyResults) -> Findings:
-    """Everything that a report says about a study, computed from its records alone.
+    """Compute everything that a report says about a study from its records alone.
 
     Raises:
         ValueError: If there is no result at all.
@@ -109,6 +112,7 @@ def find(results: StudyResults) -> Findings:
     gap_comparisons: dict[str, Comparison] = {}
     reaching_epochs: dict[str, list[Reaching]] = {}
     reaching_seconds: dict[str, list[Reaching]] = {}
+    end = math.nan
     if plan.reference in present:
         comparisons = against_reference(
             {name: curve.iloc[:, -1] for name, curve in curves.items()}, plan.reference, higher
@@ -136,6 +140,7 @@ def find(results: StudyResults) -> Findings:
         gap_comparisons,
         reaching_epochs,
         reaching_seconds,
+        end,
         _effects(plan, curves),
         train_evaluated,
     )

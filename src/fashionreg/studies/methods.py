@@ -1,42 +1,72 @@
-"""The end of a report: how its numbers were come by."""
+"""How the numbers of a report were obtained: a line on what was trained, and the last section."""
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from fashionreg.config import flat
 from fashionreg.runs.record import Record
+from fashionreg.runs.schema import shortened
 from fashionreg.studies.findings import Findings
+from fashionreg.studies.notes import notes
 from fashionreg.studies.page import Block, Code, Items, Section, Table, Text
-from fashionreg.studies.verdict import NOTHING, notes, seeds_in_words
+from fashionreg.text import NOTHING, counted, named_seeds
 
 #: Options that say where a run was, not what it computed; the methods do not list them as differences.
 PLACES = ("name", "trainer.default_root_dir", "seeds", "threads")
 
+#: What the first line of a report says of the variants, where all share it: option, and the text before its value.
+SETUP = {
+    "model.class_path": "",
+    "model.init_args.hidden_sizes": "hidden layers ",
+    "model.init_args.optimizer.class_path": "",
+    "model.init_args.optimizer.init_args.lr": "learning rate ",
+    "data.init_args.batch_size": "batch size ",
+    "trainer.max_epochs": "epochs ",
+}
+
+
+def setup(found: Findings) -> str:
+    """Return a line on what all variants share: network, optimizer, learning rate, batch size, epochs and data."""
+    configs = [flat(variant.config) for variant in found.plan.variants]
+    shared = [
+        f"{label}{shortened(_value(configs[0][option]))}"
+        for option, label in SETUP.items()
+        if configs[0].get(option) is not None and not _differs([config.get(option) for config in configs])
+    ]
+    data = [
+        f"{data.source} ({', '.join(f'{size:,} {split}' for split, size in data.sizes.items())} images)"
+        for data in {json.dumps(asdict(run.data), sort_keys=True): run.data for run in found.results.runs}.values()
+    ]
+    seeds = f"{counted(len(found.plan.seeds), 'seed')} ({named_seeds(found.plan.seeds)})"
+    parts = [counted(len(configs), "variant"), seeds, *(data if len(data) == 1 else ["different data"]), *shared]
+    return f"Setup: {'; '.join(parts)}."
+
 
 def methods(found: Findings) -> list[Block]:
-    """Design, tests, definitions, data, configurations, circumstances, and the command that makes it again."""
-    plan, comparisons = found.plan, len(found.comparisons)
+    """Return design, tests, definitions, data, configurations, environment, and the command that reproduces it all."""
+    plan = found.plan
     facts = [
-        f"{len(plan.variants)} variants, {seeds_in_words(plan.seeds)} each, {found.epochs} epochs. A seed fixes "
-        "initial weights, data order and dropout masks; variants are compared seed by seed.",
-        "Intervals are about other seeds on the same images, not about other images. Of a mean: Student's t. Of a "
-        "difference: BCa bootstrap, 9,999 resamples, for each comparison on its own (with ten seeds it covers 90 to "
-        "93% rather than 95%). The corrected tests decide.",
-        f"Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
-        f"{comparisons} comparison{'s' * (comparisons != 1)}. The effect shown with 80% "
-        "probability is that of the t test at 5% divided by their number.",
+        f"{counted(len(plan.variants), 'variant')}, {counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) "
+        f"each, {counted(found.epochs, 'epoch')}. A seed fixes initial weights, data order and dropout masks; variants "
+        "are compared seed by seed.",
+        "Intervals describe other seeds on the same images, not other images. For a mean: Student's t. For a "
+        "difference: BCa bootstrap, 9,999 resamples, each comparison by itself (with ten seeds it covers 90 to 93% "
+        "rather than 95%). The corrected tests decide.",
+        "Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
+        f"{counted(len(found.comparisons), 'comparison')}. Minimum detectable effect: the difference that the t test "
+        "at 5%, divided by the number of comparisons, shows with 80% power.",
         "Generalization gap: train accuracy minus test accuracy after the last epoch. Calibration error: expected "
         "calibration error in 15 bins (Naeini et al. 2015). Epochs to a target are interpolated between epochs. Wall "
-        "time a seed is that of the run divided by its seeds, evaluation and callbacks included.",
-        *notes(found),
+        "time of a seed: that of the run divided by its number of seeds, evaluation and callbacks included.",
+        *(note.text for note in notes(found)),
     ]
-    blocks: list[Block] = [Items(facts), *_data(found), _configurations(found), *_circumstances(found)]
+    blocks: list[Block] = [Items(facts), *_data(found), _configurations(found), *_environment(found)]
     seeds = str(len(plan.seeds)) if plan.seeds == list(range(len(plan.seeds))) else json.dumps(plan.seeds)
     command = ["fashionreg", "study", plan.source, "--seeds", seeds, *plan.options]
-    return [*blocks, Section("Again", [Code(shlex.join(command))])]
+    return [*blocks, Section("Reproduce", [Code(shlex.join(command))])]
 
 
 def _data(found: Findings) -> list[Block]:
@@ -50,22 +80,31 @@ def _data(found: Findings) -> list[Block]:
 
 
 def _configurations(found: Findings) -> Block:
-    """What differs between variants; what is the same is in each run's config.yaml."""
+    """The options in which variants differ; what is the same is in the config.yaml of each run."""
     configs = {variant.name: flat(variant.config) for variant in found.plan.variants}
     names = list(dict.fromkeys(name for config in configs.values() for name in config if name not in PLACES))
-    differing = [name for name in names if len({json.dumps(config.get(name)) for config in configs.values()}) > 1]
-    rows = [[name, *(_value(config.get(name)) for config in configs.values())] for name in differing]
-    if not rows:
+    differing = [name for name in names if _differs([config.get(name) for config in configs.values()])]
+    if not differing:
         return Section("Configurations", [Text("There is one configuration; it is in config.yaml of its run.")])
     caption = "Options that differ; the whole configuration of a run is in its config.yaml"
-    return Section("Configurations", [Table(caption, ["option", *configs], rows)])
+    head, rows = ["option", *configs], [[name, *(_value(c.get(name)) for c in configs.values())] for name in differing]
+    if len(configs) > len(differing):
+        # many columns are harder to read than many rows
+        head, *rows = ([str(cell) for cell in column] for column in zip(head, *rows, strict=True))
+        head[0] = "variant"
+    return Section("Configurations", [Table(caption, head, rows)])
+
+
+def _differs(values: Sequence[Any]) -> bool:
+    return len({json.dumps(value) for value in values}) > 1
 
 
 def _value(value: Any) -> str:
+    """A value of an option: of a class its name, without the modules."""
     return NOTHING if value is None else value.rpartition(".")[2] if isinstance(value, str) else json.dumps(value)
 
 
-def _circumstances(found: Findings) -> list[Block]:
+def _environment(found: Findings) -> list[Block]:
     runs = found.results.runs
 
     def all_of(pick: Callable[[Record], Any]) -> str:
@@ -80,4 +119,4 @@ def _circumstances(found: Findings) -> list[Block]:
         ["CPU threads", all_of(lambda run: run.threads or "unknown")],
         ["wall time of all epochs", f"{seconds:.0f} s"],
     ]
-    return [Section("Where", [Table("Circumstances", ["what", "value"], rows)])]
+    return [Section("Environment", [Table("Software and hardware", ["what", "value"], rows)])]

@@ -1,10 +1,24 @@
-"""A page as a list of blocks, and its two renderings: one HTML file that needs nothing else, and Markdown."""
+"""A page as a list of blocks, and its two renderings: one HTML file that needs nothing else, and Markdown.
+
+The HTML is in `page.html.jinja`, which escapes every text.
+"""
 
 import base64
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
+
+#: Estimates in rem, to say of a table whether it is wider than the page: a character, the padding of a cell, the least
+#: width of a column, and the text of a page on a wide and on a narrow screen.
+EM, PADDING, MIN_COLUMN, WIDE, NARROW = 0.5, 1.3, 5.5, 56, 20
+
+#: Characters after which the name of a column or row is broken.
+BROKEN = 18
 
 
 @dataclass(frozen=True)
@@ -17,7 +31,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; with `hint`, one that helps to read what stands beside it."""
+    """A paragraph; with `hint`, one that explains what is beside it."""
 
     text: str
     hint: bool = False
@@ -25,14 +39,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Warnings:
-    """What a reader must see before believing the rest, one sentence each."""
+    """What makes the results doubtful, one sentence each."""
 
     sentences: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Items:
-    """A list; with `strong`, the sentences that matter most."""
+    """A list; with `strong`, in larger space."""
 
     texts: Sequence[str]
     strong: bool = False
@@ -40,7 +54,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Code:
-    """Words of a command line."""
+    """A command line."""
 
     text: str
 
@@ -59,16 +73,28 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    @property
+    def scrolls(self) -> str:
+        """Where the table is wider than the page: `always`, on a `narrow` screen, or empty for nowhere."""
+        width = 0.0
+        for position, (heading, *cells) in enumerate(zip(self.head, *self.rows, strict=True)):
+            # names of columns and rows are broken, other cells are one line each
+            name = min(max(map(len, heading.split()), default=0), BROKEN)
+            longest = max(map(len, cells), default=0)
+            characters = max(name, min(longest, BROKEN) if position == 0 else longest)
+            width += max(MIN_COLUMN, EM * characters + PADDING)
+        return "always" if width > WIDE else "narrow" if width > NARROW else ""
+
 
 @dataclass(frozen=True)
 class Picture:
     """A figure.
 
     Attributes:
-        path: Of its PNG file, from the page's folder.
+        path: Path of its PNG file from the page's folder.
         svg: The same as SVG.
-        text: What it shows, in words, for those who do not see it.
-        caption: What stands below it.
+        text: What it shows, for readers who cannot see it.
+        caption: The text below it.
     """
 
     path: str
@@ -79,131 +105,53 @@ class Picture:
 
 Block = Section | Text | Warnings | Items | Code | Table | Picture
 
-STYLE = """\
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --paper: #ffffff; --line: #d0d7de; --card: #f6f8fa;
-  --link: #0550ae; --warn-ink: #5c3d00; --warn: #fff4d6; --warn-line: #d4a72c; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #a0aab5; --paper: #0d1117; --line: #3d444d;
-  --card: #161b22; --link: #79b8ff; --warn-ink: #f5dfa6; --warn: #2e2508; --warn-line: #9e7a1c; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.55 system-ui, sans-serif;
-  overflow-wrap: break-word; }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem 1rem 4rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 1rem 0 .3rem; }
-h2 { font-size: 1.3rem; line-height: 1.25; margin: 2.6rem 0 .6rem; padding-top: .8rem;
-  border-top: 1px solid var(--line); }
-h3 { font-size: 1.08rem; margin: 1.8rem 0 .5rem; }
-h4 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
-a { color: var(--link); }
-nav ul { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; list-style: none; padding: 0; margin: .8rem 0; }
-.lead { font-size: 1.15rem; color: var(--soft); margin: 0 0 1rem; }
-.hint, figcaption, caption { color: var(--soft); font-size: .92rem; }
-.strong li { margin: .5rem 0; }
-.warnings { background: var(--warn); color: var(--warn-ink); border: 1px solid var(--warn-line); border-radius: .5rem;
-  padding: .6rem 1rem; margin: 1rem 0; }
-.warnings p { margin: .2rem 0; }
-figure { margin: 1.2rem 0; }
-figure img { display: block; width: 100%; max-width: 46rem; height: auto; background: #ffffff; border-radius: .6rem;
-  border: 1px solid var(--line); padding: .4rem; }
-figcaption { margin-top: .5rem; max-width: 46rem; }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .4rem; }
-th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
-td { white-space: nowrap; }
-thead th { vertical-align: bottom; font-weight: 600; min-width: 5.5rem; max-width: 11rem; }
-th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); min-width: 6.5rem;
-  max-width: 11rem; overflow-wrap: break-word; }
-pre { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem 1rem;
-  overflow-x: auto; }
-@media (max-width: 40rem) { main { padding: .5rem .8rem 3rem; } h1 { font-size: 1.45rem; }
-  figure img { padding: .1rem; } }
-@media print { .wide { overflow: visible; } figure, tr { break-inside: avoid; } }
-"""
-
 
 # -- HTML --------------------------------------------------------------------------------------------------------
 
 
 def to_html(title: str, lead: str, blocks: Sequence[Block]) -> str:
-    """One file with style and figures inside, without scripts; it asks the network for nothing.
+    """Return one HTML file with style and figures inside, without scripts; it loads nothing from elsewhere.
 
     Args:
         title: Heading of the page.
         lead: A line below it; may be empty.
         blocks: The rest.
     """
-    sections = [block.title for block in blocks if isinstance(block, Section)]
-    links = "".join(f'<li><a href="#s{n}">{html.escape(text)}</a></li>' for n, text in enumerate(sections, 1))
-    lead = f'<p class="lead">{html.escape(lead)}</p>\n' if lead else ""
-    body, number = [], 0
-    for block in blocks:
-        number += isinstance(block, Section)
-        body.append(_html(block, 2, f' id="s{number}"'))
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        # an icon of nothing: browsers ask for /favicon.ico otherwise
-        '<link rel="icon" href="data:,">\n'
-        f"<title>{html.escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{html.escape(title)}</h1>\n{lead}"
-        f'<nav aria-label="Contents"><ul>{links}</ul></nav>\n' + "\n".join(body) + "\n</main>\n</body>\n</html>\n"
+    return _template().render(title=title, lead=lead, blocks=blocks) + "\n"
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters |= {"kind": _kind, "breakable": _breakable, "base64": _base64}
+    return environment.get_template("page.html.jinja")
 
 
-def _html(block: Block, level: int, attributes: str = "") -> str:
-    match block:
-        case Section(title, blocks):
-            inner = "\n".join(_html(part, level + 1) for part in blocks)
-            return f"<section{attributes}>\n<h{level}>{html.escape(title)}</h{level}>\n{inner}\n</section>"
-        case Text(text, hint):
-            return f"<p{_of_class('hint', hint)}>{html.escape(text)}</p>"
-        case Warnings(sentences):
-            inner = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
-            return f'<div class="warnings" role="note"><p><strong>Mind this</strong></p>{inner}</div>'
-        case Items(texts, strong):
-            inner = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
-            return f"<ul{_of_class('strong', strong)}>{inner}</ul>"
-        case Code(text):
-            return f'<pre tabindex="0"><code>{html.escape(text)}</code></pre>'
-        case Table():
-            return _html_table(block)
-        case Picture():
-            data = base64.b64encode(block.svg).decode()
-            return (
-                f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{html.escape(block.text)}">'
-                f"<figcaption>{html.escape(block.caption)}</figcaption></figure>"
-            )
+def _kind(block: Block) -> str:
+    """The name of a block's class, by which the template tells blocks apart."""
+    return type(block).__name__
 
 
-def _of_class(name: str, applies: bool) -> str:
-    return f' class="{name}"' if applies else ""
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
-def _html_table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{_breakable(name)}</th>' for name in table.head)
-    rows = ""
-    for first, *rest in table.rows:
-        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in rest)
-        rows += f'<tr><th scope="row">{_breakable(first)}</th>{cells}</tr>\n'
-    # wide tables scroll on their own, and from the keyboard too
-    return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{html.escape(table.caption)}"><table>\n'
-        f"<caption>{html.escape(table.caption)}</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>"
-    )
-
-
-def _breakable(name: str) -> str:
-    """A name that may be broken after dots and underscores, as dotted option names are long."""
-    return re.sub(r"(?<=[^\W\d])([._])(?=[^\W\d])", r"\1<wbr>", html.escape(name))
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after dots and underscores: names of options are long."""
+    return Markup(re.sub(r"(?<=[^\W\d])([._])(?=[^\W\d])", r"\1<wbr>", str(escape(name))))
 
 
 # -- Markdown ----------------------------------------------------------------------------------------------------
 
 
 def to_markdown(title: str, lead: str, blocks: Sequence[Block]) -> str:
-    """The same page in GitHub-flavoured Markdown; figures are links to their files."""
+    """Return the same page in GitHub-flavoured Markdown; figures are links to their files."""
     parts = [f"# {_md(title)}", *([_md(lead)] if lead else []), *(_markdown(block, 2) for block in blocks)]
     return "\n\n".join(parts) + "\n"
 
@@ -215,11 +163,13 @@ def _markdown(block: Block, level: int) -> str:
         case Text(text):
             return _md(text)
         case Warnings(sentences):
-            return "> **Mind this**\n" + "\n".join(f">\n> {_md(sentence)}" for sentence in sentences)
+            return "> **Warnings**\n" + "\n".join(f">\n> {_md(sentence)}" for sentence in sentences)
         case Items(texts):
             return "\n".join(f"- {_md(text)}" for text in texts)
         case Code(text):
-            return f"```\n{text}\n```"
+            # a fence longer than any in the text, which could end the block otherwise
+            fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
+            return f"{fence}\n{text}\n{fence}"
         case Table(caption, head, rows):
             ruler = "| --- |" + " ---: |" * (len(head) - 1)
             lines = ["| " + " | ".join(map(_md, cells)) + " |" for cells in (head, *rows)]

@@ -1,20 +1,21 @@
-"""What a study has left behind, read back: `study.json` says what belongs to it, run folders hold the numbers.
+"""The results of a study, read from its folder: `study.json` says what belongs to it, run folders hold the numbers.
 
 A study's folder holds `study.json` (see `StudyPlan`), and for each variant the folders of its runs, laid out as those
 of `fashionreg fit`: `<variant>/version_<n>/record.csv` and `record.json`.
 """
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from fashionreg.errors import UserError
-from fashionreg.runs.record import COLUMNS, DRIFT_COLUMNS, Record, Seed, check_seeds, read_about
+from fashionreg.files import is_folder_name
+from fashionreg.runs.record import COLUMNS, DRIFT_COLUMNS, Metric, Record, Seed, Split, check_seeds, read_about
 from fashionreg.runs.schema import Between, SchemaError, read_json
 from fashionreg.runs.tables import read_table, refuse
 
@@ -23,8 +24,11 @@ PLAN_FILE = "study.json"
 #: How far rounding may take a share beyond 0 and 1, and a loss below 0.
 ROUNDING = 1e-6
 
-#: What the name of a variant may not hold: it is the name of a folder.
-NO_FOLDER = re.compile(r"[/\\\0-\x1f]|^\.*$")
+#: A loss or an activation beyond this is that of a diverged network; sums of such numbers leave the range of float64.
+MAX_NUMBER = 1e30
+
+#: How many targets a study has at most: each is a panel of a figure and a column of a table.
+MAX_TARGETS = 20
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Variant:
     config: dict[str, Any]
 
     def __post_init__(self) -> None:
-        if NO_FOLDER.search(self.name):
+        if not is_folder_name(self.name):
             raise SchemaError(f"variants: name: {self.name!r} cannot be the name of a folder")
         data = self.config.get("data")
         if not isinstance(data, dict) or not isinstance(data.get("init_args"), dict):
@@ -65,7 +69,7 @@ class StudyPlan:
         split: The split on which it is taken: `train`, `val` or `test`.
         targets: Values of the metric whose first epoch is asked for.
         source: The study file, as it was named on the command line.
-        options: Further words of the command line, which hold for every run.
+        options: Further arguments of the command line, for every run.
     """
 
     name: str
@@ -73,19 +77,37 @@ class StudyPlan:
     variants: list[Variant]
     reference: str
     seeds: list[Seed]
-    metric: Literal["acc", "loss", "ece"]
-    split: Literal["train", "val", "test"]
+    metric: Metric
+    split: Split
     targets: list[Annotated[float, Between()]]
     source: str
     options: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_seeds(self.seeds)
+        check_targets(self.targets, self.metric)
         names = [variant.name for variant in self.variants]
         if twice := [name for name in names if names.count(name) > 1]:
             raise SchemaError(f"variants: {twice[0]}: stands there twice")
         if self.reference not in names:
             raise SchemaError(f"reference: must be one of {', '.join(names) or 'the variants'}, got {self.reference}")
+
+
+def check_targets(targets: Sequence[float], metric: str) -> None:
+    """Refuse too many targets, one that stands there twice, and one that the metric cannot have.
+
+    Raises:
+        SchemaError: With the target.
+    """
+    if len(targets) > MAX_TARGETS:
+        raise SchemaError(f"targets: must be at most {MAX_TARGETS}, got {len(targets)}")
+    for position, target in enumerate(targets):
+        high = MAX_NUMBER if metric == "loss" else 1
+        if not 0 <= target <= high:
+            what = "must be from 0 to 1 (0.8 is 80%)" if high == 1 else f"must be from 0 to {high:g}"
+            raise SchemaError(f"targets[{position}]: {what}, got {target:g}")
+        if target in targets[:position]:
+            raise SchemaError(f"targets: {target:g} stands there twice")
 
 
 @dataclass(frozen=True)
@@ -99,8 +121,8 @@ class StudyResults:
         seconds: One row for each variant, seed and epoch: variant, seed, epoch, seconds. Wall time of the epoch,
             evaluation included, divided by the number of seeds that were trained side by side.
         runs: What `record.json` of each run says.
-        drift: What `ActivationDrift` has seen, one row for each number: variant, seed, step, layer, statistic, value;
-            empty where it was not at work.
+        drift: What `ActivationDrift` has recorded, one row for each number: variant, seed, step, layer, statistic,
+            value; empty where it was not used.
     """
 
     plan: StudyPlan
@@ -110,7 +132,7 @@ class StudyResults:
     drift: pd.DataFrame
 
     def missing(self) -> dict[str, list[int]]:
-        """For each variant that is not complete the seeds without results."""
+        """Return for each variant that is not complete the seeds without results."""
         present = self.table.groupby("variant").seed.unique()
         missing = {
             variant.name: sorted(set(self.plan.seeds) - set(present.get(variant.name, ())))
@@ -132,7 +154,7 @@ def read_plan(folder: Path) -> StudyPlan:
 
 
 def finished_runs(folder: Path, variant: str) -> dict[Path, Record]:
-    """The run folders of a variant that hold a whole record of a finished run, with their `record.json`.
+    """Return the run folders of a variant that hold a whole record of a finished run, with their `record.json`.
 
     Raises:
         UserError: If a `record.json` is damaged.
@@ -152,7 +174,7 @@ def read_values(folder: Path, about: Record) -> pd.DataFrame:
     """Read and check the `record.csv` of a run: a number for every seed and epoch of each metric that is there.
 
     A network that diverges has a loss and a calibration error that may be NaN or infinite; its accuracy is a share of
-    images all the same.
+    images all the same. A loss above 1e30 is read as infinite.
 
     Raises:
         UserError: With file and row, if something is missing, double, or cannot be.
@@ -173,7 +195,7 @@ def read_values(folder: Path, about: Record) -> pd.DataFrame:
             f"{path}: is not whole: {what}, where {len(about.seeds)} seeds and {epochs} epochs make "
             f"{len(about.seeds) * epochs}"
         )
-    return table
+    return _without_huge(table)
 
 
 def read_drift(folder: Path, about: Record) -> pd.DataFrame | None:
@@ -190,19 +212,25 @@ def read_drift(folder: Path, about: Record) -> pd.DataFrame | None:
     amount = ~table.statistic.str.startswith("p")
     refuse(amount & (table.value < 0), table.value, str(path), "must be at least 0")
     refuse((table.statistic == "dead") & (table.value > 1), table.value, str(path), "must be from 0 to 1")
-    return table
+    return _without_huge(table)
+
+
+def _without_huge(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with infinity in place of values beyond `MAX_NUMBER`."""
+    huge = table.value.abs() > MAX_NUMBER
+    return table.assign(value=table.value.mask(huge, np.copysign(np.inf, table.value)))
 
 
 def _check_keys(table: pd.DataFrame, path: Path, about: Record) -> None:
-    """Refuse seeds that the run does not have, and rows that say again what one above says."""
+    """Refuse seeds that the run does not have, and rows with the same keys."""
     refuse(~table.seed.isin(about.seeds), table.seed, str(path), "must be a seed of record.json")
     double = table.duplicated([name for name in table.columns if name != "value"])
     if double.any():
         raise UserError(f"{path}: row {double.to_numpy().argmax() + 2}: is there twice")
 
 
-def read_study(folder: Path) -> StudyResults:
-    """Read everything that a study has left behind so far.
+def read_results(folder: Path) -> StudyResults:
+    """Read everything that the runs of a study have left so far.
 
     Raises:
         UserError: If there is no study, or a record of it is damaged.

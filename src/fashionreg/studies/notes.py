@@ -1,0 +1,81 @@
+"""What a reader must know of a study before believing its numbers, as values that say which kind they are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from fashionreg.studies.findings import Findings
+from fashionreg.text import counted, named_seeds
+
+#: What makes results doubtful.
+Alarm = Literal["incomplete", "mixed", "diverged", "synthetic", "lengths", "images"]
+
+#: What explains how results were made.
+Remark = Literal["selection", "running_means"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to know about a study.
+
+    Attributes:
+        kind: What it is about.
+        text: One sentence.
+    """
+
+    kind: Alarm | Remark
+    text: str
+
+    @property
+    def warns(self) -> bool:
+        """Whether results are doubtful for this reason."""
+        return self.kind in get_args(Alarm)
+
+
+def notes(found: Findings) -> list[Note]:
+    """Return what must be known, warnings first."""
+    return [*_incomplete(found), *_different(found), *_remarks(found)]
+
+
+def _incomplete(found: Findings) -> Iterator[Note]:
+    """What is missing, or is no number."""
+    plan, table = found.plan, found.results.table
+    for name, seeds in found.results.missing().items():
+        yield Note("incomplete", f"Incomplete: {name} has no results for {len(seeds)} of {len(plan.seeds)} seeds.")
+    for name, rows in table[~np.isfinite(table.value)].groupby("variant", sort=False):
+        seeds = sorted({int(seed) for seed in rows.seed})
+        which = f"{counted(len(seeds), 'seed')} ({named_seeds(seeds)})"
+        yield Note("diverged", f"Diverged: the loss of {name} is infinite or not a number for {which}.")
+
+
+def _different(found: Findings) -> Iterator[Note]:
+    """What differs between runs and should not."""
+    runs, table = found.results.runs, found.results.table
+    for what, field in (("versions", "versions"), ("git commits", "git_commit"), ("devices", "device")):
+        if len({str(getattr(run, field)) for run in runs}) > 1:
+            yield Note("mixed", f"Mixed: the runs were made with different {what}; see Environment.")
+    if any("synthetic" in run.data.source for run in runs):
+        yield Note("synthetic", "Trained on synthetic garments: nothing here is about Fashion-MNIST.")
+    lengths = table.groupby("variant", sort=False).epoch.max()
+    if lengths.nunique() > 1:
+        ends = ", ".join(f"{name} {epochs}" for name, epochs in lengths.items())
+        text = f"The variants were not trained equally long; the last epoch of each counts: {ends} epochs."
+        yield Note("lengths", text)
+    if len({str(sorted(run.data.fingerprints.items())) for run in runs}) > 1:
+        yield Note("images", "The variants were not trained and tested on the same images.")
+
+
+def _remarks(found: Findings) -> Iterator[Note]:
+    """How results were selected and evaluated."""
+    if found.plan.split == "test":
+        best = ", and the best epoch is chosen on validation images" if found.variants[0].best else ""
+        text = "Test results are shown for every epoch, and nothing was selected by them: the last epoch counts"
+        yield Note("selection", f"{text}{best}.")
+    if not found.train_evaluated:
+        yield Note(
+            "running_means",
+            "Training metrics are means over the steps of an epoch (dropout on, weights changing), so the "
+            "generalization gap is only approximately that of the trained network.",
+        )

@@ -1,0 +1,181 @@
+"""Figures over epochs and steps: learning curves, train against test accuracy, and internal covariate shift."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+from scipy import stats
+
+from fashionreg.studies.findings import Findings, VariantFindings
+from fashionreg.studies.plots.style import WIDTH, Look, axis_label, drawn, looks, scale, whole_numbers, wrapped
+from fashionreg.studies.statistics import LEVEL
+from fashionreg.text import POINTS, counted, unit_of
+
+#: With more points than this, lines of single seeds are drawn as pixels, or an SVG file would be megabytes.
+MANY_POINTS = 20_000
+
+GREY = "#555555"
+
+
+@drawn
+def curves(found: Findings) -> Figure:
+    """The plan's metric by epoch: every seed, the mean over seeds, and the 95% t interval of the mean."""
+    metric, look = found.plan.metric, looks(found)
+    figure = Figure(figsize=(WIDTH, 4.1 + 0.24 * math.ceil(len(found.variants) / _legend_columns(found))))
+    axes = figure.subplots()
+    lines, labels = [], []
+    for position, variant in enumerate(found.variants):
+        values = _by_epoch(found, variant.name, found.plan.split, metric)
+        style = look[variant.name]
+        _seed_lines(axes, values, style.colour, found)
+        _mean_line(axes, values, style.colour, style.line, band=True)
+        _spaced_markers(axes, values.mean(axis=1, skipna=False), style, position / len(found.variants))
+        lines.append(_handle(style))
+        final = variant.final[f"{found.plan.split}/{metric}"].mean
+        labels.append(f"{unit_of(metric).text(final)}  {wrapped(variant.name, 34)}")
+    axes.set(xlabel="epoch", ylabel=axis_label(found))
+    axes.xaxis.set_major_locator(whole_numbers())
+    figure.legend(
+        lines,
+        labels,
+        loc="outside lower center",
+        ncols=_legend_columns(found),
+        title=f"after {counted(found.epochs, 'epoch')}",
+        handlelength=3.2,
+        columnspacing=1.5,
+    )
+    return figure
+
+
+@drawn
+def overfitting(found: Findings) -> Figure:
+    """Accuracy on training (dashed) and test images (solid) by epoch, a panel for each variant."""
+    variants = [variant for variant in found.variants if "gap" in variant.final]
+    columns = min(len(variants), 2)
+    rows = math.ceil(len(variants) / columns)
+    figure = Figure(figsize=(WIDTH, 0.6 + (3.2 if columns == 1 else 2.6) * rows))
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, variant in zip(grid.flat, variants, strict=False):
+        _draw_gap(axes, found, variant)
+    for axes in grid.flat[len(variants) :]:
+        axes.set_axis_off()
+    for column in range(columns):  # the lowest panel of each column has the numbers of the epochs
+        lowest = grid[(len(variants) - 1 - column) // columns, column]
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel("epoch")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("accuracy (%)")
+    lines = [Line2D([], [], color=GREY, linestyle="--"), Line2D([], [], color=GREY)]
+    figure.legend(lines, ["training images", "test images"], loc="outside lower center", ncols=2, handlelength=3)
+    return figure
+
+
+def _draw_gap(axes: Axes, found: Findings, variant: VariantFindings) -> None:
+    style = looks(found)[variant.name]
+    ends = []
+    for split, line in (("train", "--"), ("test", "-")):
+        values = _by_epoch(found, variant.name, split, "acc")
+        _seed_lines(axes, values, style.colour, found)
+        _mean_line(axes, values, style.colour, line, band=False)
+        ends.append((values.index[-1], values.iloc[-1].mean()))
+    (epoch, high), (_, low) = ends
+    axes.plot([epoch, epoch], [low, high], color="black", linewidth=1, marker="_", markersize=7)
+    axes.text(
+        *(0.97, 0.05),
+        f"gap {POINTS.text(variant.final['gap'].mean)}",
+        transform=axes.transAxes,
+        ha="right",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
+    )
+    axes.set_title(wrapped(variant.name, 30), loc="left", fontweight="bold")
+    axes.xaxis.set_major_locator(whole_numbers())
+
+
+def _by_epoch(found: Findings, variant: str, split: str, metric: str) -> pd.DataFrame:
+    """A row for each epoch, a column for each seed, in the units of the figures; NaN where a seed diverged."""
+    table = found.results.table
+    rows = table[(table.variant == variant) & (table.split == split) & (table.metric == metric)]
+    values = rows.pivot(index="epoch", columns="seed", values="value")
+    return values.where(np.isfinite(values)) * scale(metric)
+
+
+def _seed_lines(axes: Axes, values: pd.DataFrame, colour: str, found: Findings) -> None:
+    if values.shape[1] > 1:
+        many = values.size * len(found.variants) > MANY_POINTS
+        axes.plot(values.index, values, color=colour, linewidth=0.6, alpha=0.3, rasterized=many)
+
+
+def _mean_line(axes: Axes, values: pd.DataFrame, colour: str, line: str, *, band: bool) -> None:
+    # a gap where a seed diverged: the mean of the others would look like an improvement
+    mean, n = values.mean(axis=1, skipna=False), values.shape[1]
+    alone: dict[str, Any] = {"marker": "o", "markersize": 4} if len(values) == 1 else {}
+    axes.plot(values.index, mean, color=colour, linestyle=line, **alone)
+    if band and n > 1:
+        half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(axis=1, skipna=False) / n**0.5
+        axes.fill_between(values.index, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+
+
+def _spaced_markers(axes: Axes, mean: "pd.Series[float]", style: Look, shift: float) -> None:
+    """A few markers along a line, not where another variant has its own."""
+    count = min(len(mean), 8)
+    chosen = np.unique(((np.arange(count) + shift) * len(mean) / count).astype(int))
+    axes.plot(mean.index[chosen], mean.iloc[chosen], style.marker, color=style.colour, markersize=6)
+
+
+def _legend_columns(found: Findings) -> int:
+    """Two where names are short."""
+    return 2 if len(found.variants) > 1 and max(len(variant.name) for variant in found.variants) <= 20 else 1
+
+
+def _handle(style: Look) -> Line2D:
+    return Line2D([], [], color=style.colour, linestyle=style.line, marker=style.marker, markersize=6)
+
+
+@drawn
+def drift(found: Findings) -> Figure:
+    """Above, percentiles of a unit's input in the last hidden layer by step; below, the drift of the layers' inputs.
+
+    The lower panel has a logarithmic scale: with and without batch norm are orders of magnitude apart.
+    """
+    table, look = found.results.drift, looks(found)
+    names = [variant.name for variant in found.variants if (table.variant == variant.name).any()]
+    layers = sorted(table.layer.unique(), key=lambda layer: int(layer.removeprefix("hidden")))
+    columns = min(len(names), 3)
+    rows = math.ceil(len(names) / columns)
+    figure = Figure(figsize=(WIDTH, 2.7 * rows + 3.4))
+    parts: Any = figure.subfigures(2, 1, height_ratios=[2.7 * rows, 3.4])
+    upper, lower = parts
+    panels = upper.subplots(rows, columns, sharex=True, squeeze=False)
+    for axes, name in zip(panels.flat, names, strict=False):
+        one = table[(table.variant == name) & (table.layer == layers[-1])]
+        one = one[one.seed == one.seed.min()].pivot(index="step", columns="statistic", values="value")
+        style = look[name]
+        axes.fill_between(one.index, one.p15, one.p85, color=style.colour, alpha=0.2, linewidth=0)
+        axes.plot(one.index, one[["p15", "p85"]], color=style.colour, linewidth=0.9)
+        axes.plot(one.index, one.p50, color=style.colour, linewidth=2)
+        axes.set_title(wrapped(f"{name}, {layers[-1]}", 30))
+        axes.set_xlabel("training step")
+    for axes in panels.flat[len(names) :]:
+        axes.set_axis_off()
+    panels[0][0].set_ylabel("input of a unit's ReLU")
+    axes = lower.subplots()
+    drifts = table[(table.statistic == "mean_drift") & (table.value > 0)]
+    means = drifts.groupby(["variant", "layer", "step"]).value.mean()
+    means = means[np.isfinite(means)]
+    for name in names:
+        for layer in layers:
+            if (name, layer) in means.index:
+                line, last = means[name, layer], layer == layers[-1]
+                width, label = (2.2, f"{name}, {layer}") if last else (1.0, f"{name}, {layer} (thin)")
+                style = look[name]
+                axes.plot(line.index, line, color=style.colour, linestyle=style.line, linewidth=width, label=label)
+    axes.set(yscale="log", xlabel="training step", ylabel="drift (initial std)")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if len(means):
+        lower.legend(fontsize=10, ncols=2, loc="outside lower center")
+    return figure

@@ -1,0 +1,183 @@
+"""Figures with a row for each variant: final values, differences, factorial effects, and epochs to a target."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fashionreg.studies.findings import Findings
+from fashionreg.studies.plots.style import WIDTH, Look, axis_label, drawn, looks, scale, whole_numbers, wrapped
+from fashionreg.studies.statistics import Estimate, Reaching
+from fashionreg.text import METRIC_NAMES, counted, p_value, unit_of, unit_of_difference
+
+
+@drawn
+def final_values(found: Findings) -> Figure:
+    """The plan's metric after the last epoch: a dot for every seed, the mean and its 95% interval."""
+    rows = _final_rows(found)
+    figure = Figure(figsize=(WIDTH, 0.9 + rows.height))
+    _draw_final(figure.subplots(), found, rows)
+    return figure
+
+
+@drawn
+def overview(studies: Sequence[Findings]) -> Figure:
+    """The final values of every variant of every study, a panel for each study."""
+    rows = [_final_rows(found) for found in studies]
+    heights = [each.height for each in rows]
+    figure = Figure(figsize=(WIDTH, sum(heights) + 1.1 * len(studies)))
+    same = len({(found.plan.metric, found.plan.split) for found in studies}) == 1
+    panels = figure.subplots(len(studies), sharex=same, squeeze=False, height_ratios=heights)
+    for axes, found, its_rows in zip(panels.flat, studies, rows, strict=True):
+        _draw_final(axes, found, its_rows)
+        axes.tick_params(labelbottom=True)
+        axes.set_title(wrapped(found.plan.name, 60), loc="left", fontweight="bold")
+    return figure
+
+
+def _final_rows(found: Findings) -> "_Rows":
+    return _Rows([variant.name for variant in found.variants], 0.6)
+
+
+def _draw_final(axes: Axes, found: Findings, rows: "_Rows") -> None:
+    metric, look = found.plan.metric, looks(found)
+    rows.prepare(axes)
+    for variant, y in zip(found.variants, rows.middles, strict=True):
+        style, end = look[variant.name], variant.final[f"{found.plan.split}/{metric}"]
+        # multiples of the golden ratio spread any number of dots evenly, the same way every time
+        above = 0.08 + 0.13 * (np.arange(len(variant.values)) * 0.618 % 1)
+        values = variant.values * scale(metric)
+        axes.plot(values, y - above, style.marker, color=style.colour, alpha=0.55, markersize=4.5, linestyle="")
+        _draw_interval(axes, end, y + 0.1, style, metric)
+        _right_text(axes, y + 0.1, unit_of(metric).text(end.mean))
+    axes.set_xlabel(f"{axis_label(found)} after {counted(found.epochs, 'epoch')}")
+
+
+@drawn
+def differences(found: Findings) -> Figure:
+    """Every variant minus the reference, paired by seed, with BCa intervals."""
+    look = looks(found)
+    measured = [
+        _Measured(name, look[name], comparison.difference, comparison.t_p_holm)
+        for name, comparison in found.comparisons.items()
+    ]
+    # the reference's name may be long
+    label = wrapped(f"{found.plan.split} {METRIC_NAMES[found.plan.metric]} minus that of {found.plan.reference}", 50)
+    return _forest(measured, found.plan.metric, label)
+
+
+@drawn
+def effects(found: Findings) -> Figure:
+    """Main effects and interactions of a factorial study, with t intervals."""
+    looks_of = {True: Look("#000000", "-", "o"), False: Look("#000000", "-", "s")}
+    measured = [
+        _Measured(" x ".join(effect.factors), looks_of[len(effect.factors) == 1], effect.estimate, effect.p_holm)
+        for effect in found.effects
+    ]
+    return _forest(measured, found.plan.metric, f"effect on {found.plan.split} {METRIC_NAMES[found.plan.metric]}")
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a row of a forest plot shows."""
+
+    name: str
+    look: Look
+    estimate: Estimate
+    p: float
+
+
+def _forest(measured: Sequence[_Measured], metric: str, label: str) -> Figure:
+    """A row for each difference: interval, zero line, and the numbers at the right."""
+    rows = _Rows([one.name for one in measured], 0.55)
+    figure = Figure(figsize=(WIDTH, 1.1 + rows.height))
+    axes = figure.subplots()
+    rows.prepare(axes)
+    axes.axvline(0, color="black", linewidth=1)
+    for one, y in zip(measured, rows.middles, strict=True):
+        _draw_interval(axes, one.estimate, y, one.look, metric)
+        _right_text(axes, y, f"{_difference(one.estimate, metric)}\n{p_value(one.p)}")
+    axes.margins(x=0.12)
+    axes.set_xlabel(label + (" (nats)" if metric == "loss" else "\n(percentage points)"))
+    return figure
+
+
+def _difference(estimate: Estimate, metric: str) -> str:
+    """`+0.31 (+0.12 to +0.50)`, in points or nats."""
+    unit = unit_of_difference(metric)
+    middle, low, high = (unit.number(value, signed=True) for value in (estimate.mean, estimate.low, estimate.high))
+    return middle if math.isnan(estimate.low) else f"{middle} ({low} to {high})"
+
+
+def _draw_interval(axes: Axes, estimate: Estimate, y: float, style: Look, metric: str) -> None:
+    factor = scale(metric)
+    if not math.isnan(estimate.low):
+        axes.plot([estimate.low * factor, estimate.high * factor], [y, y], color=style.colour, linewidth=2.6)
+    axes.plot(estimate.mean * factor, y, style.marker, color=style.colour, markeredgecolor="black", markersize=9)
+
+
+@drawn
+def targets(found: Findings) -> Figure:
+    """How many epochs each variant takes to each target; what is never reached stands at the right edge."""
+    rows = _Rows(list(found.reaching_epochs), 0.3, width=26)
+    reached = list(zip(*found.reaching_epochs.values(), strict=True))
+    figure = Figure(figsize=(WIDTH, 0.6 + (rows.height + 0.5) * len(reached)))
+    panels = figure.subplots(len(reached), sharex=True, squeeze=False).flat
+    titles = [f"to {unit_of(found.plan.metric).text(row[0].target)}" for row in reached]
+    if not math.isnan(found.reference_end):
+        titles[-1] += f", where {wrapped(found.plan.reference, 50)} ends"
+    for axes, row, title in zip(panels, reached, titles, strict=True):
+        axes.set_title(title, loc="left", fontweight="bold")
+        rows.prepare(axes)
+        for name, one, y in zip(found.reaching_epochs, row, rows.middles, strict=True):
+            _draw_reaching(axes, one, y, looks(found)[name], found.epochs)
+            _right_text(axes, y, _never(one))
+        axes.set_xlim(0, found.epochs * 1.04)
+    axes.set_xlabel("epochs")
+    axes.xaxis.set_major_locator(whole_numbers())
+    return figure
+
+
+def _draw_reaching(axes: Axes, one: Reaching, y: float, style: Look, last: int) -> None:
+    edge = last * 1.04
+    if math.isfinite(one.low):
+        axes.plot([one.low, min(one.high, edge)], [y, y], color=style.colour, linewidth=2.6)
+    if math.isfinite(one.median):
+        axes.plot(one.median, y, style.marker, color=style.colour, markeredgecolor="black", markersize=8)
+    if one.reached < one.n:
+        axes.plot(edge, y, ">", color=style.colour, markersize=8, clip_on=False)
+
+
+def _never(one: Reaching) -> str:
+    return f"never: {one.n - one.reached} of {one.n}" if one.reached < one.n else ""
+
+
+class _Rows:
+    """Rows of a figure, each as high as its name needs; the y axis counts inches from the top.
+
+    Attributes:
+        middles: The y of each row.
+        height: Of all rows.
+    """
+
+    def __init__(self, names: Sequence[str], least: float, width: int = 18) -> None:
+        self._names = [wrapped(name, width) for name in names]
+        heights = np.array([max(least, 0.1 + 0.19 * (name.count("\n") + 1)) for name in self._names])
+        self.height = float(heights.sum())
+        self.middles = (heights.cumsum() - heights / 2).tolist()
+
+    def prepare(self, axes: Axes) -> None:
+        """Write the names beside their rows."""
+        axes.set_yticks(self.middles, self._names)
+        axes.set_ylim(self.height, 0)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.grid(False, axis="y")
+
+
+def _right_text(axes: Axes, y: float, text: str) -> None:
+    """A text beside a row."""
+    axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)

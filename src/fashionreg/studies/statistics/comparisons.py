@@ -1,0 +1,218 @@
+"""Variants against a reference, paired by seed: tests, Holm's correction and the minimum detectable effect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, stats
+
+from fashionreg.studies.statistics.estimates import (
+    Estimate,
+    Floats,
+    bootstrap_interval,
+    finite,
+    mean_of,
+    std_of,
+    vector,
+)
+
+#: The power and the significance level for which `Comparison.detectable` is stated.
+POWER = 0.8
+ALPHA = 0.05
+
+#: With two seeds a t test rests on a single difference of differences.
+MIN_SEEDS_T = 3
+
+#: With fewer seeds a two-sided rank test cannot fall below 0.05 (2 / 2**5 = 0.0625), nor an interval for a median reach
+#: 95% (1 - 2 / 2**5 = 0.9375).
+MIN_SEEDS_RANKS = 6
+
+#: Up to here the signed-rank test is exact; beyond, the normal distribution gives its p values to within 0.001.
+MAX_SEEDS_EXACT = 200
+
+#: Relative to the results: differences closer than this differ by rounding only (0.86 - 0.85 is not 0.75 - 0.74).
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A variant against the reference, paired by seed.
+
+    Attributes:
+        n: Number of seeds, one pair each.
+        difference: Variant minus reference, in the unit of the metric; `low` and `high` are the BCa interval of
+            `bootstrap_interval`, NaN for n < 5.
+        t_p: Paired t test, two-sided. NaN for n < 3, and where all differences are equal but not 0 (no spread, no t).
+            1 where all are 0.
+        wilcoxon_p: Wilcoxon signed-rank test, two-sided, exact up to 200 seeds. NaN for n < 6, where it cannot fall
+            below 0.05. 1 where all differences are 0.
+        t_p_holm: `t_p` after Holm's correction over the variants compared.
+        wilcoxon_p_holm: `wilcoxon_p` after Holm's correction over the variants compared.
+        probability_better: 0 to 1, the share of seeds for which the variant beats the reference; ties count half. It
+            estimates P(variant better than reference, same seed). NaN for n = 0.
+        detectable: The smallest absolute mean difference that a two-sided paired t test at 5% would have shown with 80%
+            power, given n and the spread of the differences. NaN for n < 3 or without spread.
+    """
+
+    n: int
+    difference: Estimate
+    t_p: float
+    wilcoxon_p: float
+    t_p_holm: float
+    wilcoxon_p_holm: float
+    probability_better: float
+    detectable: float
+
+
+def compare(
+    variants: Mapping[str, ArrayLike],
+    reference: ArrayLike,
+    *,
+    higher_is_better: bool = True,
+    seed: int = 0,
+    family: int | None = None,
+) -> dict[str, Comparison]:
+    """Compare variants with the reference, paired by seed: element i of every array belongs to the same seed.
+
+    Wilcoxon's test drops differences of 0, gives ties their mean rank and takes the exact distribution given these
+    ranks (Wilcoxon 1945; Hollander, Wolfe and Chicken 2014, section 3.1). The detectable difference solves P(|T| >
+    t(1 - 0.025 / m, n - 1)) = 0.8 for a noncentral T (Cohen 1988, chapter 2), m the number of comparisons. Holm's
+    correction runs over the variants whose p value was computed, for each of the two tests on its own.
+
+    Differences that agree to 1e-12 of the largest result count as equal, so that rounding breaks no tie.
+
+    Args:
+        variants: For each variant `(n,)`, finite.
+        reference: `(n,)`, finite.
+        higher_is_better: True for an accuracy, False for a loss; it decides `probability_better` alone.
+        seed: Of the bootstrap.
+        family: How many comparisons are made in all, where these are not all: `detectable` must pass Holm's strictest
+            step, 5% divided by this number.
+
+    Returns:
+        One comparison for each variant, in the same order.
+
+    Raises:
+        ValueError: If an array is not one-dimensional and finite, or not as long as the reference.
+    """
+    base = finite(reference, "reference")
+    differences = {}
+    for name, results in variants.items():
+        values = finite(results, f"variant {name!r}")
+        if len(values) != len(base):
+            raise ValueError(f"variant {name!r}: has {len(values)} seeds, the reference has {len(base)}")
+        scale = float(np.max(np.abs([values, base]), initial=0))
+        differences[name] = settled(values - base, ROUNDING * scale)
+    t_p = [t_test(difference) for difference in differences.values()]
+    wilcoxon_p = [_wilcoxon_p(difference) for difference in differences.values()]
+    corrected = zip(holm(t_p).tolist(), holm(wilcoxon_p).tolist(), strict=True)
+    comparisons = {}
+    alpha = ALPHA / (family or max(len(differences), 1))
+    for (name, difference), t, wilcoxon, (t_holm, wilcoxon_holm) in zip(
+        differences.items(), t_p, wilcoxon_p, corrected, strict=True
+    ):
+        n, std = len(difference), std_of(difference)
+        low, high = bootstrap_interval(difference, seed=seed)
+        gain = difference if higher_is_better else -difference
+        comparisons[name] = Comparison(
+            n=n,
+            difference=Estimate(mean_of(difference), std, low, high, n),
+            t_p=t,
+            wilcoxon_p=wilcoxon,
+            t_p_holm=t_holm,
+            wilcoxon_p_holm=wilcoxon_holm,
+            probability_better=mean_of((np.sign(gain) + 1) / 2),
+            detectable=_noncentrality(n, alpha) * std / n**0.5 if n > 2 and std > 0 else np.nan,
+        )
+    return comparisons
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Adjust p values for their number by Holm's step-down method (Holm 1979).
+
+    The i-th smallest of m is multiplied by m - i + 1, then raised to the largest adjusted value before it, at most 1.
+    Rejecting where the result is below 0.05 keeps the chance of any false rejection below 5%, however the tests depend
+    on one another. NaN stays NaN and does not count in m.
+
+    >>> holm([0.01, 0.04, float("nan"), 0.03]).tolist()
+    [0.03, 0.06, nan, 0.06]
+
+    Args:
+        p_values: `(m,)`, each from 0 to 1 or NaN.
+
+    Returns:
+        `(m,)`, in the same order.
+
+    Raises:
+        ValueError: If the p values are not one-dimensional or leave 0 to 1.
+    """
+    p = vector(p_values, "p_values")
+    wrong = p[(p < 0) | (p > 1)]
+    if len(wrong):
+        raise ValueError(f"p_values: must be from 0 to 1 or NaN, got {wrong[0]}")
+    # NaN sorts last
+    order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]
+    adjusted = np.full(len(p), np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    return adjusted
+
+
+def settled(differences: Floats, tolerance: float) -> Floats:
+    """Make differences equal in size whose sizes agree within `tolerance`, and 0 those within it of 0."""
+    # 0 heads the sorted sizes, so that a run of neighbours which begins there becomes 0
+    sizes, index = np.unique(np.append(np.abs(differences), 0.0), return_inverse=True)
+    starts = np.diff(sizes, prepend=-np.inf) > tolerance
+    settled = sizes[starts][np.cumsum(starts) - 1]
+    return np.asarray(np.sign(differences) * settled[index[:-1]], dtype=np.float64)
+
+
+def t_test(values: Floats) -> float:
+    """Return the two-sided p value of the t test of the mean against 0; NaN for n < 3, and without spread."""
+    n, std = len(values), std_of(values)
+    if n < MIN_SEEDS_T:
+        return np.nan
+    if std == 0:
+        # all 0 is what the null hypothesis expects; all equal to another number would claim certainty from no spread
+        return np.nan if values[0] else 1.0
+    return float(2 * stats.t.sf(abs(mean_of(values)) / std * n**0.5, n - 1))
+
+
+def _wilcoxon_p(differences: Floats) -> float:
+    """Return the two-sided p value of Wilcoxon's signed-rank test; equal sizes must be exactly equal."""
+    if len(differences) < MIN_SEEDS_RANKS:
+        return np.nan
+    differences = differences[differences != 0]
+    # twice the ranks, as ties may share half ranks: whole numbers
+    ranks = np.rint(2 * stats.rankdata(np.abs(differences))).astype(np.int64)
+    total = int(ranks.sum())
+    positive = int(ranks[differences > 0].sum())
+    # the distribution is symmetric about total / 2: the smaller of the two sums is in the lower tail
+    smaller = min(positive, total - positive)
+    if len(differences) > MAX_SEEDS_EXACT:
+        # with the usual correction for continuity: half a rank, 1 in these units
+        z = (smaller + 1 - total / 2) / (np.sum(ranks.astype(np.float64) ** 2) / 4) ** 0.5
+        return min(1.0, float(2 * stats.norm.cdf(z)))
+    # chance[s]: that the positive ranks sum to s, when each sign is a toss of a coin
+    chance = np.zeros(total + 1)
+    chance[0] = 1
+    for rank in ranks:
+        shifted = np.zeros_like(chance)
+        shifted[rank:] = chance[: total + 1 - rank]
+        chance = (chance + shifted) / 2
+    return min(1.0, 2 * float(chance[: smaller + 1].sum()))
+
+
+@lru_cache
+def _noncentrality(n: int, alpha: float) -> float:
+    """Return the mean in standard errors that a two-sided t test with n >= 3 values shows with the stated power."""
+    critical = float(stats.t.ppf(1 - alpha / 2, n - 1))
+
+    def surplus(mean: float) -> float:
+        # far out scipy knows no numbers: there nothing is left below the critical value
+        above, below = stats.nct.sf(critical, n - 1, mean), stats.nct.cdf(-critical, n - 1, mean)
+        return float(np.nan_to_num(above, nan=1.0) + np.nan_to_num(below, nan=0.0)) - POWER
+
+    # at 1 the power is below 20%, far above the critical value it is nearly 1
+    return float(optimize.brentq(surplus, 1, 3 * critical + 4))

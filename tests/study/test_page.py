@@ -1,0 +1,58 @@
+"""A page shows every text as it is, in HTML and in Markdown."""
+
+import html
+import re
+import shlex
+
+import pytest
+
+from fashionreg.studies.page import Code, Items, Picture, Section, Table, Text, Warnings, to_html, to_markdown
+
+NASTY = "</p><script>alert(1)</script> {{ 7 * 7 }} {% raw %} \"&lt;' <!--"
+
+EVERYTHING = [
+    Text(NASTY),
+    Section(
+        NASTY,
+        [
+            Text(NASTY, hint=True),
+            Warnings([NASTY]),
+            Items([NASTY], strong=True),
+            Code(NASTY),
+            Table(NASTY, ["a", NASTY], [["b", NASTY], [NASTY, "c"]]),
+            Picture("figures/a.png", b"<svg/>", NASTY, NASTY),
+            Section("inner", [Text(NASTY)]),
+        ],
+    ),
+]
+
+
+def test_every_text_of_every_block_is_escaped():
+    page = to_html(NASTY, NASTY, EVERYTHING)
+    assert "<script" not in page
+    assert "49" not in page
+    assert html.unescape(page.replace("<wbr>", "")).count(NASTY) == 18
+    assert page.count("<h2>") + page.count("<h2 ") == page.count("<h3>") == 1
+
+
+def test_sections_are_linked_in_order():
+    page = to_html("title", "", [Text("before"), Section("one", []), Section("two", [Section("inner", [])])])
+    assert re.findall(r'<a href="#(s\d)">(.*?)</a>', page) == [("s1", "one"), ("s2", "two")]
+    assert re.findall(r'<section id="(s\d)">\s*<h2>(.*?)</h2>', page) == [("s1", "one"), ("s2", "two")]
+    assert 'class="lead"' not in page
+
+
+def test_names_of_options_may_be_broken():
+    page = to_html("t", "", [Table("c", ["option"], [["model.init_args<b>"]])])
+    assert "model.<wbr>init_<wbr>args&lt;b&gt;" in page
+
+
+@pytest.mark.parametrize("text", ["plain", "a ``` b", "```\n# heading\n```", "`````", "~~~\n````\n", "a\nb", ""])
+def test_a_code_block_cannot_be_left_by_its_text(text):
+    lines = to_markdown("t", "", [Code(shlex.join(["fashionreg", text])), Text("after")]).splitlines()[2:]
+    fence = lines[0]
+    assert re.fullmatch("`{3,}", fence)
+    # a block ends at a line of at least as many backticks as it begins with
+    end = next(number for number, line in enumerate(lines[1:], 1) if re.fullmatch(f" {{0,3}}{fence}`*\\s*", line))
+    assert "\n".join(lines[1:end]) == shlex.join(["fashionreg", text]).removesuffix("\n")
+    assert lines[end + 1 :] == ["", "after"]

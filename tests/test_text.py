@@ -1,0 +1,95 @@
+"""Numbers are printed the same way everywhere, and say no more than they are."""
+
+import math
+
+import pytest
+
+from fashionreg.studies.statistics import ALPHA
+from fashionreg.text import (
+    NATS,
+    PERCENT,
+    POINTS,
+    THRESHOLD,
+    by_seed,
+    counted,
+    epochs_or_never,
+    in_percent,
+    named_seeds,
+    p_value,
+    unit_of,
+    unit_of_difference,
+)
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+
+
+def test_values_have_the_unit_of_their_metric():
+    assert unit_of("acc").text(0.8125) == "81.25%"
+    assert unit_of("ece").text(0.05) == "5.00%"
+    assert unit_of("gap").text(0.05) == "5.00 points"
+    assert unit_of("loss").text(0.5) == "0.5000 nats"
+    assert unit_of_difference("acc").text(-0.0031, signed=True) == f"{MINUS}0.31 points"
+    assert unit_of_difference("loss").text(0.5, signed=True) == "+0.5000 nats"
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, -0.00004, 0.00004, -1e-300])
+@pytest.mark.parametrize("signed", [True, False])
+def test_what_rounds_to_zero_has_no_sign(value, signed):
+    assert POINTS.number(value, signed=signed) == "0.00"
+    assert NATS.number(value / 100, signed=signed) == "0.0000"
+
+
+def test_intervals_and_spreads_name_their_unit_once():
+    assert PERCENT.interval(0.8117, 0.8187) == "81.17 to 81.87%"
+    assert POINTS.interval(-0.0065, 0.007, signed=True) == f"{MINUS}0.65 to +0.70 points"
+    assert PERCENT.with_spread(0.8152, 0.0049) == "81.52 ± 0.49%"
+    assert NATS.with_spread(0.5, 0.01) == "0.5000 ± 0.0100 nats"
+
+
+def test_where_there_is_no_number_there_is_a_dash():
+    assert PERCENT.text(math.nan) == DASH
+    assert PERCENT.interval(math.nan, math.nan) == DASH
+    assert PERCENT.with_spread(0.5, math.nan) == "50.00%"
+    assert PERCENT.with_spread(math.nan, math.nan) == DASH
+    assert in_percent([0.5, math.nan]) == DASH
+
+
+def test_large_effects_have_one_decimal_less():
+    assert POINTS.rounded_for(0.2161, 0.196).text(0.2161) == "21.6 points"
+    assert POINTS.rounded_for(0.0146, math.nan).text(0.0146) == "1.46 points"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (math.nan, "not tested"),
+        (0.0, "p < 0.001"),
+        (0.000999, "p < 0.001"),
+        (0.001, "p = 0.00100"),
+        (0.0304, "p = 0.0304"),
+        (0.05, "p = 0.0500"),
+        (0.050001, "p = 0.0500"),
+        (0.04999, "p = 0.04999"),
+        (0.0499999, "p = 0.0499999"),
+        (0.0499, "p = 0.0499"),
+        (0.7, "p = 0.700"),
+        (1.0, "p = 1.00"),
+    ],
+)
+def test_p_values_have_three_digits_and_never_change_sides(value, text):
+    assert p_value(value) == text
+
+
+def test_the_largest_p_value_below_the_threshold_is_printed_below_it():
+    text = p_value(math.nextafter(THRESHOLD, 0))
+    assert float(text.removeprefix("p = ")) < THRESHOLD == ALPHA
+
+
+def test_seeds_and_counts():
+    assert named_seeds([0, 1, 2, 3]) == "0 to 3"
+    assert named_seeds([3, 7]) == "3, 7"
+    assert named_seeds([5]) == "5"
+    assert (counted(1, "seed"), counted(0, "seed"), counted(1200, "epoch")) == ("1 seed", "0 seeds", "1,200 epochs")
+    assert (epochs_or_never(21.44), epochs_or_never(math.inf)) == ("21.4", "never")
+    assert in_percent([0.81, 0.82]) == "81.50 ± 0.71%"
+    assert by_seed([0, 1], [0.8125, 0.8]) == "  seed  0: 81.25   1: 80.00"
