@@ -6,7 +6,6 @@ pandas is imported where it is used, because that takes a second.
 import csv
 import gzip
 import io
-import os
 import re
 import reprlib
 import warnings
@@ -20,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from fashionreg.data.images import LabelledImages
+from fashionreg.data.location import expand_home
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
 
@@ -46,7 +46,7 @@ def read_csv(path: str | Path, labelled: bool = True) -> LabelledImages:
         UserError: at the first thing that is wrong: the file, the line (as an editor counts, the header being line 1),
             the column, the value and what would be right.
     """
-    path = Path(os.path.expanduser(path))  # unlike Path.expanduser, it leaves `~nobody` as it is
+    path = expand_home(path)
     content = _csv_content(path)
     columns = _csv_columns(path, content, labelled)
     limits = [9 if column == "label" else 255 for column in columns]
