@@ -18,13 +18,13 @@ from fashionreg.cli import main as fashionreg
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
-#: The first epoch of every contender is not counted: reading the data and first uses of everything are in it.
+#: The first epoch of every contender is not counted, as it includes reading the data and initialization.
 WARM_UP_EPOCHS = 1
 
 
 @dataclass(frozen=True)
 class Work:
-    """What every contender is to do.
+    """The task of every contender.
 
     Attributes:
         root: Folder that holds `FashionMNIST/raw`.
@@ -46,12 +46,12 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of one run.
+    """The result of one run.
 
     Attributes:
         seconds: Wall time of each timed epoch, its evaluation included.
         accuracies: Test accuracy after the last epoch, 0 to 1, of each seed.
-        facts: What else the run knows, for the results file: the CPU threads that a fit chose.
+        facts: Further facts for the results file: the CPU threads that a fit chose.
     """
 
     seconds: list[float]
@@ -87,7 +87,7 @@ class Contender:
 
 
 def baseline(name: str, label: str, train: Callable[..., list[float]], **options: Any) -> Contender:
-    """A function of `benchmarks.baselines`, with a clock that it calls after every epoch."""
+    """Wrap a function of `benchmarks.baselines` with a timer that it calls after every epoch."""
 
     def run(work: Work, repeat: int) -> Outcome:
         train_size = None if work.train_size == work.all_images else work.train_size
@@ -119,7 +119,7 @@ def fit(
     in_table: bool = False,
     options: Sequence[str] = (),
 ) -> Contender:
-    """`fashionreg fit` as its command line runs it, in this process; epochs are timed by its own record.
+    """Wrap `fashionreg fit`, run in this process as by its command line; its record has the time of each epoch.
 
     Args:
         name: As `Contender.name`.
@@ -131,26 +131,34 @@ def fit(
         width: Of the first hidden layer; the second is half as wide.
         train_size: Training images, where they are not those of `work`.
         in_table: As `Contender.in_table`.
-        options: Further words of the command line.
+        options: Further arguments of `fashionreg fit`.
     """
     images = train_size or work.train_size
 
     def run(work: Work, repeat: int) -> Outcome:
         del repeat  # its seeds are always 0 to S - 1
         with tempfile.TemporaryDirectory() as folder:
-            words = ["fit", "--config", str(CONFIGS / f"{config}.yaml"), "--name", "benchmark", "--seeds", str(seeds)]
-            words += ["--trainer.accelerator", "gpu" if device == "cuda" else device, "--trainer.devices", "1"]
-            words += ["--trainer.max_epochs", str(work.total_epochs), "--trainer.default_root_dir", folder]
-            words += ["--data.init_args.root", str(work.root.absolute())]
+            arguments = [
+                "fit",
+                "--config",
+                str(CONFIGS / f"{config}.yaml"),
+                "--name",
+                "benchmark",
+                "--seeds",
+                str(seeds),
+            ]
+            arguments += ["--trainer.accelerator", "gpu" if device == "cuda" else device, "--trainer.devices", "1"]
+            arguments += ["--trainer.max_epochs", str(work.total_epochs), "--trainer.default_root_dir", folder]
+            arguments += ["--data.init_args.root", str(work.root.absolute())]
             if images != work.all_images:
-                words += ["--data.init_args.train_size", str(images)]
+                arguments += ["--data.init_args.train_size", str(images)]
             if width != 64:
-                words += ["--model.init_args.hidden_sizes", f"[{width}, {width // 2}]"]
-            words += options
+                arguments += ["--model.init_args.hidden_sizes", f"[{width}, {width // 2}]"]
+            arguments += options
             with contextlib.redirect_stdout(io.StringIO()):
-                code = fashionreg(words)
+                code = fashionreg(arguments)
             if code:
-                raise RuntimeError(f"fashionreg {' '.join(words)} ended with exit code {code}")
+                raise RuntimeError(f"fashionreg {' '.join(arguments)} ended with exit code {code}")
             record_folder = Path(folder) / "benchmark" / "version_0"
             record = json.loads((record_folder / "record.json").read_text())
             table = pd.read_csv(record_folder / "record.csv")
@@ -171,7 +179,7 @@ def fit(
 
 
 def all_contenders(work: Work, *, cuda: bool) -> list[Contender]:
-    """Those of the table, then the further points of the figure.
+    """Return the contenders of the table, then those of the figure only.
 
     Args:
         work: What all are to do.
