@@ -59,12 +59,17 @@ def test_a_file_comes_after_its_base(reading, tmp_path, mapping, base):
     assert contents(reading(lambda: expanded(path))) == [base, mapping]
 
 
+def read(reading, folder, content):
+    path = folder / "config.yaml"
+    path.write_bytes(content)
+    # a base may be any path, of which none but the root is a folder outside the test's own
+    if (read := reading(lambda: expanded(path), folder, "/: is a folder")) is not None:
+        contents(read)
+
+
 @given(st.data(), good_files)
 def test_a_damaged_file_is_a_mapping_or_refused(reading, tmp_path, data, text):
-    path = tmp_path / "config.yaml"
-    path.write_bytes(data.draw(damaged(text.encode(), TEXT)))
-    if (read := reading(lambda: expanded(path), tmp_path)) is not None:
-        contents(read)
+    read(reading, tmp_path, data.draw(damaged(text.encode(), TEXT)))
 
 
 @given(good_files, st.lists(st.tuples(st.integers(0), fragments), min_size=1, max_size=4))
@@ -75,15 +80,9 @@ def test_a_file_with_strange_yaml_is_a_mapping_or_refused(reading, tmp_path, tex
         # at the beginning, after the indentation, after the key, or on a line that is the fragment
         start = [0, len(line) - len(line.lstrip()), line.find(":") + 2, len(line)][place // 7 % 4]
         lines[place % len(lines)] = line[:start] + fragment + line[start:]
-    path = tmp_path / "config.yaml"
-    path.write_bytes("".join(lines).encode())
-    if (read := reading(lambda: expanded(path), tmp_path)) is not None:
-        contents(read)
+    read(reading, tmp_path, "".join(lines).encode())
 
 
 @given(st.binary(max_size=200) | st.lists(fragments, max_size=20).map("".join).map(str.encode))
 def test_any_bytes_are_a_mapping_or_refused(reading, tmp_path, content):
-    path = tmp_path / "config.yaml"
-    path.write_bytes(content)
-    if (read := reading(lambda: expanded(path), tmp_path)) is not None:
-        contents(read)
+    read(reading, tmp_path, content)
