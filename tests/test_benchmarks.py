@@ -225,13 +225,13 @@ def test_peak_memory_is_that_of_the_process_alone(root):
     assert ballast[-1] == 1
 
 
-@pytest.mark.parametrize(("words", "code"), [(["--only", "nothing"], 2), (["--only", "fit-1"], 1)])
-def test_a_mistake_ends_in_one_line(words, code, root, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("arguments", "code"), [(["--only", "nothing"], 2), (["--only", "fit-1"], 1)])
+def test_a_mistake_ends_in_one_line(arguments, code, root, tmp_path, monkeypatch, capsys):
     from benchmarks.__main__ import main
 
     place = tmp_path / "empty"
     place.write_text("a file where a folder should be")
     monkeypatch.setenv("FASHIONREG_DATA", str(root if code == 2 else place))
-    assert main([*words, "--out", str(tmp_path / "out")]) == code
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == code
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "out").exists()

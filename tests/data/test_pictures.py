@@ -182,7 +182,7 @@ def test_a_picture_turned_by_exif_is_turned_back(tmp_path, orientation):
     assert done == "turned upright (EXIF), trimmed to 280 x 120, resized and centred in 28 x 28"
 
 
-def test_a_picture_said_to_be_upright_by_exif_is_as_it_is(tmp_path):
+def test_a_picture_that_is_upright_by_exif_is_unchanged(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 1
     assert read_picture(saved(tmp_path, Image.fromarray(small_sneaker().numpy()), exif=exif))[1] == "as it is"
@@ -261,7 +261,7 @@ def test_what_was_done_is_stated_in_order(tmp_path):
     )
 
 
-def test_nothing_is_said_of_trimming_where_there_is_no_margin(tmp_path):
+def test_trimming_is_not_stated_where_there_is_no_margin(tmp_path):
     tight = sneaker().crop((0, 80, 280, 200))
     assert read_picture(saved(tmp_path, tight))[1] == "resized and centred in 28 x 28"
 

@@ -137,7 +137,7 @@ def test_fetch_makes_again_only_the_file_that_is_not_whole(archives, tmp_path, n
     assert {(raw(tmp_path) / name).stat().st_mtime for name in whole} == {1}
 
 
-def test_fetch_asks_nobody_when_the_files_are_there(tmp_path, nowhere):
+def test_fetch_makes_no_request_when_the_files_exist(tmp_path, nowhere):
     root = unpacked(tmp_path)
     fetch_fashion_mnist(root, nowhere)
     assert sorted(path.name for path in (root / "FashionMNIST").rglob("*")) == sorted(["raw", *FILES])
@@ -159,7 +159,7 @@ def assert_names_the_three_ways_on(text, root, address):
     assert "use the synthetic data (SyntheticDataModule)" in text
 
 
-def test_fetch_from_an_address_that_nobody_listens_at_names_the_ways_on(archives, tmp_path, nowhere):
+def test_fetch_from_an_unreachable_address_names_the_alternatives(archives, tmp_path, nowhere):
     with pytest.raises(MissingDataError) as error:
         fetch_fashion_mnist(tmp_path, nowhere)
     assert_names_the_three_ways_on(message(error), tmp_path, nowhere)
@@ -167,7 +167,7 @@ def test_fetch_from_an_address_that_nobody_listens_at_names_the_ways_on(archives
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # torchvision leaves the refusal's connection open
-def test_fetch_from_a_server_without_the_files_names_the_ways_on(archives, tmp_path, capfd):
+def test_fetch_from_a_server_without_the_files_names_the_alternatives(archives, tmp_path, capfd):
     (tmp_path / "empty").mkdir()
     with serving(tmp_path / "empty") as (address, _), pytest.raises(MissingDataError) as error:
         fetch_fashion_mnist(tmp_path, address)

@@ -27,7 +27,7 @@ def of_16_gb(monkeypatch):
 
 @pytest.mark.usefixtures("of_16_gb")
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("arguments", "fault"),
     [
         (["--seeds", "1000000"], "memory: 1,000,000 x 784-8-10"),
         (["--seeds", "1000000000"], "memory: 1,000,000,000 x 784-8-10"),
@@ -36,8 +36,8 @@ def of_16_gb(monkeypatch):
         (["--threads", "1000000"], "threads: must be at most"),
     ],
 )
-def test_what_the_machine_cannot_hold_is_refused_before_it_is_made(words, fault, refusal):
-    _, line = refusal(*FIT, *words)
+def test_what_the_machine_cannot_hold_is_refused_before_it_is_made(arguments, fault, refusal):
+    _, line = refusal(*FIT, *arguments)
     assert fault in line
     assert not Path("logs").exists()
 
@@ -50,7 +50,7 @@ def test_a_study_that_the_machine_cannot_hold_is_found_by_the_dry_run(run):
     assert "a: memory: 1,000,000 x 784-8-10" in err
 
 
-def test_who_insists_is_not_refused_and_insists_again_for_the_checkpoint(run, refusal, monkeypatch):
+def test_allow_oversize_is_accepted_for_a_fit_and_needed_again_for_its_checkpoint(run, refusal, monkeypatch):
     monkeypatch.setattr("fashionreg.training.cli.available_memory", lambda: 1000)
     assert "1 kB is available" in refusal(*FIT)[1]
     code, _, err = run(*FIT, "--allow_oversize", "true")
@@ -129,7 +129,7 @@ def test_available_memory_is_what_control_groups_leave(tmp_path):
     assert available_memory(tmp_path) == 2500
 
 
-def test_a_machine_that_does_not_say_what_it_has_refuses_nothing():
+def test_unknown_available_memory_refuses_nothing():
     refuse_oversize(10**30, None, "x")
     refuse_oversize(80, 100, "x")
     with pytest.raises(UserError, match="x needs about 81 bytes; 100 bytes is available"):

@@ -51,7 +51,7 @@ class ActivationDrift(Recorded):
         self._seeds: list[int] = []
         # measurements of the running epoch, still on the device; and all earlier ones, as numbers
         self._fresh: list[tuple[int, Tensor]] = []
-        self._looks: list[tuple[int, list[list[list[float]]]]] = []
+        self._measurements: list[tuple[int, list[list[list[float]]]]] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the images.
@@ -78,9 +78,9 @@ class ActivationDrift(Recorded):
         """Measure in every n-th step."""
         if trainer.global_step % self._every == 0:
             assert isinstance(pl_module, Classifier)
-            self._fresh.append((trainer.global_step, self._look(pl_module)))
+            self._fresh.append((trainer.global_step, self._measure(pl_module)))
 
-    def _look(self, module: Classifier) -> Tensor:
+    def _measure(self, module: Classifier) -> Tensor:
         """Compute the statistics of every hidden layer, `(layers, statistics, S)`."""
         assert self._images is not None
         dtype = next(module.network.parameters()).dtype
@@ -115,9 +115,9 @@ class ActivationDrift(Recorded):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Copy the epoch's measurements from the device, and log them."""
-        for step, look in self._fresh:
-            values = look.cpu().tolist()
-            self._looks.append((step, values))
+        for step, measurement in self._fresh:
+            values = measurement.cpu().tolist()
+            self._measurements.append((step, values))
             points = {
                 f"drift/hidden{layer}/{statistic}": sum(over_seeds) / len(over_seeds)
                 for layer, statistics in enumerate(values, start=1)
@@ -131,7 +131,7 @@ class ActivationDrift(Recorded):
     def table(self) -> str:
         """Return CSV with one row for each number: seed, step, layer, statistic, value."""
         lines = ["seed,step,layer,statistic,value"]
-        for step, layers in self._looks:
+        for step, layers in self._measurements:
             for layer, statistics in enumerate(layers, start=1):
                 for statistic, values in zip(DRIFT_STATISTICS, statistics, strict=True):
                     cells = zip(self._seeds, values, strict=True)
@@ -142,9 +142,9 @@ class ActivationDrift(Recorded):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the measurements so far, and the first means and standard deviations."""
-        return {"looks": self._looks, "origin": self._origin}
+        return {"looks": self._measurements, "origin": self._origin}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore them."""
-        self._looks = [(step, values) for step, values in state_dict["looks"]]
+        self._measurements = [(step, values) for step, values in state_dict["looks"]]
         self._origin = [(mean, std) for mean, std in state_dict["origin"]]
