@@ -42,7 +42,7 @@ def _on_full_disk(work: Work, folder: Path, undisturbed: Path, seconds: float, r
     try:
         place = disk / "place"
         work.prepare(place)
-        _must_say_so(process.run(work.arguments, place))
+        must_say_so(process.run(work.arguments, place))
         must_be_whole(place)
         _mount(disk, f"remount,size={room + 10 * output + 2**24}")
         yield place
@@ -56,11 +56,11 @@ def _with_limited_files(
     work: Work, folder: Path, undisturbed: Path, seconds: float, random: random.Random
 ) -> Iterator[Path]:
     largest = max(_written(undisturbed).values())
-    _must_say_so(process.run(work.arguments, folder, largest_file=int(random.random() * largest)))
+    must_say_so(process.run(work.arguments, folder, largest_file=int(random.random() * largest)))
     yield folder
 
 
-def _must_say_so(ended: process.Ended) -> None:
+def must_say_so(ended: process.Ended) -> None:
     """The command succeeded, or said in one line why not; before that it may have given up TensorBoard's curves."""
     must(ended.code in (0, 1), f"exit code {ended.code}: {ended.err[-1500:]}")
     lines = ended.err.splitlines(keepends=True)
