@@ -89,7 +89,7 @@ def test_gradients_are_those_of_the_last_step_of_each_epoch(histograms, monkeypa
 
     def noting(self, closure=None):
         loss = step(self, closure)
-        if closure is not None:  # a step of the training, not of the check that replicas do not meet
+        if closure is not None:  # a step of training, not of the check that replicas are independent
             gradients.append(self.param_groups[0]["params"][0].grad[1].clone())
         return loss
 

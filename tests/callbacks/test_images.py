@@ -1,4 +1,4 @@
-"""Images in TensorBoard: that they are there, and the numbers behind them against scikit-learn and brute force."""
+"""Images in TensorBoard: that they are there, and the numbers in the figures against scikit-learn and brute force."""
 
 import io
 import re
@@ -87,7 +87,7 @@ def test_a_resumed_run_draws_images_at_its_end_and_its_checkpoints_hold_plain_da
 
 @contextmanager
 def no_figures():
-    """Within it, whoever imports the figures fails."""
+    """Make every import of the figures fail."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("fashionreg.runs.figures", "fashionreg.data.figures"):
             patch.setitem(sys.modules, module, None)
@@ -152,12 +152,12 @@ def test_custom_scalars_show_the_curves_of_all_splits_in_one_chart(run):
     charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
     curves = events.Tags()["scalars"]
     for title, metric in (("accuracy", "acc"), ("loss", "loss")):
-        # as the server does: a pattern that matches from the beginning
+        # the server matches patterns at the beginning of a tag
         drawn = {tag for pattern in charts[title] for tag in curves if re.match(pattern, tag)}
         assert drawn == {f"{split}/{metric}" for split in ("train", "val", "test")}
 
 
-# ------------------------------------------------------------------------------------- the numbers behind them
+# ------------------------------------------------------------------------------------- the numbers in the figures
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def test_the_mode_of_the_network_is_restored(training):
 
 
 class Diverges(Callback):
-    """Spoils a replica, or all of them, when the last evaluation is over."""
+    """Set a replica, or all of them, to NaN after the last evaluation."""
 
     def __init__(self, replicas):
         self.replicas = replicas

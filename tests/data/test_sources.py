@@ -53,7 +53,7 @@ def unpacked(root):
 
 @contextmanager
 def serving(folder):
-    """The address of a server of `folder`, and the list of the paths it was asked for, which grows."""
+    """The address of a server of `folder`, and the list of requested paths, which grows."""
     asked = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -99,7 +99,7 @@ def archives(tmp_path, monkeypatch):
 
 @pytest.fixture
 def nowhere():
-    """An address that nobody listens at."""
+    """An address at which no server listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}/"
@@ -187,7 +187,7 @@ def test_fetch_from_a_server_of_damaged_files_names_the_file(archives, tmp_path,
         assert_names_the_three_ways_on(message(error), tmp_path, address)
         assert "(t10k-images-idx3-ubyte.gz there: not the official MD5 sum)" in message(error)
         assert len(capfd.readouterr().err.splitlines()) == 1
-        # and nothing stands in the way once the server is in order
+        # the failed attempt leaves nothing that prevents a later one
         (archives / "t10k-images-idx3-ubyte.gz").write_bytes(good)
         fetch_fashion_mnist(tmp_path, address)
     assert same(read_fashion_mnist(tmp_path, train=False), TEST)

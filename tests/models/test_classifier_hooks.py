@@ -208,7 +208,7 @@ def test_hooks_that_are_not_overridden_are_not_called():
 
 
 class Mean(RegularizedMLP):
-    """As anyone would write another loss: what is summed over replicas is not the user's business."""
+    """A user's loss of each image; the sum over replicas is computed elsewhere."""
 
     def loss(self, logits, targets):
         return 2 * super().loss(logits, targets)
