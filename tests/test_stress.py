@@ -3,7 +3,7 @@
 import importlib.util
 
 import pytest
-from stress import disk, process, reliability
+from stress import disk, process, reliability, soak
 from stress.__main__ import parse
 from stress.promises import BrokenPromiseError, Case, must_be_whole, must_hold_nothing_else
 
@@ -95,3 +95,18 @@ def test_a_wrong_option_is_refused(options, capsys):
 def test_what_the_server_preloads_exists():
     """`multiprocessing` passes silently over modules that do not."""
     assert all(importlib.util.find_spec(name) for name in process.PRELOADED)
+
+
+def measurements(memory):
+    """What a process holds after every fifth of 1,000 fits; its memory is a function of the number of fits."""
+    return [{"fits": n, "memory": memory(n), "descriptors": 10, "threads": 1} for n in range(5, 1001, 5)]
+
+
+def test_the_soak_finds_growth_but_not_the_noise_and_the_warm_up(tmp_path):
+    soak.must_not_grow(measurements(lambda n: 569_000 + 100 * (n % 3) - 2000 * (n < 20)))
+    with pytest.raises(BrokenPromiseError, match="memory: 5 KiB more with each fit"):
+        soak.must_not_grow(measurements(lambda n: 569_000 + 5 * n))
+    leaking = measurements(lambda n: 569_000)
+    leaking[-1]["descriptors"] += 1
+    with pytest.raises(BrokenPromiseError, match="descriptors: 10 after 200 fits, 11 in the end"):
+        soak.must_not_grow(leaking)

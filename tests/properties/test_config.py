@@ -12,9 +12,10 @@ from fashionreg.config import expand_configs
 
 CHECKOUT = Path(__file__).parents[2]
 
+#: What is read as it was written; numbers beyond 64 bits are refused.
 words = st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=20)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | words,
+    st.none() | st.booleans() | st.integers(1 - 2**63, 2**63 - 1) | words,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
     max_leaves=8,
 )
