@@ -25,7 +25,19 @@ def run(cases: int, seed: int, only: int | None, place: Path) -> Iterator[Case]:
     report = place.absolute() / "readers.xml"
     examples = str(max(1, cases // SHARES))
     options = ["--hypothesis-profile", "stress", "--hypothesis-seed", str(seed)]
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *options, f"--junitxml={report}", "-o", FAMILY, str(TESTS)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "2",
+        *options,
+        f"--junitxml={report}",
+        "-o",
+        FAMILY,
+        str(TESTS),
+    ]
     environment = os.environ | {"STRESS_EXAMPLES": examples, "OMP_NUM_THREADS": "1"}
     with (place / "readers.txt").open("wb") as output:
         subprocess.run(command, cwd=TESTS.parents[1], env=environment, stdout=output, stderr=output, check=False)
