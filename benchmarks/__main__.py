@@ -12,7 +12,7 @@ SECTIONS = ("table", "scaling", "startup", "memory")
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
-    """The options."""
+    """Parse the options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--epochs", type=int, default=1, help="epochs to time in each run, after one that is not timed")
     parser.add_argument("--repeats", type=int, default=3, help="how often everything is measured")

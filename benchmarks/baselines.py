@@ -23,7 +23,7 @@ Tick = Callable[[], None]
 
 
 def make_network() -> nn.Sequential:
-    """The batch norm study's second network."""
+    """Make the batch norm study's second network."""
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(784, 64),
@@ -47,7 +47,7 @@ def _torchvision_loaders(root: Path, train_size: int | None) -> tuple[DataLoader
 def notebook(
     root: Path, epochs: int, tick: Tick, *, train_size: int | None = None, seed: int = 0, device: str = "cpu"
 ) -> list[float]:
-    """The notebook's own loop: torchvision's dataset, `ToTensor`, `DataLoader`, test accuracy after every epoch."""
+    """Train by the notebook's loop: torchvision's dataset, `ToTensor`, `DataLoader`, test accuracy every epoch."""
     torch.manual_seed(seed)
     train_loader, test_loader = _torchvision_loaders(root, train_size)
     model = make_network().to(device)
@@ -86,7 +86,7 @@ class PlainModule(LightningModule):
         self.test_acc = MulticlassAccuracy(num_classes=10, average="micro")
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Loss of a batch, logged with the accuracy."""
+        """Compute the loss of a batch; log it with the accuracy."""
         images, labels = batch
         logits = self.model(images)
         loss = F.cross_entropy(logits, labels)
@@ -96,7 +96,7 @@ class PlainModule(LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Loss and accuracy of a batch of test images, logged."""
+        """Log loss and accuracy of a batch of test images."""
         images, labels = batch
         logits = self.model(images)
         self.test_acc(logits, labels)
@@ -104,19 +104,19 @@ class PlainModule(LightningModule):
         self.log("test_acc", self.test_acc)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The notebook's."""
+        """Return the notebook's optimizer."""
         return torch.optim.SGD(self.parameters(), lr=0.001)
 
 
 class _EpochEnds(Callback):
-    """Calls `tick` after every epoch and keeps the test accuracy."""
+    """Call `tick` after every epoch and keep the test accuracy."""
 
     def __init__(self, tick: Tick) -> None:
         self.tick = tick
         self.accuracies: list[float] = []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The epoch's evaluation has been done by now."""
+        """Keep the accuracy of the evaluation, which Lightning runs before this hook."""
         self.accuracies.append(trainer.callback_metrics["test_acc"].item())
         self.tick()
 
@@ -124,7 +124,7 @@ class _EpochEnds(Callback):
 def plain_lightning(
     root: Path, epochs: int, tick: Tick, *, train_size: int | None = None, seed: int = 0, device: str = "cpu"
 ) -> list[float]:
-    """`PlainModule` in a Trainer with default settings, but without progress bar, checkpoints and logger."""
+    """Train `PlainModule` by a Trainer with default settings, but without progress bar, checkpoints and logger."""
     torch.manual_seed(seed)
     train_loader, test_loader = _torchvision_loaders(root, train_size)
     ends = _EpochEnds(tick)
@@ -152,7 +152,7 @@ def _resident_tensors(root: Path, train: bool, train_size: int | None = None) ->
 def bare_loop(
     root: Path, epochs: int, tick: Tick, *, train_size: int | None = None, seed: int = 0, device: str = "cpu"
 ) -> list[float]:
-    """A PyTorch loop without dataset, loader or framework: all images as one float tensor, batches by index."""
+    """Train by a plain PyTorch loop without loader or framework: all images are one float tensor, indexed by batch."""
     torch.manual_seed(seed)
     images, labels = (tensor.to(device) for tensor in _resident_tensors(root, True, train_size))
     test_images, test_labels = (tensor.to(device) for tensor in _resident_tensors(root, False))
@@ -175,7 +175,7 @@ def bare_loop(
 def scikit_learn(
     root: Path, epochs: int, tick: Tick, *, train_size: int | None = None, seed: int = 0, device: str = "cpu"
 ) -> list[float]:
-    """MLPClassifier, which has no batch norm: the study's baseline network; one test accuracy, after the last epoch."""
+    """Train MLPClassifier, the study's baseline without batch norm; return one test accuracy, of the last epoch."""
     del device  # it knows the CPU only
     images, labels = (tensor.numpy() for tensor in _resident_tensors(root, True, train_size))
     test_images, test_labels = (tensor.numpy() for tensor in _resident_tensors(root, False))

@@ -15,13 +15,13 @@ from benchmarks import baselines
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
-#: The first epoch of every contender is not counted: reading the data and first uses of everything are in it.
+#: The first epoch of every contender is not counted, as it includes reading the data and initialization.
 WARM_UP_EPOCHS = 1
 
 
 @dataclass(frozen=True)
 class Work:
-    """What every contender is to do.
+    """The task of every contender.
 
     Attributes:
         root: Folder that holds `FashionMNIST/raw`.
@@ -43,12 +43,12 @@ class Work:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of one run.
+    """The result of one run.
 
     Attributes:
         seconds: Wall time of each timed epoch, its evaluation included.
         accuracies: Test accuracy after the last epoch, 0 to 1, of each seed.
-        facts: What else the run knows, for the results file: the CPU threads that a fit chose.
+        facts: Further facts for the results file: the CPU threads that a fit chose.
     """
 
     seconds: list[float]
@@ -84,7 +84,7 @@ class Contender:
 
 
 def baseline(name: str, label: str, train: Callable[..., list[float]], **options: Any) -> Contender:
-    """A function of `benchmarks.baselines`, with a clock that it calls after every epoch."""
+    """Wrap a function of `benchmarks.baselines` with a timer that it calls after every epoch."""
 
     def run(work: Work, repeat: int) -> Outcome:
         train_size = None if work.train_size == work.all_images else work.train_size
@@ -116,7 +116,7 @@ def fit(
     in_table: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Contender:
-    """`fashionreg fit` as its command line runs it, in this process; epochs are timed by its own record.
+    """Wrap `fashionreg fit`, run in this process as by its command line; its record has the time of each epoch.
 
     Args:
         name: As `Contender.name`.
@@ -167,7 +167,7 @@ def fit(
 
 
 def all_contenders(work: Work, *, cuda: bool) -> list[Contender]:
-    """Those of the table, then the further points of the figure.
+    """Return the contenders of the table, then those of the figure only.
 
     Args:
         work: What all are to do.

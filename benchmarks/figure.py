@@ -11,7 +11,7 @@ from fashionreg.palette import COLOURS, LINES
 
 
 def scaling(rows: Sequence[Row]) -> Figure:
-    """Seconds an epoch and seed against the number of seeds, the width of the network and the size of the data.
+    """Plot seconds an epoch and seed against number of seeds, width of the network and size of the data.
 
     Args:
         rows: Those of the results file; the rows marked `point` are shown.
@@ -35,7 +35,7 @@ def scaling(rows: Sequence[Row]) -> Figure:
 
 
 def _panel(axes: Axes, key: str, label: str, lines: dict[str, list[Row]]) -> None:
-    """Lines of medians with bars from the smallest to the largest measurement."""
+    """Plot lines of medians with bars from the smallest to the largest measurement."""
     axes.set(xlabel=label, xscale="log", yscale="log")
     for number, (name, unsorted) in enumerate(lines.items()):
         rows = sorted(unsorted, key=lambda row: row[key])

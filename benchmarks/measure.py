@@ -24,12 +24,12 @@ Row = dict[str, Any]
 
 
 def say(text: str) -> None:
-    """Tell on standard error how far the measurement is."""
+    """Report progress on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def summary(seconds: Sequence[float]) -> Row:
-    """All measurements with their median, smallest and largest."""
+    """Return all measurements with their median, smallest and largest."""
     rounded = [round(value, 5) for value in seconds]
     return {"seconds": rounded, "median": median(rounded), "min": min(rounded), "max": max(rounded)}
 
@@ -98,9 +98,9 @@ def _row(contender: Contender, work: Work, measured: _Measured, threads: int) ->
 
 
 def _reaches_accuracy(row: Row, rows: Sequence[Row]) -> bool | None:
-    """Whether a baseline's mean test accuracy is among those of fashionreg's ten seeds; None if it cannot be compared.
+    """Return whether a baseline's accuracy is among those of fashionreg's ten seeds; None if not comparable.
 
-    scikit-learn cannot: it starts from larger weights, and is ahead in the first epochs for that reason.
+    scikit-learn is not comparable: it starts from larger weights, and is therefore ahead in the first epochs.
     """
     reference = next((other for other in rows if other["name"] == "fit-10"), None)
     if reference is None or row["name"] in ("fit-10", "sklearn") or not row["batch_norm"]:
@@ -110,7 +110,7 @@ def _reaches_accuracy(row: Row, rows: Sequence[Row]) -> bool | None:
 
 
 def surroundings(repeats: int, work: Work, only: Sequence[str] | None) -> Row:
-    """Date, machine, versions and settings, as plain data; to be asked before anything is measured."""
+    """Return date, machine, versions and settings as plain data; call it before anything is measured."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "git_commit": git_commit(Path(__file__).parent),
@@ -136,7 +136,7 @@ def surroundings(repeats: int, work: Work, only: Sequence[str] | None) -> Row:
 
 
 def processor() -> str:
-    """The model name of the CPU, where the system tells."""
+    """Return the model name of the CPU, where the system has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -23,8 +23,8 @@ from fashionreg.cli import main
 sys.exit(main() or "there was no training step")
 """
 
-#: Prints the highest resident memory of the process in KiB. Linux keeps it for each program (VmHWM); `ru_maxrss` is
-#: the largest over all that the process was before, and a process is its parent until it becomes its own program.
+#: Prints the peak resident memory of the process in KiB. Linux has it for each program (VmHWM); `ru_maxrss` would
+#: include the memory of the parent process, of which this one is a copy until it starts the program.
 PEAK_MEMORY = """
 import resource, sys
 {statement}
@@ -39,23 +39,23 @@ print("peak", peak)
 
 @contextlib.contextmanager
 def _workplace(work: Work) -> Iterator[dict[str, Any]]:
-    """Arguments of `subprocess.run` for a process in an empty working folder, with the data and compiled bytecode."""
+    """Yield arguments of `subprocess.run` for a process in an empty working folder, with data and compiled bytecode."""
     environment = os.environ | {"FASHIONREG_DATA": str(work.root.absolute())}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as folder:
         yield {"cwd": folder, "env": environment, "check": True, "stdout": subprocess.PIPE, "text": True}
 
 
-def _fit_words(work: Work, seeds: int) -> list[str]:
-    words = ["fit", "--config", str(CONFIGS / "bn.yaml"), "--seeds", str(seeds), "--trainer.max_epochs", "1"]
-    words += ["--trainer.accelerator", "cpu"]
+def _fit_arguments(work: Work, seeds: int) -> list[str]:
+    arguments = ["fit", "--config", str(CONFIGS / "bn.yaml"), "--seeds", str(seeds), "--trainer.max_epochs", "1"]
+    arguments += ["--trainer.accelerator", "cpu"]
     if work.train_size != work.all_images:
-        words += ["--data.init_args.train_size", str(work.train_size)]
-    return words
+        arguments += ["--data.init_args.train_size", str(work.train_size)]
+    return arguments
 
 
 def startup_commands(work: Work) -> dict[str, tuple[str, list[str]]]:
-    """For each name what is started, for the table, and its words."""
+    """Return for each name the command's label in the table and its arguments."""
     script = shutil.which("fashionreg", path=str(Path(sys.executable).parent))
     fashionreg = [script] if script else [sys.executable, "-m", "fashionreg"]
     importing = "import lightning.pytorch.cli, os; os._exit(0)"
@@ -65,7 +65,7 @@ def startup_commands(work: Work) -> dict[str, tuple[str, list[str]]]:
         "import": ('`python -c "import lightning.pytorch.cli"`', [sys.executable, "-c", importing]),
         "first_step": (
             "`fashionreg fit --config configs/bn.yaml`, to the first training step",
-            [sys.executable, "-c", FIRST_STEP, *_fit_words(work, 1)],
+            [sys.executable, "-c", FIRST_STEP, *_fit_arguments(work, 1)],
         ),
     }
 
@@ -83,10 +83,10 @@ def measure_startup(work: Work, repeats: int) -> list[Row]:
     commands = startup_commands(work)
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for repeat in range(1 + repeats):
-        for name, (_, words) in commands.items():
+        for name, (_, arguments) in commands.items():
             with _workplace(work) as place:
                 started = time.perf_counter()
-                subprocess.run(words, **place)
+                subprocess.run(arguments, **place)
                 elapsed = time.perf_counter() - started
             if repeat:  # the first start of all reads the disk and may compile bytecode
                 seconds[name].append(elapsed)
@@ -94,22 +94,22 @@ def measure_startup(work: Work, repeats: int) -> list[Row]:
     return [{"name": name, "label": commands[name][0]} | summary(seconds[name]) for name in commands]
 
 
-def peak_memory(work: Work, statement: str, words: Sequence[str] = ()) -> float:
-    """GiB that a fresh process took at most to run a statement.
+def peak_memory(work: Work, statement: str, arguments: Sequence[str] = ()) -> float:
+    """Return the peak memory in GiB of a fresh process that runs a statement.
 
     Args:
         work: What a fit in it would do.
         statement: Python code.
-        words: The process's command line.
+        arguments: The process's command line.
     """
     with _workplace(work) as place:
         code = PEAK_MEMORY.format(statement=statement)
-        out: str = subprocess.run([sys.executable, "-c", code, *words], **place).stdout
+        out: str = subprocess.run([sys.executable, "-c", code, *arguments], **place).stdout
     return int(out.splitlines()[-1].removeprefix("peak ")) / 2**20
 
 
 def measure_memory(work: Work, seeds: Sequence[int] = (1, 10, 50)) -> list[Row]:
-    """Peak memory of one epoch of `fashionreg fit` on the CPU, and of its imports alone.
+    """Measure peak memory of one epoch of `fashionreg fit` on the CPU, and of its imports alone.
 
     Args:
         work: What the fits are to do.
@@ -123,7 +123,7 @@ def measure_memory(work: Work, seeds: Sequence[int] = (1, 10, 50)) -> list[Row]:
     ]
     statement = "from fashionreg.cli import main; assert main() == 0"
     for number in seeds:
-        gib = peak_memory(work, statement, _fit_words(work, number))
+        gib = peak_memory(work, statement, _fit_arguments(work, number))
         rows.append({"name": f"fit-{number}", "label": f"`fashionreg fit`, S = {number}", "gib": gib})
         say(f"peak memory of fit-{number}: {gib:.2f} GiB")
     return rows

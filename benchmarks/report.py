@@ -73,7 +73,7 @@ REQUIREMENTS = (
 
 
 def medians(results: Row) -> dict[str, float]:
-    """What the requirements are computed from, by name: `fit-10`, `start:help` (seconds), `memory:fit-10` (GiB)."""
+    """Return the medians for the requirements by name: `fit-10`, `start:help` (seconds), `memory:fit-10` (GiB)."""
     return (
         {row["name"]: row["per_seed"] for row in results["epochs"]}
         | {f"start:{row['name']}": row["median"] for row in results["startup"]}
@@ -82,7 +82,7 @@ def medians(results: Row) -> dict[str, float]:
 
 
 def check_requirements(results: Row) -> list[Row]:
-    """Each requirement with what was measured and whether it is met: `no`, `least`, `aim`, or None if not measured."""
+    """Return each requirement with its measurement and how it is met: `no`, `least`, `aim`, None if not measured."""
     known = medians(results)
     rows = []
     for requirement in REQUIREMENTS:
@@ -100,7 +100,7 @@ def check_requirements(results: Row) -> list[Row]:
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that is legible as it stands; all columns but the first are right-aligned."""
+    """Format a Markdown table that is legible as text; all columns but the first are right-aligned."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
@@ -154,12 +154,12 @@ def _circumstances(results: Row) -> str:
 
 
 def is_trial(results: Row) -> bool:
-    """Whether a part was measured, or with fewer images than there are."""
+    """Return whether only a part was measured, or with a part of the images."""
     return results["settings"]["train_size"] != FULL_SIZE or results["settings"]["only"] is not None
 
 
 def tables(results: Row) -> str:
-    """Everything that was measured, as Markdown."""
+    """Format all measurements as Markdown."""
     parts = []
     if shown := [row for row in results["epochs"] if row["in_table"]]:
         accuracy = f"test accuracy, epoch {results['settings']['total_epochs']}"

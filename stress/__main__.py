@@ -15,7 +15,7 @@ from stress.promises import Case, Part
 
 PARTS = {
     "readers": Part("readers: damaged and strange files", 10_000, readers.run),
-    "kills": Part("kills: SIGKILL at random moments", 120, kills.run),
+    "kills": Part("kills: SIGKILL at random moments", 100, kills.run),
     "disk": Part("disk: full before the work is done", 60, disk.run),
     "concurrency": Part("concurrency: many processes at once", 3, concurrency.run),
     "soak": Part("soak: many fits in one process", 1_000, soak.run),

@@ -32,7 +32,7 @@ def run(cases: int, seed: int, only: int | None, place: Path) -> Iterator[Case]:
 
 
 def _at_once(commands: list[list[str]], folder: Path) -> list[Ended]:
-    started = [Command(words, folder) for words in commands]
+    started = [Command(arguments, folder) for arguments in commands]
     return [command.wait() for command in started]
 
 

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from stress.disturb import disturb_all
@@ -19,10 +20,12 @@ PROMISE = (
 def run(cases: int, seed: int, only: int | None, place: Path) -> Iterator[Case]:
     """Kill `fit`, `study` and `report`."""
     shares = {"fit": 0.5, "study": 0.3, "report": 0.2}
-    return disturb_all(shares, PROMISE, _kill, cases, seed, only, place)
+    return disturb_all(shares, {PROMISE: _kill}, cases, seed, only, place)
 
 
-def _kill(work: Work, folder: Path, undisturbed: Path, seconds: float, random: random.Random) -> None:
-    command = Command(work.words, folder)
+@contextmanager
+def _kill(work: Work, folder: Path, undisturbed: Path, seconds: float, random: random.Random) -> Iterator[Path]:
+    command = Command(work.arguments, folder)
     time.sleep(random.uniform(0, seconds))
     command.kill()
+    yield folder

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 #: What every command needs sooner or later.
 PRELOADED = ["fashionreg.training.fit", "fashionreg.studies.run", "fashionreg.studies.report", "fashionreg.runs.export"]
-PRELOADED += ["fashionreg.prediction", "fashionreg.data.csv_files", "fashionreg.callbacks.evaluation"]
+PRELOADED += ["fashionreg.runs.prediction", "fashionreg.runs.evaluation", "fashionreg.data.csv_files"]
 
 #: Seconds after which a command counts as hanging.
 PATIENCE = 120.0
@@ -52,7 +52,7 @@ class Command:
     """A command of fashionreg that runs in a process of its own.
 
     Args:
-        words: The words after `fashionreg`.
+        arguments: The arguments of `fashionreg`.
         place: Its working folder.
         largest_file: Bytes that a file of this process can have, in place of a full disk.
     """
@@ -61,12 +61,12 @@ class Command:
     output = Path("output")
     _numbers = itertools.count()
 
-    def __init__(self, words: Sequence[str], place: Path, largest_file: int | None = None) -> None:
+    def __init__(self, arguments: Sequence[str], place: Path, largest_file: int | None = None) -> None:
         number = next(self._numbers)
         self._texts = [(self.output / f"{number}.{stream}").absolute() for stream in ("out", "err")]
         self.output.mkdir(parents=True, exist_ok=True)
         self._process = start_server().Process(
-            target=_run, args=([str(word) for word in words], place.absolute(), self._texts, largest_file)
+            target=_run, args=([str(word) for word in arguments], place.absolute(), self._texts, largest_file)
         )
         self._started = time.monotonic()
         self._process.start()
@@ -94,12 +94,12 @@ class Command:
         return [path.read_text(errors="replace") if path.exists() else "" for path in self._texts]
 
 
-def run(words: Sequence[str], place: Path, largest_file: int | None = None) -> Ended:
+def run(arguments: Sequence[str], place: Path, largest_file: int | None = None) -> Ended:
     """Run a command to its end."""
-    return Command(words, place, largest_file).wait()
+    return Command(arguments, place, largest_file).wait()
 
 
-def _run(words: list[str], place: Path, texts: list[Path], largest_file: int | None) -> None:
+def _run(arguments: list[str], place: Path, texts: list[Path], largest_file: int | None) -> None:
     """What the process does."""
     for stream, path in enumerate(texts, start=1):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -110,4 +110,4 @@ def _run(words: list[str], place: Path, texts: list[Path], largest_file: int | N
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     from fashionreg.cli import main
 
-    sys.exit(main(words))
+    sys.exit(main(arguments))

@@ -21,11 +21,23 @@ SHARES = 25
 
 
 def run(cases: int, seed: int, only: int | None, place: Path) -> Iterator[Case]:
-    """Run every property test; each file of them is a promise, its first line."""
+    """Run every property test in two processes; each file of them is a promise, its first line."""
     report = place.absolute() / "readers.xml"
     examples = str(max(1, cases // SHARES))
     options = ["--hypothesis-profile", "stress", "--hypothesis-seed", str(seed)]
-    command = [sys.executable, "-m", "pytest", "-q", *options, f"--junitxml={report}", "-o", FAMILY, str(TESTS)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "2",
+        *options,
+        f"--junitxml={report}",
+        "-o",
+        FAMILY,
+        str(TESTS),
+    ]
     environment = os.environ | {"STRESS_EXAMPLES": examples, "OMP_NUM_THREADS": "1"}
     with (place / "readers.txt").open("wb") as output:
         subprocess.run(command, cwd=TESTS.parents[1], env=environment, stdout=output, stderr=output, check=False)

@@ -24,8 +24,8 @@ broken case again and ends with exit code 1 if there is one. `python -m stress -
 def commit() -> str:
     """The commit of the checkout, with `-dirty` if it has changes besides this module's results."""
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(CHECKOUT), *words], capture_output=True, text=True, check=True).stdout
+    def git(*rest: str) -> str:
+        return subprocess.run(["git", "-C", str(CHECKOUT), *rest], capture_output=True, text=True, check=True).stdout
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/reliability.*")

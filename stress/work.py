@@ -44,22 +44,22 @@ class Work:
     """A command that can be disturbed.
 
     Attributes:
-        words: The words after `fashionreg`.
+        arguments: The arguments of `fashionreg`.
         prepare: Writes into an empty folder what the command needs.
         go_on: Does what a user would do afterwards, until the work is done.
         result: What must be the same as if nothing had happened.
     """
 
-    words: list[str]
+    arguments: list[str]
     prepare: Callable[[Path], None]
     go_on: Callable[[Path], None]
     result: Callable[[Path], object]
 
 
-def succeed(words: list[str], place: Path) -> Ended:
+def succeed(arguments: list[str], place: Path) -> Ended:
     """Run a command that must succeed."""
-    ended = run(words, place)
-    must(ended.code == 0, f"fashionreg {' '.join(words)}: exit code {ended.code}: {ended.err[-1500:]}")
+    ended = run(arguments, place)
+    must(ended.code == 0, f"fashionreg {' '.join(arguments)}: exit code {ended.code}: {ended.err[-1500:]}")
     return ended
 
 
@@ -123,13 +123,13 @@ def all_work(templates: Path) -> dict[str, Work]:
             write_configs(place)
             for path in paths:
                 (place / path).parent.mkdir(parents=True, exist_ok=True)
-                (shutil.copytree if (done / path).is_dir() else shutil.copy)(done / path, place / path)
+                (shutil.copytree if (done / path).is_dir() else shutil.copy2)(done / path, place / path)
 
         return prepare
 
-    def again(words: list[str]) -> Callable[[Path], None]:
+    def again(arguments: list[str]) -> Callable[[Path], None]:
         def go_on(place: Path) -> None:
-            succeed(words, place)
+            succeed(arguments, place)
 
         return go_on
 

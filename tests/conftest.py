@@ -60,9 +60,9 @@ def run(workplace, capfd):
     """Runs `fashionreg` in `workplace` and returns exit code, standard output and standard error."""
     from fashionreg.cli import main
 
-    def run(*words):
+    def run(*arguments):
         capfd.readouterr()
-        code = main([str(word) for word in words])
+        code = main([str(word) for word in arguments])
         out, err = capfd.readouterr()
         return code, out, err
 
@@ -73,8 +73,8 @@ def run(workplace, capfd):
 def refusal(run):
     """Runs a command that must fail with one line on standard error, and returns exit code and line."""
 
-    def refusal(*words):
-        code, _, err = run(*words)
+    def refusal(*arguments):
+        code, _, err = run(*arguments)
         lines = err.splitlines()
         assert code in (1, 2), err
         assert len(lines) == 1, err

@@ -21,7 +21,7 @@ MEASURED += ["fit-2", "fit-1-width-16"]
 
 @pytest.fixture(scope="module", autouse=True)
 def importable():
-    """`benchmarks` is no part of the installed package: it is run from the checkout."""
+    """`benchmarks` is not part of the installed package: it runs from the checkout."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(CHECKOUT)
         yield
@@ -103,7 +103,7 @@ def test_every_contender_is_measured_and_learns(content):
         assert len(row["accuracies"]) == 2 * row["seeds"]
         assert row["accuracy"] == pytest.approx(np.mean(row["accuracies"]))
         assert row["threads"] >= 1
-        if row["batch_norm"]:  # without it two epochs of 32 steps end where they began
+        if row["batch_norm"]:  # without batch norm, two epochs of 32 steps change next to nothing
             assert row["accuracy"] > 0.2
         assert ("reaches_accuracy" in row) == row["in_table"]
     # its seed is one of the ten
@@ -219,19 +219,19 @@ def test_peak_memory_is_that_of_the_process_alone(root):
     from benchmarks.processes import peak_memory
 
     work = Work(root, 1, TRAIN, TRAIN)
-    ballast = np.ones(2**26)  # half a GiB here is not there
+    ballast = np.ones(2**26)  # half a GiB in this process, not in the measured one
     assert peak_memory(work, "pass") < 0.1
     assert 0.25 < peak_memory(work, "x = b'1' * 2**28") < 0.35
     assert ballast[-1] == 1
 
 
-@pytest.mark.parametrize(("words", "code"), [(["--only", "nothing"], 2), (["--only", "fit-1"], 1)])
-def test_a_mistake_ends_in_one_line(words, code, root, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("arguments", "code"), [(["--only", "nothing"], 2), (["--only", "fit-1"], 1)])
+def test_a_mistake_ends_in_one_line(arguments, code, root, tmp_path, monkeypatch, capsys):
     from benchmarks.__main__ import main
 
     place = tmp_path / "empty"
     place.write_text("a file where a folder should be")
     monkeypatch.setenv("FASHIONREG_DATA", str(root if code == 2 else place))
-    assert main([*words, "--out", str(tmp_path / "out")]) == code
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == code
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "out").exists()

@@ -1,12 +1,12 @@
-"""All randomness of a replica as a function of (seed, purpose, epoch): no state, nothing to save or to restore.
+"""All randomness of a replica as a function of (seed, purpose, epoch), without state to save or restore.
 
-Two kinds are needed. What is drawn once (initial weights) or once an epoch (the data order) comes from a
-`torch.Generator` made for the purpose. What is drawn in every step for every replica (dropout masks, noise) comes from
+There are two kinds. Numbers drawn once (initial weights) or once an epoch (the data order) come from a
+`torch.Generator` made for the purpose. Numbers drawn in every step for every replica (dropout masks, noise) are
 counter-based bits: a hash of a key and a position, computed for all replicas at once in a few tensor operations (the
 idea of Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"; keys are derived as in JAX, by `fold_in`).
 
-A `Key` is what a regularizer is given in a step: its draws depend on the seed of each replica, on the name of the
-regularizer in the configuration, on the epoch and on the step, and on nothing else.
+A regularizer receives a `Key` in each step: its draws depend only on the seed of each replica, the name of the
+regularizer in the configuration, the epoch and the step.
 """
 
 import math
@@ -23,7 +23,7 @@ MAX_SEED = 2**32 - 1
 
 
 def expand_seeds(seeds: int | list[int]) -> Sequence[int]:
-    """The seeds that `--seeds` means: a count (`10` is 0 to 9) or a list.
+    """Return the seeds for the value of `--seeds`: a count (`10` is 0 to 9) or a list.
 
     A count gives a `range`, which costs nothing however large it is.
 
@@ -49,13 +49,13 @@ def expand_seeds(seeds: int | list[int]) -> Sequence[int]:
 
 
 def _words(seed: int, purpose: str, epoch: int, count: int) -> np.ndarray:
-    """`count` well-mixed uint32 words for one (seed, purpose, epoch)."""
-    # the purpose comes last: it alone varies in length, so no two triples give the same sequence of words
+    """Return `count` well-mixed uint32 words for one (seed, purpose, epoch)."""
+    # only the purpose varies in length; as it comes last, no two triples give the same sequence
     return np.random.SeedSequence([seed, epoch, *purpose.encode()]).generate_state(count)
 
 
 def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
-    """A CPU generator for one seed, purpose and epoch.
+    """Make a CPU generator for one seed, purpose and epoch.
 
     Args:
         seed: 0 to `MAX_SEED`.
@@ -67,13 +67,13 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
 
 
 def replica_keys(seeds: list[int], purpose: str, epoch: int = 0) -> Tensor:
-    """One key of two 32-bit words for each replica: int32 `(S, 2)` on the CPU."""
+    """Make a key of two 32-bit words for each replica: int32 `(S, 2)` on the CPU."""
     words = np.stack([_words(seed, purpose, epoch, 2) for seed in seeds])
     return torch.from_numpy(words.view(np.int32))
 
 
 def _as_int32(value: int) -> int:
-    """The low 32 bits of `value` as a signed number, the form in which torch takes int32 constants."""
+    """Return the low 32 bits of `value` as a signed number, as torch takes int32 constants."""
     return (value + 2**31) % 2**32 - 2**31
 
 
@@ -92,17 +92,17 @@ def _mix_(x: Tensor) -> Tensor:
 
 
 def fold_in(keys: Tensor, number: int) -> Tensor:
-    """New keys from `keys` and a number (a step, a layer): int32 `(S, 2)` to int32 `(S, 2)`."""
+    """Derive keys from `keys` and a number (a step, a layer): int32 `(S, 2)` to int32 `(S, 2)`."""
     # the odd multiplier spreads small numbers over all bits, so that folding 1 then 2 is not folding 2 then 1
     return _mix_(keys ^ _as_int32(number * 0x9E3779B1 + 0x85EBCA6B))
 
 
 def random_bits(keys: Tensor, count: int) -> Tensor:
-    """`count` independent uniform 32-bit numbers for each replica.
+    """Draw `count` independent uniform 32-bit numbers for each replica.
 
     Args:
         keys: int32 `(S, 2)`.
-        count: How many; positions 0 to `count - 1` are hashed with each key.
+        count: Number of draws; positions 0 to `count - 1` are hashed with each key.
 
     Returns:
         int32 `(S, count)`, uniform over all of int32, on the device of `keys`.
@@ -115,15 +115,15 @@ def random_bits(keys: Tensor, count: int) -> Tensor:
 
 
 def epoch_keys(seeds: list[int], consumers: Sequence[str], epoch: int) -> Tensor:
-    """The keys of all R consumers of random numbers for one epoch: int32 `(R, S, 2)` on the CPU."""
+    """Make the keys of all R consumers of random numbers for one epoch: int32 `(R, S, 2)` on the CPU."""
     return torch.stack([replica_keys(seeds, name, epoch) for name in consumers])
 
 
 class Key:
     """The random numbers of one consumer in one step, for S replicas side by side.
 
-    The same key gives the same numbers, however often it is asked: a consumer that needs several independent draws
-    takes each from a key of its own, `key.fold_in(0)`, `key.fold_in(1)`, ...
+    The same key always gives the same numbers: a consumer that needs several independent draws takes each from a
+    separate key, `key.fold_in(0)`, `key.fold_in(1)`, ...
 
     Attributes:
         words: int32 `(S, 2)`.
@@ -133,38 +133,38 @@ class Key:
         self.words = words
 
     def fold_in(self, number: int) -> "Key":
-        """An independent key for each number."""
+        """Derive an independent key for each number."""
         return Key(fold_in(self.words, number))
 
     def bits(self, *shape: int) -> Tensor:
-        """int32 `(S, *shape)`, uniform over all of int32."""
+        """Draw int32 `(S, *shape)`, uniform over all of int32."""
         return random_bits(self.words, math.prod(shape)).view(-1, *shape)
 
     def uniform(self, *shape: int) -> Tensor:
-        """float32 `(S, *shape)`, uniform over the multiples of 2**-24 from 0 to below 1."""
+        """Draw float32 `(S, *shape)`, uniform over the multiples of 2**-24 from 0 to below 1."""
         numbers: Tensor = ((self.bits(*shape) >> 8) & 0xFFFFFF) * 2**-24
         return numbers
 
     def normal(self, *shape: int) -> Tensor:
-        """float32 `(S, *shape)` of the standard normal distribution, by its inverse distribution function."""
+        """Draw float32 `(S, *shape)` of the standard normal distribution, by its inverse distribution function."""
         # the middle of each of 2**24 equal parts of (0, 1): the smallest and largest draws are near -5.4 and 5.4
         draws: Tensor = torch.special.ndtri(self.uniform(*shape) + 2**-25)
         return draws
 
     def bernoulli(self, probability: float | Tensor, *shape: int) -> Tensor:
-        """Bool `(S, *shape)`, True with the given probability (0 to 1, a number or a tensor without dimensions)."""
+        """Draw bool `(S, *shape)`, True with the given probability (0 to 1, a number or a scalar tensor)."""
         threshold = bernoulli_threshold(probability)
         return self.bits(*shape) < threshold.to(self.words.device)
 
     def permutation(self, count: int) -> Tensor:
-        """int64 `(S, count)`: for each replica the numbers 0 to `count - 1` in random order."""
+        """Draw int64 `(S, count)`: for each replica the numbers 0 to `count - 1` in random order."""
         return self.bits(count).argsort(dim=1, stable=True)
 
 
 def bernoulli_threshold(probability: float | Tensor) -> Tensor:
-    """The int32 number below which a share `probability` (0 to 1) of all int32 numbers lies, as a tensor.
+    """Return the int32 tensor below which a share `probability` (0 to 1) of all int32 numbers lies.
 
-    A probability of 1 becomes `1 - 2**-32`, the largest that int32 can tell.
+    A probability of 1 becomes `1 - 2**-32`, the largest share that an int32 threshold can give.
     """
     share = torch.as_tensor(probability, dtype=torch.float64)
     return (share * 2**32 - 2**31).round().clamp(max=2**31 - 1).to(torch.int32)

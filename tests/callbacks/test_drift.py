@@ -28,9 +28,9 @@ def drifting(run, workplace):
     """Fits `tiny.yaml` with two hidden layers, three seeds and the callback; returns the table."""
     (workplace / "drift.yaml").write_text(DRIFT)
 
-    def drifting(*words, name="tiny", version=0):
+    def drifting(*arguments, name="tiny", version=0):
         options = ["--model.init_args.hidden_sizes", "[8, 6]", "--seeds", 3, "--name", name]
-        code, _, err = run("fit", "--config", "tiny.yaml", "--config", "drift.yaml", *options, *words)
+        code, _, err = run("fit", "--config", "tiny.yaml", "--config", "drift.yaml", *options, *arguments)
         assert code == 0, err
         return pd.read_csv(f"logs/{name}/version_{version}/drift.csv").set_index(KEYS).value.sort_index()
 
@@ -42,7 +42,7 @@ def data():
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_pre_activations_are_what_the_relus_of_the_plain_network_are_given(batch_norm):
+def test_pre_activations_are_the_inputs_of_the_relus_of_the_plain_network(batch_norm):
     torch.manual_seed(0)
     model = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=batch_norm, dropout=0.4, seeds=[3, 1]).build(784, 10)
     images = torch.rand(20, 784)
@@ -68,7 +68,7 @@ def test_pre_activations_are_what_the_relus_of_the_plain_network_are_given(batch
             torch.testing.assert_close(ours[replica], theirs, rtol=0, atol=rounding(PIXELS, 10 * theirs.abs().max()))
 
 
-def test_statistics_of_the_first_look_are_numpys(drifting):
+def test_statistics_of_the_first_measurement_are_numpys(drifting):
     table = drifting()
     images = data().images[:64].flatten(1).float() / 255
     model = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2]).build(784, 10)
@@ -85,7 +85,7 @@ def test_statistics_of_the_first_look_are_numpys(drifting):
             assert row["gradient_norm"] > 0
 
 
-def test_drift_is_measured_from_the_first_look_in_its_standard_deviations(drifting):
+def test_drift_is_the_distance_from_the_first_measurement_in_its_standard_deviations(drifting):
     table = drifting("--trainer.max_epochs", 1)
     images = data().images[:64].flatten(1).float() / 255
     start = RegularizedMLP(hidden_sizes=[8, 6], batch_norm=True, dropout=0.2, seeds=[0, 1, 2]).build(784, 10).network
@@ -100,13 +100,13 @@ def test_drift_is_measured_from_the_first_look_in_its_standard_deviations(drifti
         mean = ((last.mean(dim=1) - first.mean(dim=1)).abs() / scale).mean(dim=1)
         std = ((last.std(dim=1) - scale).abs() / scale).mean(dim=1)
         for seed in range(3):
-            # the look of step 3 comes before its update: after three updates
+            # the measurement of step 3 is made before its update: after three updates
             row = table[seed, 3, f"hidden{layer}"]
             assert row["mean_drift"] == pytest.approx(mean[seed].item(), rel=1e-3, abs=1e-6)
             assert row["std_drift"] == pytest.approx(std[seed].item(), rel=1e-3, abs=1e-6)
 
 
-def test_looks_come_at_the_chosen_steps_and_go_to_tensorboard_as_means(drifting):
+def test_measurements_are_made_at_the_chosen_steps_and_tensorboard_has_their_means(drifting):
     table = drifting()
     assert sorted(table.index.unique("step")) == [0, 3, 6]
     assert len(table) == 3 * 3 * 2 * 7
@@ -117,7 +117,7 @@ def test_looks_come_at_the_chosen_steps_and_go_to_tensorboard_as_means(drifting)
         assert value == pytest.approx(table.xs((step, "hidden2", "p50"), level=KEYS[1:]).mean(), rel=1e-4)
 
 
-def test_looking_changes_nothing(drifting, run):
+def test_measuring_changes_nothing(drifting, run):
     drifting()
     run("fit", "--config", "tiny.yaml", "--model.init_args.hidden_sizes", "[8, 6]", "--seeds", 3, "--name", "blind")
     record, blind = (Path(f"logs/{name}/version_0/record.csv").read_text() for name in ("tiny", "blind"))
@@ -125,7 +125,7 @@ def test_looking_changes_nothing(drifting, run):
     assert json.loads(Path("logs/tiny/version_0/record.json").read_text())["status"] == "finished"
 
 
-def test_a_resumed_run_has_the_looks_of_one_never_stopped(drifting, run):
+def test_a_resumed_run_has_the_measurements_of_an_uninterrupted_one(drifting, run):
     whole = drifting("--trainer.max_epochs", 4)
     drifting("--trainer.max_epochs", 2, name="stopped")
     last = "logs/stopped/version_0/checkpoints/last.ckpt"

@@ -20,9 +20,9 @@ LAST = "logs/tiny/version_0/checkpoints/last.ckpt"
 def histograms(run):
     """Fits `tiny.yaml` with two hidden layers and the callback; returns the histograms by tag and epoch."""
 
-    def histograms(*words):
+    def histograms(*arguments):
         sizes = ["--model.init_args.hidden_sizes", "[8, 6]"]
-        code, _, err = run("fit", "--config", "tiny.yaml", *sizes, *HISTOGRAMS, *words)
+        code, _, err = run("fit", "--config", "tiny.yaml", *sizes, *HISTOGRAMS, *arguments)
         assert (code, err) == (0, "")
         events = EventAccumulator("logs/tiny/version_0", size_guidance={"histograms": 0})
         events.Reload()
@@ -89,7 +89,7 @@ def test_gradients_are_those_of_the_last_step_of_each_epoch(histograms, monkeypa
 
     def noting(self, closure=None):
         loss = step(self, closure)
-        if closure is not None:  # a step of the training, not of the check that replicas do not meet
+        if closure is not None:  # a step of training, not of the check that replicas are independent
             gradients.append(self.param_groups[0]["params"][0].grad[1].clone())
         return loss
 
@@ -118,15 +118,15 @@ def test_a_network_without_hidden_layers_has_no_pre_activations(histograms):
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    ("arguments", "fault"),
     [
         (["--trainer.callbacks.every_n_epochs", "0"], "every_n_epochs: must be at least 1, got 0"),
         (["--trainer.callbacks.replica", "-1"], "replica: must not be negative, got -1"),
         (["--trainer.callbacks.replica", "2"], "replica: must be 0 to 1, one of 2 trained side by side, got 2"),
     ],
 )
-def test_arguments_out_of_range_are_refused_in_one_line(refusal, words, fault):
-    _, line = refusal("fit", "--config", "tiny.yaml", "--seeds", 2, *HISTOGRAMS, *words)
+def test_arguments_out_of_range_are_refused_in_one_line(refusal, arguments, fault):
+    _, line = refusal("fit", "--config", "tiny.yaml", "--seeds", 2, *HISTOGRAMS, *arguments)
     assert fault in line
 
 
@@ -136,7 +136,7 @@ def test_a_constructor_refuses_what_is_out_of_range():
     assert message(error).startswith("every_n_epochs:")
 
 
-def test_looking_at_pre_activations_changes_neither_mode_nor_random_numbers():
+def test_reading_pre_activations_changes_neither_mode_nor_random_numbers():
     network = (
         RegularizedMLP(hidden_sizes=[8], batch_norm=True, dropout=0.5, seeds=[0, 1]).build(784, 10).network.train()
     )

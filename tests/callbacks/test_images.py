@@ -1,4 +1,4 @@
-"""Images in TensorBoard: that they are there, and the numbers behind them against scikit-learn and brute force."""
+"""Images in TensorBoard: that they are there, and the numbers in the figures against scikit-learn and brute force."""
 
 import io
 import re
@@ -44,8 +44,8 @@ def watched(run, workplace):
     """Fits `tiny.yaml` with all three callbacks."""
     (workplace / "watched.yaml").write_text(WATCHED)
 
-    def watched(*words):
-        code, out, err = run("fit", "--config", "tiny.yaml", "--config", "watched.yaml", *words)
+    def watched(*arguments):
+        code, out, err = run("fit", "--config", "tiny.yaml", "--config", "watched.yaml", *arguments)
         assert (code, err) == (0, "")
         return out
 
@@ -76,7 +76,7 @@ def test_pictures_are_png_images_before_the_first_and_after_the_last_epoch(watch
         assert len(set(picture.convert("L").tobytes())) > 50
 
 
-def test_a_resumed_run_has_its_pictures_at_its_own_end_and_its_checkpoints_stay_plain(watched):
+def test_a_resumed_run_draws_images_at_its_end_and_its_checkpoints_hold_plain_data(watched):
     watched("--seeds", 2)
     last = Path("logs/tiny/version_0/checkpoints/last.ckpt")
     saved = read_checkpoint(last)["callbacks"].keys()
@@ -87,7 +87,7 @@ def test_a_resumed_run_has_its_pictures_at_its_own_end_and_its_checkpoints_stay_
 
 @contextmanager
 def no_figures():
-    """Within it, whoever imports the figures fails."""
+    """Make every import of the figures fail."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("fashionreg.runs.figures", "fashionreg.data.figures"):
             patch.setitem(sys.modules, module, None)
@@ -115,7 +115,7 @@ def test_training_is_the_same_with_and_without_callbacks(watched):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--trainer.logger", "false"],
         ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", "csv"],
@@ -123,13 +123,13 @@ def test_training_is_the_same_with_and_without_callbacks(watched):
     ],
     ids=" ".join,
 )
-def test_without_tensorboard_nothing_is_drawn(watched, words):
+def test_without_tensorboard_nothing_is_drawn(watched, arguments):
     with no_figures():
-        watched(*words)
+        watched(*arguments)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--trainer.precision", "bf16-mixed", "--seeds", "2"],
         ["--model.init_args.hidden_sizes", "[]", "--trainer.max_steps", "5", "--trainer.limit_val_batches", "0"],
@@ -137,14 +137,14 @@ def test_without_tensorboard_nothing_is_drawn(watched, words):
     ],
     ids=" ".join,
 )
-def test_the_trainers_own_options_work_with_pictures(watched, words):
-    watched(*words)
+def test_the_trainers_own_options_work_with_pictures(watched, arguments):
+    watched(*arguments)
     assert steps("logs/tiny/version_0") == {tag: [2] for tag in AT_THE_END} | {"train/images": [0]}
 
 
-def test_custom_scalars_lay_the_curves_of_all_splits_over_one_another(run):
-    words = ["--seeds", 2, "--data.init_args.val_size", 50, "--trainer.max_epochs", 1]
-    assert run("fit", "--config", "tiny.yaml", *words)[0] == 0
+def test_custom_scalars_show_the_curves_of_all_splits_in_one_chart(run):
+    arguments = ["--seeds", 2, "--data.init_args.val_size", 50, "--trainer.max_epochs", 1]
+    assert run("fit", "--config", "tiny.yaml", *arguments)[0] == 0
     events = EventAccumulator("logs/tiny/version_0")
     events.Reload()
     (event,) = events.Tensors("custom_scalars__config__")
@@ -152,12 +152,12 @@ def test_custom_scalars_lay_the_curves_of_all_splits_over_one_another(run):
     charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
     curves = events.Tags()["scalars"]
     for title, metric in (("accuracy", "acc"), ("loss", "loss")):
-        # as the server does: a pattern that matches from the beginning
+        # the server matches patterns at the beginning of a tag
         drawn = {tag for pattern in charts[title] for tag in curves if re.match(pattern, tag)}
         assert drawn == {f"{split}/{metric}" for split in ("train", "val", "test")}
 
 
-# ------------------------------------------------------------------------------------- the numbers behind them
+# ------------------------------------------------------------------------------------- the numbers in the figures
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_reliability_gives_the_calibration_error_of_torchmetrics():
     assert title == f"Expected calibration error: {100 * error:.2f}%"
 
 
-def test_what_is_right_is_no_mistake_however_few_there_are():
+def test_correct_predictions_are_not_among_the_mistakes_even_if_these_are_few():
     given, _ = random_answers(1)
     taken = given.probabilities.argmax(dim=1)
     numbers, _, _ = mistakes(Answers(taken, given.predicted, given.confidence, given.probabilities), 16)
@@ -260,7 +260,7 @@ def test_a_class_without_images_has_no_accuracy():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_mode_of_the_network_is_put_back(training):
+def test_the_mode_of_the_network_is_restored(training):
     network = (
         RegularizedMLP(hidden_sizes=[8], batch_norm=True, dropout=0.5, seeds=[0, 1])
         .build(784, 10)
@@ -274,7 +274,7 @@ def test_the_mode_of_the_network_is_put_back(training):
 
 
 class Diverges(Callback):
-    """Spoils a replica, or all of them, when the last evaluation is over."""
+    """Set a replica, or all of them, to NaN after the last evaluation."""
 
     def __init__(self, replicas):
         self.replicas = replicas

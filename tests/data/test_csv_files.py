@@ -163,7 +163,7 @@ def bad_value(value, column="pixel77", line=3):
 
 _, ROWS = table()
 BAD_FILES = [
-    # the file as a whole
+    # the whole file
     pytest.param(b"", f"empty, expected a header line {FORM[21:]} and one line for each image", id="empty"),
     pytest.param(
         b"\xef\xbb\xbf \n", f"empty, expected a header line {FORM[21:]} and one line for each image", id="blank"
@@ -234,7 +234,7 @@ BAD_FILES = [
         id="long value",
     ),
     pytest.param(
-        changed(2, "pixel784", '"0'),  # so all that follows belongs to this value
+        changed(2, "pixel784", '"0'),  # an open quote: the value extends to the end
         f"line 2, column 'pixel784': value {reprlib.repr('0' + chr(10) + text(ROWS[2:]))}, "
         "expected an integer from 0 to 255, in digits alone",
         id="quote without end",

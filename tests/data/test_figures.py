@@ -39,7 +39,7 @@ def test_grid_of_one_cell_is_one_image():
     assert ax.get_title() == "T-shirt/top"
 
 
-def test_mistakes_say_what_it_is_and_what_was_predicted():
+def test_mistakes_show_the_true_and_the_predicted_class():
     data = some_images(3)
     figure = figures.worst_mistakes(data, np.array([6, 8, 0]), np.array([0.9999, 0.75, 0.5]))
     arrow = "\N{RIGHTWARDS ARROW}"
@@ -52,6 +52,6 @@ def test_mistakes_say_what_it_is_and_what_was_predicted():
     np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), data.images[1].numpy())
 
 
-def test_no_mistakes_are_said_to_be_none():
+def test_a_figure_without_mistakes_says_so():
     figure = figures.worst_mistakes(some_images(0), np.zeros(0, int), np.zeros(0))
     assert figure.get_suptitle() == "No mistakes"

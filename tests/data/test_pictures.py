@@ -47,7 +47,7 @@ def reddish(image):
 
 
 def cut_out(image):
-    """Dark, and transparent where there is no sneaker; below the transparency lies a colour that misleads."""
+    """Dark, and transparent where there is no sneaker; the transparent pixels have a misleading colour."""
     pixels = np.dstack([on_white(image), np.where(np.asarray(image) > 0, 255, 0).astype(np.uint8)])
     pixels[pixels[..., 3] == 0] = (200, 30, 90, 0)
     return Image.fromarray(pixels)
@@ -153,14 +153,14 @@ def test_jpeg_artefacts_change_little(tmp_path):
 
 
 def test_the_drawing_in_another_place_or_size_would_not_pass_for_the_same():
-    # how large the bounds above are: one pixel further down, and one sixth smaller
+    # the bounds above are tight: one pixel further down, and one sixth smaller, exceed them
     expected = small_sneaker()
     assert mean_difference(expected.roll(1, 0), expected) > 10
     smaller = ImageOps.expand(Image.fromarray(expected.numpy()).resize((24, 24)), 2)
     assert mean_difference(torch.from_numpy(np.array(smaller)), expected) > 10
 
 
-# how a camera held so stores an upright picture; https://exiftool.org/TagNames/EXIF.html, Orientation
+# how a camera in that orientation stores an upright picture; https://exiftool.org/TagNames/EXIF.html, Orientation
 STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -182,7 +182,7 @@ def test_a_picture_turned_by_exif_is_turned_back(tmp_path, orientation):
     assert done == "turned upright (EXIF), trimmed to 280 x 120, resized and centred in 28 x 28"
 
 
-def test_a_picture_said_to_be_upright_by_exif_is_as_it_is(tmp_path):
+def test_a_picture_that_is_upright_by_exif_is_unchanged(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 1
     assert read_picture(saved(tmp_path, Image.fromarray(small_sneaker().numpy()), exif=exif))[1] == "as it is"
@@ -249,7 +249,7 @@ def test_a_path_given_as_text_is_read(tmp_path):
     assert read_picture(str(saved(tmp_path, sneaker())))[0].any()
 
 
-# ---- what is said
+# ---- the statement of what was done
 
 
 def test_what_was_done_is_stated_in_order(tmp_path):
@@ -261,12 +261,12 @@ def test_what_was_done_is_stated_in_order(tmp_path):
     )
 
 
-def test_nothing_is_said_of_trimming_where_there_is_no_margin(tmp_path):
+def test_trimming_is_not_stated_where_there_is_no_margin(tmp_path):
     tight = sneaker().crop((0, 80, 280, 200))
     assert read_picture(saved(tmp_path, tight))[1] == "resized and centred in 28 x 28"
 
 
-# ---- what cannot be read
+# ---- files that are refused
 
 
 def refusal(path):

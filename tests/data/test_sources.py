@@ -53,7 +53,7 @@ def unpacked(root):
 
 @contextmanager
 def serving(folder):
-    """The address of a server of `folder`, and the list of the paths it was asked for, which grows."""
+    """The address of a server of `folder`, and the list of requested paths, which grows."""
     asked = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -99,7 +99,7 @@ def archives(tmp_path, monkeypatch):
 
 @pytest.fixture
 def nowhere():
-    """An address that nobody listens at."""
+    """An address at which no server listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}/"
@@ -137,7 +137,7 @@ def test_fetch_makes_again_only_the_file_that_is_not_whole(archives, tmp_path, n
     assert {(raw(tmp_path) / name).stat().st_mtime for name in whole} == {1}
 
 
-def test_fetch_asks_nobody_when_the_files_are_there(tmp_path, nowhere):
+def test_fetch_makes_no_request_when_the_files_exist(tmp_path, nowhere):
     root = unpacked(tmp_path)
     fetch_fashion_mnist(root, nowhere)
     assert sorted(path.name for path in (root / "FashionMNIST").rglob("*")) == sorted(["raw", *FILES])
@@ -159,7 +159,7 @@ def assert_names_the_three_ways_on(text, root, address):
     assert "use the synthetic data (SyntheticDataModule)" in text
 
 
-def test_fetch_from_an_address_that_nobody_listens_at_names_the_ways_on(archives, tmp_path, nowhere):
+def test_fetch_from_an_unreachable_address_names_the_alternatives(archives, tmp_path, nowhere):
     with pytest.raises(MissingDataError) as error:
         fetch_fashion_mnist(tmp_path, nowhere)
     assert_names_the_three_ways_on(message(error), tmp_path, nowhere)
@@ -167,7 +167,7 @@ def test_fetch_from_an_address_that_nobody_listens_at_names_the_ways_on(archives
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # torchvision leaves the refusal's connection open
-def test_fetch_from_a_server_without_the_files_names_the_ways_on(archives, tmp_path, capfd):
+def test_fetch_from_a_server_without_the_files_names_the_alternatives(archives, tmp_path, capfd):
     (tmp_path / "empty").mkdir()
     with serving(tmp_path / "empty") as (address, _), pytest.raises(MissingDataError) as error:
         fetch_fashion_mnist(tmp_path, address)
@@ -187,7 +187,7 @@ def test_fetch_from_a_server_of_damaged_files_names_the_file(archives, tmp_path,
         assert_names_the_three_ways_on(message(error), tmp_path, address)
         assert "(t10k-images-idx3-ubyte.gz there: not the official MD5 sum)" in message(error)
         assert len(capfd.readouterr().err.splitlines()) == 1
-        # and nothing stands in the way once the server is in order
+        # the failed attempt leaves nothing that prevents a later one
         (archives / "t10k-images-idx3-ubyte.gz").write_bytes(good)
         fetch_fashion_mnist(tmp_path, address)
     assert same(read_fashion_mnist(tmp_path, train=False), TEST)

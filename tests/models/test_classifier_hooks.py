@@ -188,7 +188,7 @@ def test_after_epoch_sees_every_metric_but_those_of_test_data():
         torch.testing.assert_close(value, 0.5 * plain.network.state_dict()[name])
 
 
-def test_what_is_evaluated_is_what_the_regularizer_says_and_training_goes_on_from_before():
+def test_evaluation_uses_the_weights_of_the_regularizer_and_training_continues_from_its_weights():
     (zero, _), (plain, _) = fit({"zero": Zero}, [0, 1]), fit({}, [0, 1])
     for name, value in plain.network.state_dict().items():
         assert torch.equal(value, zero.network.state_dict()[name]), name
@@ -201,14 +201,14 @@ def test_what_is_evaluated_is_what_the_regularizer_says_and_training_goes_on_fro
         assert all((x == 0).all() for x in network.parameters())
 
 
-def test_hooks_that_nobody_overrides_are_not_called():
+def test_hooks_that_are_not_overridden_are_not_called():
     model, _ = fit({"batch_norm": BatchNorm}, [0], epochs=1)
     assert model.objective.consumers == []
     assert not model.objective.gradient_hooks
 
 
 class Mean(RegularizedMLP):
-    """As anyone would write another loss: what is summed over replicas is not the user's business."""
+    """A user's loss of each image; the sum over replicas is computed elsewhere."""
 
     def loss(self, logits, targets):
         return 2 * super().loss(logits, targets)

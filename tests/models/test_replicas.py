@@ -111,7 +111,7 @@ def test_a_replica_among_ten_equals_the_run_of_its_seed_alone(case, source, tmp_
             else synthetic(seeds)
         )
 
-    # in double precision: Adam divides a gradient by its own size, and makes of a rounding of 1e-9 a whole step
+    # in double precision, as Adam divides a gradient by its size and amplifies a rounding of 1e-9 to a whole step
     together = fit(case, data, list(range(10)), precision="64-true")
     for seed in (0, 6):
         alone = fit(case, data, [seed], precision="64-true")

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in E
 
 
 class Own(nn.Module):
-    """Layer norm, GELU and a residual connection: nothing of it is known to this project."""
+    """Layer norm, GELU and a residual connection, which this project does not implement."""
 
     def __init__(self, inputs, classes, width=12):
         super().__init__()

@@ -293,15 +293,18 @@ def test_the_work_of_a_report_grows_no_faster_than_the_number_of_variants(tmp_pa
         """The cells of all tables that are compared with something while the findings are made."""
         results = read_results(write_study(tmp_path / str(count), [f"v{n}" for n in range(count)], seeds=[0], epochs=2))
         searched = 0
-        compare = pd.Series._cmp_method
 
-        def counted(self, other, operator):
-            nonlocal searched
-            searched += len(self)
-            return compare(self, other, operator)
+        def counting(compare):
+            def counted(self, other):
+                nonlocal searched
+                searched += len(self)
+                return compare(self, other)
+
+            return counted
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pd.Series, "_cmp_method", counted)
+            for operator in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
+                patch.setattr(pd.Series, operator, counting(getattr(pd.Series, operator)))
             find(results)
         return searched
 

@@ -1,7 +1,7 @@
-"""What watches training: console, record, reports. A callback costs nothing when it is not there.
+"""Callbacks that observe training: console, record, figures. A callback that is not configured costs nothing.
 
-The callbacks named here are switched on under `trainer.callbacks` of a configuration. The figures' library is imported
-when a figure is drawn, not before.
+Add those named here under `trainer.callbacks` of a configuration. matplotlib is imported when a figure is drawn, not
+before.
 """
 
 from fashionreg.callbacks.drift import ActivationDrift

@@ -1,4 +1,4 @@
-"""The moving target that deep layers chase: how what a layer is given changes while the layers before it learn."""
+"""Internal covariate shift: how the inputs of a layer change while the layers before it learn."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ from fashionreg.runs.record import DRIFT_STATISTICS, PERCENTILES
 
 
 class ActivationDrift(Recorded):
-    """Follows the input of each hidden layer's ReLUs through training (figure 1 b, c of Ioffe and Szegedy 2015).
+    """Record the distribution of ReLU inputs during training (figure 1 b, c of Ioffe and Szegedy 2015).
 
-    In chosen steps the same training images are shown to the network, as in training but without dropout. For each
-    hidden layer `hidden1`, `hidden2`, ... and each replica it takes
+    Every few steps the same training images pass through the network, in training mode but without dropout. For each
+    hidden layer `hidden1`, `hidden2`, ... and each replica it computes
 
     * `p15`, `p50`, `p85`: percentiles over the images of the input of one unit's ReLU;
     * `mean_drift`, `std_drift`: how far the mean and the standard deviation of a unit's input are from where they were
@@ -27,13 +27,13 @@ class ActivationDrift(Recorded):
     * `dead`: the share of units, 0 to 1, whose ReLU lets none of the images through;
     * `gradient_norm`: the Euclidean norm of the gradient of the layer's weights in this step's batch.
 
-    They go to TensorBoard as means over replicas (`drift/<layer>/<statistic>`, x-axis: optimizer step), and to
-    `drift.csv` beside the record, one row for each number: seed, step, layer, statistic, value.
+    TensorBoard shows their means over replicas (`drift/<layer>/<statistic>`, x-axis: optimizer step), and `drift.csv`
+    beside the record has one row for each number: seed, step, layer, statistic, value.
 
     Args:
-        every_n_steps: Steps from one look to the next.
-        images: Number of images shown, the first of the training images.
-        unit: The unit whose percentiles are taken, from 0, in every hidden layer.
+        every_n_steps: Steps between two measurements.
+        images: Number of images, the first of the training images.
+        unit: Index, from 0, of the unit of every hidden layer whose percentiles are recorded.
     """
 
     table_name = "drift"
@@ -49,9 +49,9 @@ class ActivationDrift(Recorded):
         self._images: Tensor | None = None
         self._origin: list[tuple[Tensor, Tensor]] = []
         self._seeds: list[int] = []
-        # looks of the running epoch, still on the device; then all looks, as numbers
+        # measurements of the running epoch, still on the device; and all earlier ones, as numbers
         self._fresh: list[tuple[int, Tensor]] = []
-        self._looks: list[tuple[int, list[list[list[float]]]]] = []
+        self._measurements: list[tuple[int, list[list[list[float]]]]] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the images.
@@ -75,26 +75,26 @@ class ActivationDrift(Recorded):
         self._seeds = pl_module.seeds
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Look, if it is time."""
+        """Measure in every n-th step."""
         if trainer.global_step % self._every == 0:
             assert isinstance(pl_module, Classifier)
-            self._fresh.append((trainer.global_step, self._look(pl_module)))
+            self._fresh.append((trainer.global_step, self._measure(pl_module)))
 
-    def _look(self, module: Classifier) -> Tensor:
-        """The statistics of every hidden layer, `(layers, statistics, S)`."""
+    def _measure(self, module: Classifier) -> Tensor:
+        """Compute the statistics of every hidden layer, `(layers, statistics, S)`."""
         assert self._images is not None
         dtype = next(module.network.parameters()).dtype
         inputs = module.network.pre_activations(self._images.to(dtype))
         weights = module.network.hidden_weights()
         rows = []
         for position, (name, x) in enumerate(inputs.items()):
-            # 16 bits are too few for small drifts, and torch has no quantiles of them
+            # 16 bits cannot resolve small drifts, and torch computes no quantiles of them
             x = x.to(torch.promote_types(x.dtype, torch.float32))
             mean, std = x.mean(dim=1), x.std(dim=1)
             if len(self._origin) <= position:
                 self._origin.append((mean, std))
             first_mean, first_std = self._origin[position]
-            # a unit that begins without any spread has no unit to measure its drift in
+            # a standard deviation of 0 in the first step would divide by zero
             scale = first_std.clamp(min=torch.finfo(x.dtype).eps)
             gradient = weights[name].grad
             norm = (
@@ -114,10 +114,10 @@ class ActivationDrift(Recorded):
         return torch.stack(rows) if rows else torch.empty(0, len(DRIFT_STATISTICS), len(self._seeds))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the epoch's numbers off the device, and log them."""
-        for step, look in self._fresh:
-            values = look.cpu().tolist()
-            self._looks.append((step, values))
+        """Copy the epoch's measurements from the device, and log them."""
+        for step, measurement in self._fresh:
+            values = measurement.cpu().tolist()
+            self._measurements.append((step, values))
             points = {
                 f"drift/hidden{layer}/{statistic}": sum(over_seeds) / len(over_seeds)
                 for layer, statistics in enumerate(values, start=1)
@@ -129,9 +129,9 @@ class ActivationDrift(Recorded):
         self._fresh = []
 
     def table(self) -> str:
-        """One row for each number: seed, step, layer, statistic, value."""
+        """Return CSV with one row for each number: seed, step, layer, statistic, value."""
         lines = ["seed,step,layer,statistic,value"]
-        for step, layers in self._looks:
+        for step, layers in self._measurements:
             for layer, statistics in enumerate(layers, start=1):
                 for statistic, values in zip(DRIFT_STATISTICS, statistics, strict=True):
                     cells = zip(self._seeds, values, strict=True)
@@ -141,10 +141,10 @@ class ActivationDrift(Recorded):
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The looks so far, and where the drift is measured from."""
-        return {"looks": self._looks, "origin": self._origin}
+        """Return the measurements so far, and the first means and standard deviations."""
+        return {"looks": self._measurements, "origin": self._origin}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from them."""
-        self._looks = [(step, values) for step, values in state_dict["looks"]]
+        """Restore them."""
+        self._measurements = [(step, values) for step, values in state_dict["looks"]]
         self._origin = [(mean, std) for mean, std in state_dict["origin"]]

@@ -11,21 +11,20 @@ from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
 
-#: Training images on which pre-activations are looked at.
+#: Number of training images on which pre-activations are computed.
 PROBED = 512
 
 
 class Histograms(Callback):
-    """Shows in TensorBoard how the numbers in one network are distributed, at the end of every n-th epoch.
+    """Write histograms of weights, gradients and pre-activations of one network at the end of every n-th epoch.
 
-    Tags name parameters as `ReplicaNetwork.readable_parameters` does: `weights/linear1.weight`, `weights/linear1.bias`,
-    `gradients/...` of the same (of the last step of the epoch, clipped if they are clipped) and
-    `pre_activations/relu1`, the input of each ReLU for the first 512 training images. A histogram with a number that is
-    not finite is left out.
+    Tags have the names of `ReplicaNetwork.readable_parameters`: `weights/linear1.weight`, `weights/linear1.bias`,
+    `gradients/...` of the same (those of the last step of the epoch, after clipping) and `pre_activations/relu1`, the
+    input of each ReLU for the first 512 training images. Tensors with non-finite values are skipped.
 
     Args:
-        every_n_epochs: Every how many epochs, at least 1.
-        replica: Which of the S networks, 0 to S - 1 in the order of the seeds.
+        every_n_epochs: Epochs between two histograms, at least 1.
+        replica: Index of the network, 0 to S - 1 in the order of the seeds.
 
     Raises:
         UserError: If an argument is out of range.
@@ -41,13 +40,13 @@ class Histograms(Callback):
         self._gradients: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a replica that is not there."""
+        """Refuse a replica that does not exist."""
         if isinstance(pl_module, Classifier) and self.replica >= len(pl_module.seeds):
             last = len(pl_module.seeds) - 1
             raise UserError(f"replica: must be 0 to {last}, one of {last + 1} trained side by side, got {self.replica}")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Keep the gradients of the last step; before the validation that follows, Lightning clears them."""
+        """Keep the gradients of the last step, as Lightning clears them before validation."""
         if not self._is_due(trainer) or not isinstance(pl_module, Classifier):
             return
         if trainer.is_last_batch or trainer.global_step == trainer.max_steps:

@@ -1,4 +1,4 @@
-"""Images in TensorBoard: what a network is trained on, and what it gets right and wrong in the end."""
+"""Images in TensorBoard: training images, and figures of the final test results."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -9,15 +9,15 @@ from fashionreg.models.classifier import Classifier
 from fashionreg.models.metrics import CALIBRATION_BINS
 from fashionreg.runs.evaluation import accuracy_by_class, answers, confusion, mistakes, reliability
 
-#: Images shown of the training data and of the mistakes: a grid of 4 x 4.
+#: Number of training images and of mistakes that are shown: a grid of 4 x 4.
 SHOWN = 16
 
 
 class TrainingImages(Callback):
-    """Shows the first 16 training images with their class names in TensorBoard, as `train/images`."""
+    """Show the first 16 training images with their class names in TensorBoard, as `train/images`."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw them at epoch 0: before the first."""
+        """Draw them as step 0, before the first epoch."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         targets = writers(trainer)
         if not targets or not isinstance(data, ImageDataModule):
@@ -29,19 +29,19 @@ class TrainingImages(Callback):
 
 
 class TestFigures(Callback):
-    """Shows in TensorBoard, after the last epoch, what the networks get right and wrong on the test split.
+    """Show in TensorBoard, after the last epoch, figures of correct and wrong predictions on the test split.
 
     The images are `test/confusion_matrix`, `test/class_accuracy`, `test/worst_mistakes` and `test/reliability`. The
-    first and the last pool the answers of all replicas; mistakes are those of the mean over replicas of the
-    probabilities. Outputs that are not numbers (a network that diverged) are answers without a probability: wrong in
-    the first two, left out of the other two.
+    first and the last pool the predictions of all replicas; mistakes are those of the mean over replicas of the
+    probabilities. NaN outputs (of a network that diverged) have no probability: they count as wrong in the first two
+    figures and are left out of the other two.
     """
 
-    # the name says what it draws; it is no test for pytest to collect
+    # pytest would collect the class because of its name
     __test__ = False
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluate once and draw; in `on_fit_end` the network would have left its device."""
+        """Evaluate once and draw; in `on_fit_end` Lightning has moved the network off its device."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         targets = writers(trainer)
         if not targets or not isinstance(data, ImageDataModule) or not isinstance(pl_module, Classifier):

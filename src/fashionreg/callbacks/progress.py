@@ -1,4 +1,4 @@
-"""The console during a fit: what is trained, one line an epoch, a progress bar within long epochs, what came out."""
+"""The console during a fit: a heading, one line an epoch, a progress bar within long epochs."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ from fashionreg.text import in_percent, named_seeds
 
 
 class EpochSummary(Callback):
-    """Prints one line after every epoch, and a progress bar within epochs that take longer than a second."""
+    """Print one line after every epoch, and a progress bar within epochs that take longer than a second."""
 
     def __init__(self) -> None:
         self._started = 0.0
@@ -44,7 +44,7 @@ class EpochSummary(Callback):
         print("   ".join(cells), flush=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._close()
 
     def _close(self) -> None:
@@ -54,19 +54,19 @@ class EpochSummary(Callback):
 
 
 def _epoch(trainer: Trainer) -> str:
-    """The running epoch and, unless only a step or a time ends the fit, how many there are."""
+    """Format the running epoch and, unless only steps or time limit the fit, the number of epochs."""
     count = trainer.current_epoch + 1
     last = trainer.max_epochs
     return f"epoch {count}" if last in (None, -1) else f"epoch {count:{len(str(last))}}/{last}"
 
 
 def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str) -> str:
-    """The lines that say what is about to be trained, on what and where.
+    """Return the lines that describe model, data, seeds and device before training.
 
     Args:
         trainer: The trainer.
         model: The model.
-        data: What `ImageDataModule.describe` says.
+        data: As `ImageDataModule.describe` returns it.
         name: Name of the run.
     """
     sizes = ", ".join(f"{split} {count:,}" for split, count in data["sizes"].items())

@@ -1,4 +1,4 @@
-"""What a fit leaves behind besides TensorBoard's events: its configuration, its numbers, its hyperparameters."""
+"""Write the record of a fit: its configuration, its metrics, its hyperparameters."""
 
 import time
 from collections.abc import Iterable
@@ -23,26 +23,26 @@ EVERY_SEED = "test_acc_by_seed"
 
 
 class Recorded(Callback):
-    """A callback whose own numbers belong to the record: they are written beside it when the fit ends."""
+    """A callback with a table that is written beside the record when the fit ends."""
 
     #: Name of the file, without `.csv`.
     table_name: str
 
     def table(self) -> str:
-        """The numbers so far, as CSV."""
+        """Return the table so far, as CSV."""
         raise NotImplementedError
 
 
 class RunRecord(Callback):
-    """Writes `config.yaml`, `record.csv` and `record.json`, and fills TensorBoard's text and HParams tabs.
+    """Write `config.yaml`, `record.csv` and `record.json`, and fill TensorBoard's text and HParams tabs.
 
-    The numbers so far and the configuration travel in every checkpoint, so that a resumed run's record and curves
-    are whole and a checkpoint can be used without its configuration file.
+    Every checkpoint contains the metrics so far and the configuration, so that the record and curves of a resumed run
+    are complete and a checkpoint can be used without its configuration file.
 
     Args:
         folder: The run's folder.
-        about: What the record says of the run, as plain data: its `name`, what `ImageDataModule.describe` says of the
-            `data`, the resolved `config` as YAML text, and whatever else belongs to it.
+        about: Metadata of the run, as plain data: its `name`, `data` as `ImageDataModule.describe` returns it, the
+            resolved `config` as YAML text, and further entries for the record.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
@@ -73,16 +73,16 @@ class RunRecord(Callback):
                 logger.experiment.add_custom_scalars(_overlays(self._about["data"]["sizes"]))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the timer."""
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Have the network evaluated after its last step, also where `max_steps` ends the fit within an epoch."""
+        """Stop after the last step, so that the network is evaluated also where `max_steps` ends within an epoch."""
         if trainer.global_step == trainer.max_steps:
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the epoch's numbers, and add them to the curves: the x-axis is the epoch, from 1."""
+        """Add the epoch's metrics to the history and to the curves, whose x-axis is the epoch, from 1."""
         assert isinstance(pl_module, Classifier)
         assert self._history is not None
         results = {
@@ -104,9 +104,9 @@ class RunRecord(Callback):
                 _log_hyperparameters(logger, trainer, pl_module, _points(self._history.epochs[-1]))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Write the record of what was done so far, where it can be written; the last checkpoint holds it too."""
+        """Write the record of the epochs so far, where possible; the last checkpoint contains it too."""
         status = "interrupted" if isinstance(exception, KeyboardInterrupt | SystemExit) else "failed"
-        # on a full disk this fails as well; what ended the fit is what there is to say
+        # on a full disk this fails as well, and must not hide the exception that ended the fit
         with suppress(UserError):
             self._write(trainer, status)
 
@@ -127,16 +127,16 @@ class RunRecord(Callback):
         checkpoint[CONFIG_KEY] = self._config
 
     def state_dict(self) -> dict[str, Any]:
-        """The numbers so far."""
+        """Return the metrics so far."""
         return vars(self._history) if self._history is not None else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the numbers of a checkpoint."""
+        """Restore the metrics of a checkpoint."""
         self._history = History(**state_dict)
 
 
 def _points(results: dict[str, dict[str, list[float]]]) -> dict[str, float]:
-    """What an epoch adds to the curves: means over seeds by tag, and with several seeds the spread of accuracy."""
+    """Return the points of an epoch by tag: means over seeds and, with several seeds, the spread of accuracy."""
     points = {
         f"{split}/{metric}": fmean(values) for split, metrics in results.items() for metric, values in metrics.items()
     }
@@ -147,8 +147,8 @@ def _points(results: dict[str, dict[str, list[float]]]) -> dict[str, float]:
 
 
 def _overlays(splits: Iterable[str]) -> dict[str, dict[str, list[str | list[str]]]]:
-    """The layout of TensorBoard's Custom Scalars tab: the splits' curves in one chart of accuracy and one of loss."""
-    # each tag is a pattern that only has to match the beginning: train/acc would draw train/acc_std too
+    """Return the layout of TensorBoard's Custom Scalars tab: one chart of accuracy and one of loss, of all splits."""
+    # TensorBoard matches a tag as a pattern at the beginning: train/acc without $ would draw train/acc_std too
     return {
         "all splits": {
             title: ["Multiline", [f"{split}/{metric}$" for split in splits]]
@@ -159,7 +159,7 @@ def _overlays(splits: Iterable[str]) -> dict[str, dict[str, list[str | list[str]
 
 
 def _every_seed(seeds: list[int], results: dict[str, dict[str, list[float]]]) -> dict[str, float]:
-    """The test accuracy of every single seed, where there are several, in a group of its own."""
+    """Return the test accuracy of each seed by tag, in a separate group; nothing with a single seed."""
     if len(seeds) == 1:
         return {}
     accuracies = results.get("test", {}).get("acc", [])
@@ -167,9 +167,9 @@ def _every_seed(seeds: list[int], results: dict[str, dict[str, list[float]]]) ->
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Nested hyperparameters as `optimizer/weight_decay: 0.0001`, in the types that TensorBoard takes."""
+    """Flatten nested hyperparameters to `optimizer/weight_decay: 0.0001`, in the types that TensorBoard takes."""
     if isinstance(value, dict):
-        # the two levels of `class_path` and `init_args` say nothing that the name and its arguments do not
+        # leave out the levels `class_path` and `init_args`: the names of class and arguments suffice
         inner = value.get("init_args") or {} if "class_path" in value else value
         named = {prefix: value["class_path"].rpartition(".")[2]} if "class_path" in value else {}
         return named | {
@@ -189,6 +189,6 @@ def _log_hyperparameters(
     data = {} if trainer.datamodule is None else dict(trainer.datamodule.hparams)  # type: ignore[attr-defined]
     data = {key: value for key, value in data.items() if not key.startswith("_")}
     parameters = {"model": type(pl_module).__name__} | _flat(own) | _flat(data) | {"max_epochs": trainer.max_epochs}
-    # logger.log_hyperparams would log each metric a second time; the tab finds the curves by their names
+    # logger.log_hyperparams would log each metric a second time; TensorBoard finds the curves by their tags
     for summary in hparams(parameters, metrics):
         logger.experiment.file_writer.add_summary(summary)

@@ -1,4 +1,4 @@
-"""The way of curves and figures into TensorBoard's event files."""
+"""Write curves and figures to TensorBoard's event files."""
 
 import os
 import socket
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
 
 class EventLogger(TensorBoardLogger):
-    """A `TensorBoardLogger` that a full disk cannot stop: after one warning the fit goes on without curves.
+    """A `TensorBoardLogger` that survives a full disk: after one warning the fit goes on without curves.
 
-    Curves show the numbers of the record, which the checkpoints carry; a resumed run draws them again from the first
-    epoch. TensorBoard's own writer raises the error at some later call, whichever that is, and its thread prints a
-    traceback.
+    Curves show the metrics of the record, which every checkpoint contains; a resumed run draws them again from the
+    first epoch. TensorBoard's writer would raise the error in some later call, and its thread would print a traceback.
     """
 
     _writer: SummaryWriter | None = None
@@ -35,7 +34,7 @@ class EventLogger(TensorBoardLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> SummaryWriter:
-        """What writes the events."""
+        """The writer of the event file."""
         if self._writer is None:
             self._writer = _Writer(self.log_dir)
         return self._writer
@@ -73,9 +72,9 @@ class _EventFileWriter(FileWriter):
 
 
 class EventFile:
-    """An event file that takes events, at once and without a thread, until one cannot be written.
+    """An event file to which events are written immediately, without a thread, until a write fails.
 
-    Nothing is written after what may be half an event: readers stop there.
+    After a failed write, which may leave half an event, nothing more is written: readers stop there.
 
     Args:
         folder: The file's folder.
@@ -92,11 +91,11 @@ class EventFile:
         self.add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def get_logdir(self) -> str:
-        """The file's folder."""
+        """Return the file's folder."""
         return str(self._path.parent)
 
     def add_event(self, event: Any) -> None:
-        """Write an event, so that TensorBoard shows it at once."""
+        """Write an event and flush it, so that TensorBoard shows it immediately."""
         if self._file is not None:
             try:
                 RecordWriter(self._file).write(event.SerializeToString())
@@ -105,7 +104,7 @@ class EventFile:
                 self._give_up(error)
 
     def flush(self) -> None:
-        """Do nothing: every event is written at once."""
+        """Do nothing: every event is flushed when it is written."""
 
     def close(self) -> None:
         """Close the file."""
@@ -118,7 +117,7 @@ class EventFile:
 
     def _give_up(self, error: OSError) -> None:
         if self._file is not None:
-            with suppress(OSError):  # closing writes what is left
+            with suppress(OSError):  # closing flushes the buffer
                 self._file.close()
         self._file = None
         print(
@@ -129,7 +128,7 @@ class EventFile:
 
 
 def writers(trainer: Trainer) -> list[SummaryWriter]:
-    """What writes TensorBoard's event files; none in a dry run, in all processes but the first, with other loggers."""
+    """Return the writers of event files; none in a dry run, with other loggers, and in all processes but the first."""
     if not trainer.is_global_zero:
         return []
     return [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]

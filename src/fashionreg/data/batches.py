@@ -1,4 +1,4 @@
-"""Batches by index: the images stay where the network is, and only numbers of images travel."""
+"""Batches by index: the images stay on the device of the network, and only indices are transferred."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,7 +22,7 @@ PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
 
 
 def to_network_input(pixels: Tensor, *, normalize: bool) -> Tensor:
-    """What a network sees of an image: uint8 of any shape to float32 of that shape.
+    """Convert pixels, uint8 of any shape, to the input of a network, float32 of the same shape.
 
     Args:
         pixels: 0 to 255.
@@ -46,7 +46,7 @@ class ResidentImages(Dataset[tuple[Tensor, Tensor]]):
         return len(self._labels)
 
     def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Images float32 `(*index.shape, 784)` and labels int64 `index.shape`."""
+        """Return images float32 `(*index.shape, 784)` and labels int64 `index.shape`."""
         # index_select copies whole rows; indexing with a matrix of indices is ten times slower on a CPU
         flat = index.reshape(-1)
         pixels = self._pixels.index_select(0, flat).view(*index.shape, -1)
@@ -55,9 +55,10 @@ class ResidentImages(Dataset[tuple[Tensor, Tensor]]):
 
 
 class ReplicaSampler(Sampler[Tensor]):
-    """Each epoch every replica sees all images once, in its own order: yields int32 `(S, B)`, B smaller at the end.
+    """Indices of training batches: in each epoch every replica sees all images once, in a separate random order.
 
-    The order of a replica depends on its seed and on the epoch (`set_epoch`, called by Lightning) and on nothing else.
+    It yields int32 `(S, B)`; the last batch of an epoch may be smaller. The order of a replica depends only on its seed
+    and the epoch (`set_epoch`, called by Lightning).
     """
 
     def __init__(self, size: int, batch_size: int, seeds: Sequence[int], device: torch.device) -> None:
@@ -73,14 +74,14 @@ class ReplicaSampler(Sampler[Tensor]):
         return self._size % self._batch_size or self._batch_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the order of this epoch (from 0) from now on."""
+        """Choose the epoch (from 0) whose order is used from now on."""
         self._epoch = epoch
 
     def __len__(self) -> int:
         return -(-self._size // self._batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        # four bytes for each image and seed: the only memory that grows with both
+        # four bytes for each image and seed: no other memory grows with both
         orders = torch.empty(len(self._seeds), self._size, dtype=torch.int32)
         for order, seed in zip(orders, self._seeds, strict=True):
             order.copy_(torch.randperm(self._size, generator=generator(seed, "order", self._epoch)))
@@ -88,7 +89,7 @@ class ReplicaSampler(Sampler[Tensor]):
 
 
 class ChunkSampler(Sampler[Tensor]):
-    """All images once, in their own order, in chunks: yields int64 `(B,)`."""
+    """Indices of evaluation batches: all images once, in order; yields int64 `(B,)`."""
 
     def __init__(self, size: int, chunk_size: int, device: torch.device) -> None:
         self._chunks = torch.arange(size, device=device).split(chunk_size)
@@ -101,17 +102,17 @@ class ChunkSampler(Sampler[Tensor]):
 
 
 def training_loader(dataset: ResidentImages, batch_size: int, seeds: Sequence[int]) -> Loader:
-    """Batches `(S, B)` of all images, in each replica's own order."""
+    """Return the loader of training batches `(S, B)`, in a separate order for each replica."""
     # an ordinary DataLoader, whose sampler yields whole batches of indices
     return DataLoader(dataset, batch_size=None, sampler=ReplicaSampler(len(dataset), batch_size, seeds, dataset.device))
 
 
 def evaluation_loader(dataset: ResidentImages, replicas: int) -> Loader:
-    """Batches `(B,)` of all images in their own order, shown to every replica; the more replicas, the smaller."""
+    """Return the loader of evaluation batches `(B,)`, shown to all replicas; more replicas make them smaller."""
     sampler = ChunkSampler(len(dataset), chunk_size(replicas), dataset.device)
     return DataLoader(dataset, batch_size=None, sampler=sampler)
 
 
 def chunk_size(replicas: int) -> int:
-    """Images in one evaluation step of `replicas` networks."""
+    """Return the number of images in one evaluation step of `replicas` networks."""
     return min(EVALUATION_CHUNK, max(EVALUATION_WORK // replicas, 1))

@@ -1,6 +1,6 @@
 """`fashionreg data fetch|subset|show`.
 
-What a command needs is imported when it runs, so that `--help` does not wait for torch.
+A command imports its libraries when it runs, so that `--help` does not wait for torch.
 """
 
 import argparse
@@ -44,7 +44,7 @@ examples:
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `data` and its commands; the chosen one is `run`, a function of the parsed arguments to the exit code."""
+    """Add `data` and its commands; `run` of the parsed arguments is the function that returns the exit code."""
     summary = "get Fashion-MNIST, cut a CSV file, draw a grid of images"
     commands = subparsers.add_parser("data", help=summary, description=summary).add_subparsers(
         title="commands", dest="data_command", metavar="COMMAND", required=True

@@ -1,4 +1,4 @@
-"""CSV files of images in the Kaggle form, read with an exact account of what is wrong with them, and written.
+"""Read and write CSV files of images in the Kaggle form; errors name the line, the column and the value.
 
 pandas is imported where it is used, because that takes a second.
 """
@@ -6,7 +6,6 @@ pandas is imported where it is used, because that takes a second.
 import csv
 import gzip
 import io
-import os
 import re
 import reprlib
 import warnings
@@ -20,33 +19,34 @@ import torch
 from numpy.typing import NDArray
 
 from fashionreg.data.images import LabelledImages
+from fashionreg.data.location import expand_home
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
 
 PIXELS = 28 * 28
 _HEADER = f"label,pixel1,...,pixel{PIXELS}"
-#: All that the lines under a correct header are made of.
+#: All bytes that may stand below the header.
 _VALUE_BYTES = b'0123456789, \t"\n'
 _VALUE = re.compile(r"[ \t]*0*([0-9]{1,3})[ \t]*")
 
 
 def read_csv(path: str | Path, labelled: bool = True) -> LabelledImages:
-    """Reads images from a CSV file in the Kaggle form, gz-compressed or not.
+    """Read images from a CSV file in the Kaggle form, gz-compressed or not.
 
-    The first line is the header: `label` (first as a rule, but anywhere) and `pixel1` ... `pixel784` in this order, or
-    `pixel0` ... `pixel783`. Every other line is an image, row by row from the top left. Values are integers written
+    The first line is the header: `label` (usually first, but at any place) and `pixel1` ... `pixel784` in this order,
+    or `pixel0` ... `pixel783`. Every other line is an image, row by row from the top left. Values are integers written
     in digits alone ("3.0" and "+3" are refused), labels 0 to 9 and pixels 0 to 255; they may be quoted and padded with
     blanks. Blank lines are skipped. Windows line endings and a UTF-8 byte order mark are accepted.
 
     Args:
-        path: the file.
-        labelled: whether there must be a `label` column; if not, and there is none, all labels are -1.
+        path: The file.
+        labelled: Whether a `label` column is required; where it is not required and missing, all labels are -1.
 
     Raises:
-        UserError: at the first thing that is wrong: the file, the line (as an editor counts, the header being line 1),
-            the column, the value and what would be right.
+        UserError: At the first fault, with the file, the line (the header is line 1), the column, the value and what
+            is expected.
     """
-    path = Path(os.path.expanduser(path))  # unlike Path.expanduser, it leaves `~nobody` as it is
+    path = expand_home(path)
     content = _csv_content(path)
     columns = _csv_columns(path, content, labelled)
     limits = [9 if column == "label" else 255 for column in columns]
@@ -61,19 +61,18 @@ def read_csv(path: str | Path, labelled: bool = True) -> LabelledImages:
 
 
 def write_csv(data: LabelledImages, path: str | Path) -> None:
-    """Writes `data` (at least one image) in the form that `read_csv` reads: equal data, equal bytes.
+    """Write `data` (at least one image) in the form that `read_csv` reads; equal data gives equal bytes.
 
-    Compresses if `path` ends in `.gz`. An existing file is replaced, by a whole one or not at all; missing folders are
-    made.
+    The file is compressed if `path` ends in `.gz`. An existing file is replaced atomically; missing folders are made.
 
     Raises:
-        UserError: if the file cannot be written.
+        UserError: If the file cannot be written.
     """
     path = Path(path)
     digits = [str(value) for value in range(256)]
     rows = torch.cat([data.labels.to(torch.uint8)[:, None], data.images.reshape(-1, PIXELS)], dim=1).numpy()
     with whole_file(path) as file:
-        # an archive otherwise holds its name and time, and so differs from one writing to the next
+        # without mtime=0 and an empty name the archive would hold name and time, and equal data would give other bytes
         lines = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if path.suffix == ".gz" else nullcontext(file)
         with lines as out:
             out.write((",".join(["label", *_pixel_columns(first=1)]) + "\n").encode())
@@ -86,7 +85,7 @@ def _pixel_columns(first: int) -> list[str]:
 
 
 def _csv_content(path: Path) -> bytes:
-    """The file's bytes: unpacked, UTF-8 without byte order mark, at least a header line and a row, lines end in LF."""
+    """Return the file's text as UTF-8: unpacked, without byte order mark, lines end in LF, at least two lines."""
     try:
         refuse_special(path)
         content = path.read_bytes()
@@ -116,7 +115,7 @@ def _csv_content(path: Path) -> bytes:
 
 
 def _csv_columns(path: Path, content: bytes, labelled: bool) -> list[str]:
-    """The header's column names: `label`, where there is or must be one, and all pixels in order."""
+    """Return the column names of the header: all pixels in order and, where present or required, `label`."""
     expected = f"expected {PIXELS + 1} columns {_HEADER}"
     try:
         names = next(csv.reader([content[: content.index(b"\n")].decode()], strict=True))
@@ -139,10 +138,10 @@ def _csv_columns(path: Path, content: bytes, labelled: bool) -> list[str]:
 
 
 def _csv_values(content: bytes, limits: list[int]) -> NDArray[np.uint8] | None:
-    """All values as `(N, columns)`, none above the limit of its column, or None if anything at all is wrong with them.
+    """Return all values as `(N, columns)`, each within the limit of its column; None if anything is wrong.
 
-    pandas is fast, but takes "3.0", "1e2" and "True" for integers and counts lines without the blank ones. So it reads
-    what is made of the right characters only, and what it stumbles over is looked at by `_first_fault`.
+    pandas is fast, but accepts "3.0", "1e2" and "True" as integers and skips blank lines when it counts. Therefore it
+    reads only files made of the right characters, and `_first_fault` finds the fault in all others.
     """
     import pandas as pd
 
@@ -155,7 +154,7 @@ def _csv_values(content: bytes, limits: list[int]) -> NDArray[np.uint8] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that is too long
-            # int64 because pandas wraps around silently in narrower types; in parts to hold few of them at once
+            # pandas wraps around silently in types narrower than int64; chunks keep few of these wide values in memory
             for part in pd.read_csv(
                 stream,
                 header=None,
@@ -175,7 +174,7 @@ def _csv_values(content: bytes, limits: list[int]) -> NDArray[np.uint8] | None:
 
 
 def _first_fault(path: Path, content: bytes, columns: list[str], limits: list[int]) -> UserError:
-    """What is wrong with a file, found row by row."""
+    """Find row by row what is wrong with a file, and return the error."""
     rows = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8", newline="\n"))
     plain = [{str(value) for value in range(limit + 1)} for limit in limits]
     end = 0
@@ -189,7 +188,7 @@ def _first_fault(path: Path, content: bytes, columns: list[str], limits: list[in
                 return UserError(f"{path}: line {line}: {len(row)} values, expected {len(columns)}{cut}")
             for column, value, limit, usual in zip(columns, row, limits, plain, strict=True):
                 if value in usual:
-                    continue  # what nearly every value is, in a tenth of the time
+                    continue  # nearly every value; ten times as fast as the pattern
                 match = _VALUE.fullmatch(value)
                 if match is None or int(match[1]) > limit:
                     came = f"value {_shown(value)}" if value.strip() else "no value"
@@ -203,5 +202,5 @@ def _first_fault(path: Path, content: bytes, columns: list[str], limits: list[in
 
 
 def _shown(text: str) -> str:
-    """`text` quoted, on one line and shortened: what stands in a wrong file may be anything."""
+    """Return `text` quoted, on one line and shortened, since a wrong file may hold anything."""
     return reprlib.repr(text)

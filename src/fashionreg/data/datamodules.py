@@ -29,15 +29,15 @@ class Splits:
 
 
 class ImageDataModule(LightningDataModule, ABC):
-    """What the datamodules share: validation split, batches, normalization. Sources implement `load`.
+    """The base of all datamodules: validation split, batches, normalization. Subclasses implement `load`.
 
     Args:
         batch_size: Images in one training step of each replica.
         val_size: Training images set aside for validation, stratified by class: a number or a share (below 1).
         split_seed: Fixes which images are set aside; the same for every replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
-        evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
-            otherwise its numbers are means over the epoch's own steps.
+        evaluate_train: Whether `train` too is evaluated after every epoch, in evaluation mode as `val` and `test`;
+            otherwise its metrics are means over the training steps of the epoch.
         seeds: One replica is trained for each seed.
     """
 
@@ -63,7 +63,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.evaluate_train = evaluate_train
         self.seeds = list(seeds)
         self._splits: Splits | None = None
-        # what is on the device already, by the identity of the images: they are held there once
+        # splits that are on the device already, by the identity of their images: each is copied once
         self._resident: dict[int, tuple[LabelledImages, ResidentImages]] = {}
 
     @property
@@ -73,12 +73,12 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     def expected_images(self) -> int | None:
-        """How many images `load` gives, for an estimate of memory; None if that is unknown before."""
+        """How many images `load` returns, for an estimate of memory; None if that is unknown before loading."""
         return None
 
     @abstractmethod
     def load(self) -> tuple[LabelledImages, LabelledImages]:
-        """The images to train on (validation still among them) and those to test on."""
+        """Return the training images (with those for validation) and the test images."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._splits
 
     def describe(self) -> dict[str, Any]:
-        """Source, number of images of each split and fingerprints, as plain data for the record."""
+        """Return source, number of images of each split and fingerprints, as plain data for the record."""
         parts = {name: data for name, data in vars(self.splits).items() if data is not None}
         return {
             "source": self.source,
@@ -111,20 +111,20 @@ class ImageDataModule(LightningDataModule, ABC):
         }
 
     def setup(self, stage: str) -> None:
-        """Load and split; nothing to do for `predict`, which brings its own images."""
+        """Load and split, except for `predict`, which reads other images."""
         if stage != "predict":
             self.splits  # noqa: B018 (loads)
 
     def train_dataloader(self) -> Loader:
-        """Batches `(S, B)` in each replica's own order."""
+        """Return the loader of training batches `(S, B)`, in a separate order for each replica."""
         return training_loader(self.resident(self.splits.train), self.batch_size, self.seeds)
 
     def val_dataloader(self) -> dict[str, Loader]:
-        """What is evaluated after every epoch: `val`, where there is one, and `test`, to be seen, not selected by."""
+        """Return the loaders that are evaluated after every epoch: `val`, if any, and `test`, which never selects."""
         return self._evaluation_loaders(*["train"] * self.evaluate_train, "val", "test")
 
     def test_dataloader(self) -> dict[str, Loader]:
-        """What `fashionreg test` reports: `test`, and `train` for the generalization gap."""
+        """Return the loaders of `fashionreg test`: `test`, and `train` for the generalization gap."""
         return self._evaluation_loaders("test", "train")
 
     def _evaluation_loaders(self, *names: str) -> dict[str, Loader]:
@@ -136,7 +136,7 @@ class ImageDataModule(LightningDataModule, ABC):
         }
 
     def resident(self, data: LabelledImages) -> ResidentImages:
-        """The images on the device of the trainer (the CPU if there is none), scaled as this module scales."""
+        """Return the images on the device of the trainer (the CPU without a trainer), scaled as this module scales."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         _, known = self._resident.get(id(data), (None, None))
         if known is None or known.device != device:
@@ -157,8 +157,8 @@ class FashionMNISTDataModule(ImageDataModule):
         val_size: Training images set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
-        evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
-            otherwise its numbers are means over the epoch's own steps.
+        evaluate_train: Whether `train` too is evaluated after every epoch, in evaluation mode as `val` and `test`;
+            otherwise its metrics are means over the training steps of the epoch.
         split_seed: Fixes which images are used and set aside; the same for every replica.
         seeds: One replica is trained for each seed.
     """
@@ -191,11 +191,11 @@ class FashionMNISTDataModule(ImageDataModule):
         return 70_000
 
     def prepare_data(self) -> None:
-        """Download, verify and unpack what is not there yet."""
+        """Download, verify and unpack the files that are missing."""
         fetch_fashion_mnist(self.root, self.mirror)
 
     def load(self) -> tuple[LabelledImages, LabelledImages]:
-        """The official training and test images."""
+        """Return the official training and test images."""
         train = read_fashion_mnist(self.root, train=True)
         if self.train_size is not None and image_count(self.train_size, len(train), "train_size") < len(train):
             _, train = split_off(train, self.train_size, self.split_seed, "train_size")
@@ -211,8 +211,8 @@ class CSVDataModule(ImageDataModule):
         val_size: Of the other images, those set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
-        evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
-            otherwise its numbers are means over the epoch's own steps.
+        evaluate_train: Whether `train` too is evaluated after every epoch, in evaluation mode as `val` and `test`;
+            otherwise its metrics are means over the training steps of the epoch.
         split_seed: Fixes which images are tested on; the same for every replica.
         seeds: One replica is trained for each seed.
     """
@@ -246,7 +246,7 @@ class CSVDataModule(ImageDataModule):
         return self.path.stat().st_size // (2 * (PIXELS + 1))
 
     def load(self) -> tuple[LabelledImages, LabelledImages]:
-        """The two parts of the file."""
+        """Return the two parts of the file."""
         return split_off(read_csv(self.path), self.test_size, self.split_seed, "test_size", self.path)
 
 
@@ -260,8 +260,8 @@ class SyntheticDataModule(ImageDataModule):
         val_size: Training images set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
-        evaluate_train: Whether `train` too is evaluated after every epoch, with dropout off, as `val` and `test` are;
-            otherwise its numbers are means over the epoch's own steps.
+        evaluate_train: Whether `train` too is evaluated after every epoch, in evaluation mode as `val` and `test`;
+            otherwise its metrics are means over the training steps of the epoch.
         split_seed: Fixes which images are set aside; the same for every replica.
         seeds: One replica is trained for each seed.
     """
@@ -296,6 +296,6 @@ class SyntheticDataModule(ImageDataModule):
         return self.train_size + self.test_size
 
     def load(self) -> tuple[LabelledImages, LabelledImages]:
-        """Drawn in one go, so that no drawing is in both parts."""
+        """Draw both parts at once, so that they share no image."""
         images = draw_garments(self.train_size + self.test_size, self.data_seed)
         return images[: self.train_size], images[self.train_size :]

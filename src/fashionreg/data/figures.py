@@ -1,4 +1,4 @@
-"""Grids of images with their classes: pure functions to a matplotlib `Figure`, without pyplot and its global state."""
+"""Draw grids of images with their classes as matplotlib `Figure`s, without pyplot and its global state."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from fashionreg.data.images import CLASS_NAMES, LabelledImages
 
 
 def image_grid(data: LabelledImages, rows: int = 4, columns: int = 4) -> Figure:
-    """The first `rows * columns` images in reading order, each under its class name; missing ones stay blank."""
+    """Draw the first `rows * columns` images in reading order, each under its class name; other cells stay blank."""
     return _grid(data, [CLASS_NAMES[label] for label in data.labels[: rows * columns].tolist()], rows, columns, 10)
 
 
 def _grid(
     data: LabelledImages, captions: Sequence[str], rows: int, columns: int, fontsize: float, title: str = ""
 ) -> Figure:
-    """One cell for each caption, in reading order, with the image of the same number below it."""
-    # in inches; a layout engine would draw everything twice to find the places that are known here
+    """Draw a cell for each caption, in reading order, with the image of the same index below it."""
+    # in inches; a layout engine would draw everything twice to find the positions that are known here
     size, gap, top = 1.42, 0.08, 0.3 if title else 0.0
     line = 1.25 * fontsize / 72
     row = size + gap + 0.06 + line * (1 + max((caption.count("\n") for caption in captions), default=0))
@@ -31,7 +31,7 @@ def _grid(
         axes = figure.add_axes((left / width, bottom / height, size / width, size / height))
         axes.set_axis_off()
         if position < len(captions):
-            # fixed limits: otherwise every image is stretched to its own darkest and brightest pixel
+            # fixed limits: otherwise matplotlib stretches each image to its darkest and brightest pixel
             axes.imshow(data.images[position].numpy(), cmap="gray", vmin=0, vmax=255)
             axes.set_title(captions[position], fontsize=fontsize, pad=4, y=1)
     return figure
@@ -44,10 +44,11 @@ def worst_mistakes(
     rows: int = 4,
     columns: int = 4,
 ) -> Figure:
-    """Images that were taken for something else, in reading order, each under what it is and what was predicted.
+    """Draw misclassified images in reading order, each under its true and its predicted class.
 
     Args:
-        data: M images with their true classes, the worst mistake first; those beyond `rows * columns` are not shown.
+        data: M images with their true classes, the most confident mistake first; those beyond `rows * columns` are not
+            shown.
         predicted: int `(M,)`, the class predicted for each.
         probability: float `(M,)`, 0 to 1, given to that class.
         rows: Rows of the grid.
@@ -62,5 +63,5 @@ def worst_mistakes(
 
 
 def _percent(share: float) -> str:
-    """A share as text in which nearly certain stays apart from certain."""
+    """Format a share in percent; above 99.9% it is not rounded to 100%."""
     return ">99.9%" if share > 0.999 else f"{100 * share:.1f}%"

@@ -1,10 +1,10 @@
 """The built-in synthetic data: drawn garments that stand in for Fashion-MNIST where it cannot be had.
 
-Each class has its own cut, but cuts, details and fabrics vary and overlap as they do among real garments: a shirt may
-have short sleeves, a coat may close so neatly that it passes for a pullover. No label is ever changed; what cannot be
-told apart is ambiguous because of how it is drawn.
+Each class has a different cut, but cuts, details and fabrics vary and overlap as they do among real garments: a shirt
+may have short sleeves, and a coat may look like a pullover. Labels are never changed: ambiguous images are ambiguous
+because of how they are drawn.
 
-A shape is a signed distance: negative inside, positive outside, so that `-a` is what lies outside a, and the union and
+A shape is a signed distance, negative inside and positive outside: `-a` is the complement of a, and the union and
 intersection of shapes are their minimum and maximum. All images of a class are drawn at once: fields are float32
 `(N, 28, 28)`, per-image parameters float32 `(N, 1, 1)`. Lengths are in sheet units: x runs from -1 (left) to 1 (right),
 y from -1 (top) to 1 (bottom).
@@ -35,7 +35,7 @@ def draw_garments(size: int, seed: int) -> LabelledImages:
     """Draw garments of the ten classes of Fashion-MNIST.
 
     Args:
-        size: How many images, at least 1. The class counts differ by at most one.
+        size: Number of images, at least 1. The class counts differ by at most one.
         seed: Fixes every image and their order, at least 0. Draws that differ in seed or size share no images: for
             disjoint parts of one set, cut one draw.
 
@@ -61,7 +61,7 @@ def draw_garments(size: int, seed: int) -> LabelledImages:
 
 
 class Sheet:
-    """Black paper for N garments, with the random numbers to draw them.
+    """Black paper on which N garments are drawn, with their random numbers.
 
     Attributes:
         x, y: Where each pixel lies, `(N, 28, 28)`: shifted, scaled and turned a little, differently in each image.
@@ -78,11 +78,11 @@ class Sheet:
         self.ink: Field = np.zeros_like(self.x)
 
     def vary(self, low: float, high: float) -> Field:
-        """One number for each image, uniform in `[low, high)`, `(N, 1, 1)`."""
+        """Draw one number for each image, uniform in `[low, high)`, `(N, 1, 1)`."""
         return self.rng.uniform(low, high, (self.count, 1, 1)).astype(np.float32)
 
     def some(self, share: float) -> NDArray[np.bool_]:
-        """True for about this share (0 to 1) of the images, `(N, 1, 1)`."""
+        """Choose about this share (0 to 1) of the images at random: bool `(N, 1, 1)`."""
         return self.vary(0, 1) < share
 
     def paint(self, shape: Field, shade: Scalar, opacity: Scalar | NDArray[np.bool_] = 1.0) -> None:
@@ -90,24 +90,24 @@ class Sheet:
         self.ink += np.clip(0.5 - PIXELS_PER_UNIT * shape, 0, 1) * opacity * (shade - self.ink)
 
     def develop(self) -> NDArray[np.uint8]:
-        """The finished images, uint8 `(N, 28, 28)`, with grain where there is ink: the background stays black."""
+        """Return the images, uint8 `(N, 28, 28)`, with grain where there is ink: the background stays black."""
         grain = self.rng.standard_normal(self.ink.shape, dtype=np.float32) * self.vary(0.03, 0.1)
         return np.clip(np.rint(255 * self.ink * (1 + grain)), 0, 255).astype(np.uint8)
 
 
 def common(*shapes: Field) -> Field:
-    """What lies inside all shapes."""
+    """Return the intersection of shapes."""
     return reduce(np.maximum, shapes)
 
 
 def ellipse(x: Field, y: Field, half_width: Scalar, half_height: Scalar) -> Field:
-    """An ellipse around the origin (the distance is exact for a circle, near enough for others)."""
+    """Return an ellipse around the origin (the distance is exact for a circle, near enough for others)."""
     distance: Field = (np.hypot(x / half_width, y / half_height) - 1) * np.minimum(half_width, half_height)
     return distance
 
 
 def limb(x: Field, y: Field, start: Point, end: Point, start_radius: Scalar, end_radius: Scalar) -> Field:
-    """A straight strip with flat ends, its half width going from `start_radius` to `end_radius`."""
+    """Return a straight strip with flat ends whose half width goes from `start_radius` to `end_radius`."""
     along_x, along_y = end[0] - start[0], end[1] - start[1]
     length = np.hypot(along_x, along_y)
     along = ((x - start[0]) * along_x + (y - start[1]) * along_y) / length
@@ -117,7 +117,7 @@ def limb(x: Field, y: Field, start: Point, end: Point, start_radius: Scalar, end
 
 
 def outline(t: Field, *knots: Point) -> Field:
-    """A smooth curve through `(t, value)` knots in ascending order of t, level before the first and after the last."""
+    """Return a smooth curve through `(t, value)` knots in ascending order of t, constant outside them."""
     curve = np.zeros_like(t) + knots[0][1]
     for (t0, value0), (t1, value1) in pairwise(knots):
         step = np.clip((t - t0) / (t1 - t0), 0, 1)
@@ -126,7 +126,7 @@ def outline(t: Field, *knots: Point) -> Field:
 
 
 def fabric(sheet: Sheet, patterned: float) -> Field:
-    """The shade of a garment's material: folds and shading on all, stripes or checks on a share of `patterned`."""
+    """Return the shade of a garment's material: all have folds, a share of `patterned` has stripes or checks."""
     waves = np.zeros_like(sheet.x)
     angle, pitch, phase = sheet.vary(-0.1, 0.1), sheet.vary(8, 24), sheet.vary(0, 2 * np.pi)
     for share, turn in ((0.5, 0.0), (0.4, np.pi / 2), (0.2, np.pi / 4)):
@@ -139,7 +139,7 @@ def fabric(sheet: Sheet, patterned: float) -> Field:
 
 
 def trim(sheet: Sheet, shade: Field) -> Field:
-    """A shade for a detail on `shade`, darker or brighter, from hardly to clearly: what is faint makes a class hard."""
+    """Return a shade for a detail on `shade`: darker or brighter, with weak to strong contrast."""
     return np.clip(shade + np.where(sheet.some(0.6), -1, 1) * sheet.vary(0.08, 0.5), 0.02, 1.0)
 
 
@@ -176,7 +176,7 @@ SHIRT = Cut(long_sleeve=0.7, collar=0.8, buttons=0.85, opening=0.15, motif=0.03)
 
 
 def draw_top(sheet: Sheet, cut: Cut) -> None:
-    """A garment for the upper body: sleeves, body, neck, and the details of its cut."""
+    """Draw a garment for the upper body: sleeves, body, neck, and the details of its cut."""
     x, y, side, shade = sheet.x, sheet.y, np.abs(sheet.x), fabric(sheet, patterned=0.25)
     hem, chest, slope = sheet.vary(*cut.length) / 2, sheet.vary(*cut.chest), sheet.vary(0.1, 0.3)
     top, shoulder = -hem, chest * sheet.vary(0.85, 1.0)
@@ -233,7 +233,7 @@ ANKLE_BOOT = Last(height=(1.1, 1.9), heel=(0.0, 0.35))
 
 
 def draw_shoe(sheet: Sheet, last: Last) -> None:
-    """A shoe, its toe to the left: the upper, its straps, laces or stripe, then sole and heel."""
+    """Draw a shoe with its toe to the left: the upper, its straps, laces or stripe, then sole and heel."""
     x, y, shade = sheet.x, sheet.y, fabric(sheet, patterned=0.08)
     height, lift, mouth = sheet.vary(*last.height), sheet.vary(*last.heel), sheet.vary(-0.15, 0.2)
     ground, back, toe = height / 2, sheet.vary(0.82, 0.97), sheet.vary(0.22, 0.38)
@@ -259,7 +259,7 @@ def draw_shoe(sheet: Sheet, last: Last) -> None:
 
 
 def draw_trouser(sheet: Sheet) -> None:
-    """Two legs below a waistband, with a gap between them that may close."""
+    """Draw two legs below a waistband, with a gap between them that may close."""
     y, side, shade = sheet.y, np.abs(sheet.x), fabric(sheet, patterned=0.15)
     foot, hip, gap = sheet.vary(0.88, 1.0), sheet.vary(0.24, 0.36), sheet.vary(-0.04, 0.16)
     crotch, ankle = sheet.vary(0.45, 0.7) - foot, hip * sheet.vary(0.35, 0.6)
@@ -271,7 +271,7 @@ def draw_trouser(sheet: Sheet) -> None:
 
 
 def draw_bag(sheet: Sheet) -> None:
-    """A bag below its handle, with a flap and a clasp on some."""
+    """Draw a bag below its handle, with a flap and a clasp on some."""
     width, height, shade = sheet.vary(0.65, 0.97), sheet.vary(0.4, 0.68), fabric(sheet, patterned=0.25)
     x, y = sheet.x, sheet.y - (0.9 - height)  # from the middle of the bag, which stands at 0.9
     handle = ellipse(x, y + height, width * sheet.vary(0.35, 0.9), sheet.vary(0.35, 0.9) * (1.8 - 2 * height))

@@ -1,4 +1,4 @@
-"""The form in which every source hands over its data."""
+"""The form in which every source returns its data."""
 
 import hashlib
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ class LabelledImages:
         return len(self.labels)
 
     def __getitem__(self, index: Tensor | slice) -> "LabelledImages":
-        """The images that `index` (int64 `(M,)` or a slice) names, in that order."""
+        """Return the images that `index` (int64 `(M,)` or a slice) selects, in that order."""
         return LabelledImages(self.images[index], self.labels[index])
 
     def fingerprint(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of all pixels and labels: equal data, equal fingerprint."""
+        """Return the first 16 hexadecimal digits of the SHA-256 of all pixels and labels."""
         digest = hashlib.sha256(self.images.contiguous().numpy().data)
         digest.update(self.labels.to(torch.int64).contiguous().numpy().data)
         return digest.hexdigest()[:16]

@@ -1,10 +1,15 @@
-"""Where data lies on disk: without torch, so that `--help` stays fast."""
+"""Where data lies on disk. This module imports no torch, so that `--help` stays fast."""
 
 import os
 from pathlib import Path
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder that holds `FashionMNIST/`: `root`, else the environment variable `FASHIONREG_DATA`, else `data`."""
-    # unlike Path.expanduser, os.path.expanduser leaves `~nobody` as it is
-    return Path(os.path.expanduser(root or os.environ.get("FASHIONREG_DATA") or "data"))
+    """Return the folder of `FashionMNIST/`: `root`, else the environment variable `FASHIONREG_DATA`, else `data`."""
+    return expand_home(root or os.environ.get("FASHIONREG_DATA") or "data")
+
+
+def expand_home(path: str | Path) -> Path:
+    """Replace `~` and `~user` at the beginning of a path; an unknown user stays as it is."""
+    # Path.expanduser raises RuntimeError for an unknown user
+    return Path(os.path.expanduser(path))

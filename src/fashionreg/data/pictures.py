@@ -1,4 +1,4 @@
-"""Image files of any kind, brought into the form of Fashion-MNIST."""
+"""Convert image files of any kind to the form of Fashion-MNIST."""
 
 import warnings
 from pathlib import Path
@@ -23,7 +23,7 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def read_picture(path: str | Path) -> tuple[Tensor, str]:
-    """One image file in the form of Fashion-MNIST, with a statement of what was done to it.
+    """Read an image file, convert it to the form of Fashion-MNIST, and state what was done to it.
 
     The recipe is that of Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
     Learning Algorithms" (2017, https://arxiv.org/abs/1708.07747, section 2 and figure 1): trim edges whose colour is
@@ -45,14 +45,14 @@ def read_picture(path: str | Path) -> tuple[Tensor, str]:
     room) is not trimmed away, and a garment as light as its background nearly vanishes.
 
     Args:
-        path: a file in any format that Pillow reads, of any size, in colour or in grey of 1 to 16 bits.
+        path: A file in any format that Pillow reads, of any size, in colour or in grey of 1 to 16 bits.
 
     Returns:
         The image, uint8 `(28, 28)`, 0 (background) to 255, and the statement: what was done, in order, or "as it is"
         if nothing was, which holds for 8-bit grey of 28 x 28 on a dark background.
 
     Raises:
-        UserError: if the file is missing, a folder, not an image, damaged, or larger than Pillow's limit
+        UserError: If the file is missing, a folder, not an image, damaged, or larger than Pillow's limit
             (`PIL.Image.MAX_IMAGE_PIXELS`).
     """
     picture, done = _opened(Path(path))
@@ -80,11 +80,11 @@ def read_picture(path: str | Path) -> tuple[Tensor, str]:
 
 
 def _opened(path: Path) -> tuple[Image.Image, list[str]]:
-    """The picture in `path`, upright, without transparency, in mode RGB, and what had to be done for that."""
+    """Open a picture: upright, without transparency, in mode RGB; return it and the list of what was done for that."""
     try:
         refuse_special(path)
         with path.open("rb") as file, warnings.catch_warnings():
-            # what else Pillow warns of (odd EXIF, extra bytes) does not keep a picture from being read
+            # Pillow's other warnings (odd EXIF, extra bytes) concern pictures that it reads all the same
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
@@ -100,7 +100,7 @@ def _opened(path: Path) -> tuple[Image.Image, list[str]]:
             f"{path}: more than {Image.MAX_IMAGE_PIXELS:,} pixels, too large to be read safely; scale it down first"
         ) from error
     except Exception as error:
-        # Pillow's readers answer damage with OSError, SyntaxError, ValueError, struct.error and others
+        # on damaged files Pillow's readers raise OSError, SyntaxError, ValueError, struct.error and others
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: cannot be read as an image: {reason}; save it anew as PNG or JPEG") from error
 
@@ -112,7 +112,7 @@ def _upright_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     if image.getexif().get(_EXIF_ORIENTATION) in range(2, 9):
         done.append("turned upright (EXIF)")
         image = ImageOps.exif_transpose(image)
-    # Pillow would cut off at 255 what goes beyond 8 bits, without a word
+    # Pillow would clip silently at 255 where there are more than 8 bits
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, of unknown range")
     if image.mode in _DEEP_GREY:
@@ -132,10 +132,10 @@ def _upright_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 
 def _find_garment(picture: Image.Image, tolerance: int) -> tuple[tuple[int, int, int, int] | None, int]:
-    """The box (left, top, right, bottom) outside which all is background, and the background's grey, 0 to 255.
+    """Find the box (left, top, right, bottom) outside which all is background, and the background's grey, 0 to 255.
 
-    Background is what differs from the background's colour by at most `tolerance` in every channel. The box is None if
-    that is the whole picture.
+    A pixel is background if it differs from the background's colour by at most `tolerance` in every channel. The box is
+    None if all pixels are background.
     """
     # a large picture is searched in a copy of 256 to 511 pixels, in which noise and dust have averaged out
     step = max(1, max(picture.size) // 256)
@@ -156,7 +156,7 @@ def _find_garment(picture: Image.Image, tolerance: int) -> tuple[tuple[int, int,
 
 
 def _centred(garment: Image.Image, level: int) -> Image.Image:
-    """`garment` (mode L) resized until its longest edge is 28, in the middle of 28 x 28 pixels of grey `level`."""
+    """Resize `garment` (mode L) to a longest edge of 28, and centre it in 28 x 28 pixels of grey `level`."""
     scale = max(_SIZE) / max(garment.size)
     width, height = (max(1, round(scale * length)) for length in garment.size)
     canvas = Image.new("L", _SIZE, level)

@@ -1,4 +1,4 @@
-"""Fashion-MNIST's own files: downloaded, verified and unpacked by torchvision, and read.
+"""Fetch the files of Fashion-MNIST by torchvision (download, verify, unpack), and read them.
 
 torchvision is imported where it is used, because that takes seconds.
 """
@@ -34,15 +34,15 @@ FILES = {
 #: `LabelledImages.fingerprint` of the official data, by split.
 OFFICIAL_FINGERPRINTS = {"train": "1f243a60b4b748a4", "test": "9a494dc49efeb996"}
 
-#: Seconds without an answer or without a byte after which a mirror counts as unreachable.
+#: Seconds without an answer or a byte after which a mirror counts as unreachable.
 PATIENCE = 20.0
 
 
 class MissingDataError(UserError):
-    """Fashion-MNIST is not on this machine and could not be brought here.
+    """Fashion-MNIST is not on this machine and could not be downloaded.
 
     Attributes:
-        reason: what is missing and what was tried.
+        reason: What is missing and what was tried.
     """
 
     def __init__(self, reason: str, ways_on: str) -> None:
@@ -51,23 +51,23 @@ class MissingDataError(UserError):
 
 
 def raw_folder(root: str | Path) -> Path:
-    """The folder under `root` where torchvision keeps Fashion-MNIST's files, packed and unpacked."""
+    """Return the folder under `root` where torchvision keeps Fashion-MNIST's files, packed and unpacked."""
     return data_root(root) / "FashionMNIST" / "raw"
 
 
 def fetch_fashion_mnist(root: str | Path, mirror: str | None = None) -> None:
-    """Makes Fashion-MNIST's four files present under `root`, unpacked, whatever was there before.
+    """Download and unpack those of Fashion-MNIST's four files that are missing or damaged under `root`.
 
-    Files that are there and whole stay as they are. For the others torchvision downloads the archive unless it is
-    there, checks its MD5 sum and unpacks it. Several processes may call this at once: one works, the others wait.
+    Complete files stay as they are. For the others torchvision downloads the archive unless it exists, checks its MD5
+    sum and unpacks it. Several processes may call this at once: one works, the others wait.
 
     Args:
-        root: the folder that holds, or will hold, `FashionMNIST/raw`.
-        mirror: http(s) address of a folder that serves the four `.gz` files, used instead of torchvision's.
+        root: The folder that holds, or will hold, `FashionMNIST/raw`.
+        mirror: Http(s) address of a folder that serves the four `.gz` files, used instead of torchvision's.
 
     Raises:
-        MissingDataError: if a file is missing or damaged and cannot be downloaded.
-        UserError: if `mirror` is not an http(s) address or the folder cannot be written.
+        MissingDataError: If a file is missing or damaged and cannot be downloaded.
+        UserError: If `mirror` is not an http(s) address or the folder cannot be written.
     """
     folder = raw_folder(root)
     if mirror is not None and not mirror.startswith(("http://", "https://")):
@@ -80,7 +80,7 @@ def fetch_fashion_mnist(root: str | Path, mirror: str | None = None) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name("download.lock")):
-            # asked again: the process that held the lock before may have done the work
+            # check again: the process that held the lock before may have done the work
             if unfinished := _unfinished(folder):
                 _download(folder, unfinished, mirror)
     except OSError as error:
@@ -91,11 +91,11 @@ def fetch_fashion_mnist(root: str | Path, mirror: str | None = None) -> None:
 
 
 def read_fashion_mnist(root: str | Path, train: bool) -> LabelledImages:
-    """Reads the unpacked files of the official training images (`train`) or test images.
+    """Read the unpacked files of the official training images (`train`) or test images.
 
     Raises:
-        MissingDataError: if a file is not there.
-        UserError: if a file is not what its name says: format, size, 28x28 pixels, labels 0 to 9, one per image.
+        MissingDataError: If a file is missing.
+        UserError: If a file is not what its name says: format, size, 28x28 pixels, labels 0 to 9, one per image.
     """
     prefix = "train" if train else "t10k"
     folder = raw_folder(root)
@@ -115,7 +115,7 @@ def read_fashion_mnist(root: str | Path, train: bool) -> LabelledImages:
 
 
 def _idx_shape(path: Path) -> tuple[int, ...]:
-    """The shape that an IDX file of bytes states, once its size was found to agree with it.
+    """Return the shape in the header of an IDX file of bytes, after a check against the size of the file.
 
     The format (http://yann.lecun.com/exdb/mnist/): two zero bytes, 8 for unsigned bytes, the number of axes; the
     length of each axis as a big-endian 32-bit integer; the values, last axis fastest.
@@ -148,7 +148,7 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def _unfinished(folder: Path) -> list[str]:
-    """Names of the files in `folder` that are missing or not whole, as after an interrupted unpacking."""
+    """Return the names of files in `folder` that are missing or incomplete, as after an interrupted unpacking."""
 
     def is_whole(name: str) -> bool:
         try:
@@ -161,18 +161,18 @@ def _unfinished(folder: Path) -> list[str]:
 
 
 def _download(folder: Path, names: list[str], mirror: str | None) -> None:
-    """Has torchvision make the files `names` in `folder`, each downloaded (if need be), checked and unpacked."""
+    """Let torchvision download (if necessary), check and unpack the files `names` in `folder`."""
     from torchvision.datasets import FashionMNIST  # type: ignore[import-untyped]
 
-    dataset = FashionMNIST.__new__(FashionMNIST)  # not FashionMNIST(...), which reads all it downloads
+    dataset = FashionMNIST.__new__(FashionMNIST)  # FashionMNIST(...) would read all that it downloads
     dataset.root = folder.parents[1]
     if mirror is not None:
         dataset.mirrors = [mirror.rstrip("/") + "/"]
-    # an archive is not needed where its file is there
+    # archives of complete files are not needed
     dataset.resources = [(name, md5) for name, md5 in FashionMNIST.resources if name.removesuffix(".gz") in names]
     sources = ", ".join(dataset.mirrors)
     for name in names:
-        (folder / name).unlink(missing_ok=True)  # torchvision takes whatever is there for whole
+        (folder / name).unlink(missing_ok=True)  # torchvision does not check unpacked files
     if not all((folder / name).is_file() for name, _ in dataset.resources):
         print(f"downloading Fashion-MNIST (30 MB) from {sources} to {folder}", file=sys.stderr)
     try:
@@ -198,7 +198,7 @@ def _is_damaged(archive: Path, md5: str) -> bool:
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Gives up on a silent server: torchvision sets no time limit, and the system's is minutes per address."""
+    """Limit the time to wait for a silent server; torchvision has no limit, and the system's is minutes an address."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:

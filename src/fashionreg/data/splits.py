@@ -1,4 +1,4 @@
-"""Parts of a dataset in which every class has its share."""
+"""Stratified parts of a dataset: every class has the same share in each."""
 
 from pathlib import Path
 
@@ -11,18 +11,18 @@ from fashionreg.errors import UserError
 
 
 def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
-    """Draws `size` of the N images so that every class has its share, by scikit-learn's stratified shuffle.
+    """Draw `size` of the N images, stratified by class, by scikit-learn's stratified shuffle.
 
     Args:
         labels: int64 `(N,)`, 0 to 9.
-        size: number of images: N, or at least one for each class with as many left over.
-        seed: 0 to 2^32 - 1; fixes which ones are drawn, and their order.
+        size: Number of images: N, or at least one for each class with as many left over.
+        seed: 0 to 2^32 - 1; fixes which images are drawn, and their order.
 
     Returns:
         int64 `(size,)`, distinct indices into `labels`, shuffled.
 
     Raises:
-        UserError: if `size` or `seed` is out of range, or a class has a single image.
+        UserError: If `size` or `seed` is out of range, or a class has a single image.
     """
     from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 

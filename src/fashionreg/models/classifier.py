@@ -43,8 +43,8 @@ class Classifier(LightningModule, ABC):
     loss and penalties, so that the gradient of a replica is what it would be alone.
 
     After each epoch `{split}/loss` and `{split}/acc` are logged as means over replicas, with more than one replica
-    `{split}/acc_std` too (sample standard deviation). `train/*` are means over the epoch's own steps (regularizers at
-    work, weights moving), unless the datamodule has `train` evaluated as the others are: at the epoch's end, with the
+    `{split}/acc_std` too (sample standard deviation). `train/*` are means over the training steps of the epoch,
+    unless the datamodule evaluates `train` like the other splits: at the end of the epoch, in evaluation mode, with the
     calibration error `{split}/ece`.
 
     Args:
@@ -77,7 +77,7 @@ class Classifier(LightningModule, ABC):
         super().__init__()
         self.regularizers = nn.ModuleDict()
         for name, regularizer in (regularizers or {}).items():
-            # a layer of a regularizer has its name, and these are names of layers already
+            # layers are named after their regularizer, and the MLP uses these names already
             if not name.isidentifier() or name in ("linear", "relu") or hasattr(self.regularizers, name):
                 raise UserError(f"regularizers: {name!r} cannot be a name; use letters, digits and _, as in batch_norm")
             if not isinstance(regularizer, Regularizer):
@@ -102,7 +102,7 @@ class Classifier(LightningModule, ABC):
 
     @abstractmethod
     def make_network(self, inputs: int, classes: int, seeds: Sequence[int]) -> ReplicaNetwork:
-        """One network for each seed, with initial parameters, for so many inputs and classes."""
+        """Make one network for each seed, with initial parameters."""
 
     def build(self, inputs: int, classes: int) -> Self:
         """Make the network, and let the regularizers prepare for it; a second call must ask for the same shape.
@@ -118,7 +118,7 @@ class Classifier(LightningModule, ABC):
                 )
             return self
         self.shape = inputs, classes
-        # the start is drawn in float32 in every precision: Lightning builds under that of the trainer
+        # initial parameters are drawn in float32 whatever the precision; Lightning sets that of the trainer
         precision = torch.get_default_dtype()
         torch.set_default_dtype(torch.float32)
         try:
@@ -127,7 +127,7 @@ class Classifier(LightningModule, ABC):
             torch.set_default_dtype(precision)
         for regularizer in self._all_regularizers():
             regularizer.attach(self.network, self.seeds)
-        # in the dictionary, past torch: as a submodule it would name every parameter a second time
+        # not registered as a submodule, which would list every parameter a second time
         named = dict(zip(self.regularizers, self._all_regularizers(), strict=True))
         self.__dict__["objective"] = Objective(self.network, named, self.loss)
         self._after_step = with_hook(named.values(), "after_step")
@@ -147,17 +147,17 @@ class Classifier(LightningModule, ABC):
         return list(self.regularizers.values())  # type: ignore[arg-type]
 
     def describe(self) -> str:
-        """Network and regularizers in a few words: `784-64-32-10, batch norm, dropout 0.3`."""
+        """Return a short description of network and regularizers: `784-64-32-10, batch norm, dropout 0.3`."""
         return ", ".join([self.network.describe(), *(one.describe() for one in self._all_regularizers())])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits float `(S, B, K)`; see `ReplicaNetwork.forward`."""
+        """Compute the logits, float `(S, B, K)`; see `ReplicaNetwork.forward`."""
         logits: Tensor = self.network(images)
         return logits
 
     @contextmanager
     def evaluating(self) -> Iterator[ReplicaNetwork]:
-        """The network in evaluation mode, with the weights that regularizers want evaluated; then all as before."""
+        """Switch to evaluation mode and to the weights that regularizers evaluate; undo both afterwards."""
         training = self.network.training
         self.network.eval()
         try:
@@ -171,14 +171,14 @@ class Classifier(LightningModule, ABC):
     # -- steps ---------------------------------------------------------------------------------------------------
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of each image: float `(S, B, K)` and int64 `(S, B)` or float `(S, B, K)` to float `(S, B)`, in nats.
+        """Compute the loss of each image in nats, float `(S, B)`, from logits `(S, B, K)` and labels or probabilities.
 
-        Override it to train with another loss; mean over images and sum over replicas are taken elsewhere.
+        Override it to train with another loss; the mean over images and the sum over replicas are computed elsewhere.
         """
         return cross_entropy(logits, targets)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The sum over replicas of what each of them minimizes."""
+        """Compute the sum over replicas of the losses that they minimize."""
         keys: dict[str, Key] = {}
         if self._epoch_keys is not None:
             # one hash for the keys of all consumers: (R, S, 2)
@@ -193,7 +193,7 @@ class Classifier(LightningModule, ABC):
         return total
 
     def backward(self, loss: Tensor) -> None:
-        """Set the gradients: those of the loss, or what regularizers make of them."""
+        """Set the gradients: those of the loss, as changed by regularizers."""
         if not self.objective.gradient_hooks:
             loss.backward()
             return
@@ -217,18 +217,18 @@ class Classifier(LightningModule, ABC):
             parameters[name].grad = gradient
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Let the optimizer make its step, then the regularizers theirs."""
+        """Call the optimizer, then the hooks `after_step` of the regularizers."""
         super().optimizer_step(*args, **kwargs)
         self.after_step()
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """What regularizers do to the network after each step."""
+        """Call the hooks `after_step` of the regularizers."""
         for regularizer in self._after_step:
             regularizer.after_step(self.network)
 
     def _evaluation_step(self, batch: Batch, split: str) -> Tensor:
-        """The logits `(S, B, K)` of a batch whose metrics are added to those of `split`."""
+        """Compute the logits `(S, B, K)` of a batch, and add its metrics to those of `split`."""
         images, labels = batch
         logits: Tensor = self(images)
         labels = labels.expand(logits.shape[:2])
@@ -245,11 +245,11 @@ class Classifier(LightningModule, ABC):
         self._evaluation_step(batch, self._split_names(self.trainer.val_dataloaders, "val")[dataloader_idx])
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Logits float `(S, B, K)`, for callbacks that report on them."""
+        """Compute the logits, float `(S, B, K)`, for callbacks, and add the metrics of the batch."""
         return self._evaluation_step(batch, self._split_names(self.trainer.test_dataloaders, "test")[dataloader_idx])
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Class probabilities float `(S, B, K)`; the labels are not looked at."""
+        """Compute class probabilities, float `(S, B, K)`; labels are ignored."""
         probabilities: Tensor = self(batch[0]).softmax(dim=-1)
         return probabilities
 
@@ -260,7 +260,7 @@ class Classifier(LightningModule, ABC):
     # -- epochs --------------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        """Refuse, before the first step, what would end badly or unfairly later.
+        """Refuse, before the first step, what would fail later or select by test results.
 
         Raises:
             UserError: If something is selected by test metrics or by a metric that does not exist, or if batch norm
@@ -299,7 +299,7 @@ class Classifier(LightningModule, ABC):
             )
 
     def on_train_epoch_start(self) -> None:
-        """Forget the last epoch's numbers; make the keys of this epoch's random numbers."""
+        """Reset the metrics; make the keys of this epoch's random numbers."""
         self._totals = {}
         if consumers := self.objective.consumers:
             # each process of a distributed run sees other images and draws other numbers
@@ -307,18 +307,18 @@ class Classifier(LightningModule, ABC):
             self._epoch_keys = keys.to(self.device)  # (R, S, 2)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget earlier evaluations of this epoch; the training totals go on, unless `train` is evaluated too."""
+        """Reset the metrics of evaluated splits; those of training remain, unless `train` is evaluated too."""
         evaluated = {"val", "test", *self._split_names(self.trainer.val_dataloaders, "val")}
         self._totals = {split: totals for split, totals in self._totals.items() if split not in evaluated}
         self._start_evaluation()
 
     def on_test_epoch_start(self) -> None:
-        """Forget earlier evaluations."""
+        """Reset the metrics."""
         self._totals = {}
         self._start_evaluation()
 
     def on_predict_epoch_start(self) -> None:
-        """Evaluate the weights that regularizers want evaluated."""
+        """Switch to the weights that regularizers evaluate."""
         self._start_evaluation()
 
     def _start_evaluation(self) -> None:
@@ -331,15 +331,15 @@ class Classifier(LightningModule, ABC):
             self._evaluation = None
 
     def on_test_epoch_end(self) -> None:
-        """Train on, if ever, with the weights from before the evaluation."""
+        """Restore the training weights."""
         self._end_evaluation()
 
     def on_predict_epoch_end(self) -> None:
-        """As `on_test_epoch_end`."""
+        """Restore the training weights."""
         self._end_evaluation()
 
     def results(self) -> dict[str, dict[str, Tensor]]:
-        """For each split seen in this epoch the metrics of each replica, float `(S,)`; see `Totals.means`."""
+        """Return for each split of this epoch the metrics of each replica, float `(S,)`; see `Totals.means`."""
         reduce = self.trainer.strategy.reduce
         return {
             split: {name: reduce(value, reduce_op="mean") for name, value in totals.means().items()}
@@ -347,7 +347,7 @@ class Classifier(LightningModule, ABC):
         }
 
     def on_train_epoch_end(self) -> None:
-        """Log the training metrics of the epoch; show regularizers all metrics but those of the test split."""
+        """Log the training metrics of the epoch; call `after_epoch` with all metrics but those of the test split."""
         self._log_means({"train"})
         if hooks := with_hook(self._all_regularizers(), "after_epoch"):
             seen = {
@@ -403,7 +403,7 @@ class Classifier(LightningModule, ABC):
         checkpoint[SHAPE_KEY] = self.shape
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer and, where there is one, its scheduler.
+        """Make the optimizer and, if any, its scheduler.
 
         Raises:
             UserError: If the optimizer refuses its arguments, or if it or the scheduler would let replicas influence
@@ -461,7 +461,7 @@ class Classifier(LightningModule, ABC):
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is plain data, as the command line gives it, and not an object made in code."""
+    """Return whether a value is plain data, as from the command line, and not an object made in code."""
     if isinstance(value, Mapping):
         return all(map(_is_plain, value.values()))
     if isinstance(value, list | tuple):

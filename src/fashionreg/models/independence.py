@@ -15,7 +15,7 @@ from fashionreg.regularizers.base import Regularizer
 #: Two seeds, trained together and each alone, for so many steps of so many images.
 SEEDS, STEPS, IMAGES = [3, 7], 2, 4
 
-#: What a hook gave: its name, and tensors with a leading replica axis.
+#: What the hooks returned: the name of each, and tensors with a leading replica axis.
 Trace = list[tuple[str, list[Tensor]]]
 
 
@@ -24,7 +24,7 @@ def check_independent(name: str, regularizer: Regularizer, inputs: int, classes:
 
     Args:
         name: Its name in the configuration.
-        regularizer: It stays as it is; the hooks of copies are called, on a small network.
+        regularizer: It is not changed: hooks of copies are called, on a small network.
         inputs: Number of inputs D.
         classes: Number of classes K.
 
@@ -41,7 +41,7 @@ def check_independent(name: str, regularizer: Regularizer, inputs: int, classes:
                         f"regularizers.{name}: {hook}: must give tensors with the replica axis first, (S, ...), got "
                         f"the shape {tuple(got.shape)} for S = 2"
                     )
-                # both ways compute the same few sums in float32, in another order
+                # together and alone, the same few float32 terms are summed in another order
                 if not torch.allclose(got, torch.cat(alone), rtol=1e-3, atol=1e-5, equal_nan=True):
                     raise UserError(
                         f"regularizers.{name}: {hook}: seed {SEEDS[0]} alone gives other numbers than beside seed "
@@ -50,7 +50,7 @@ def check_independent(name: str, regularizer: Regularizer, inputs: int, classes:
 
 
 def _trace(name: str, regularizer: Regularizer, seeds: Sequence[int], inputs: int, classes: int) -> Trace:
-    """Train `seeds` side by side; return what each hook of the regularizer gives, in order."""
+    """Train `seeds` side by side; return the results of each hook of the regularizer, in order."""
     trace: Trace = []
     regularizer = copy.deepcopy(regularizer).train()
 

@@ -29,13 +29,13 @@ class ReplicaLinear(ReplicaLayer):
         self.bias = nn.Parameter(torch.stack(biases))
 
     def forward(self, x: Tensor, key: Key | None = None) -> Tensor:
-        """`(S, B, in_features)`, or `(B, in_features)` shared by all replicas, to `(S, B, out_features)`."""
+        """Map `(S, B, in_features)`, or `(B, in_features)` shared by all replicas, to `(S, B, out_features)`."""
         if x.dim() == 2:
-            x = x.expand(len(self.weight), *x.shape)
-        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight)
+            x = x.expand(len(self.weight), *x.shape)  # (S, B, in)
+        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight)  # (S, B, out)
 
     def replica(self, index: int) -> nn.Linear:
-        """Replica `index` as a plain layer with copied parameters."""
+        """Return replica `index` as a plain layer with copied parameters."""
         _, inputs, outputs = self.weight.shape
         linear = nn.Linear(inputs, outputs, dtype=self.weight.dtype)
         linear.load_state_dict({"weight": self.weight[index].T.contiguous(), "bias": self.bias[index]})

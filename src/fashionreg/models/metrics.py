@@ -14,12 +14,12 @@ def calibration_bin(confidence: Tensor, bins: int = CALIBRATION_BINS) -> Tensor:
 
 
 class Totals:
-    """Loss, correct answers and calibration of each replica, summed on the device: no synchronisation in a step.
+    """Sums of loss, correct predictions and calibration of each replica, on the device: no synchronisation in a step.
 
     Args:
         replicas: Number of replicas S.
         device: Where the logits are.
-        calibrated: Whether to compare confidence with accuracy; for evaluation, since it costs as much as all else.
+        calibrated: Whether to compare confidence with accuracy; only in evaluation, as it doubles the cost.
     """
 
     def __init__(self, replicas: int, device: torch.device, *, calibrated: bool) -> None:
@@ -41,9 +41,9 @@ class Totals:
             self._excess.scatter_add_(1, bins, confidence - correct.to(confidence.dtype))
 
     def means(self) -> dict[str, Tensor]:
-        """`loss` (nats), `acc` (0 to 1) and, if calibrated, `ece` (0 to 1), each `(S,)`, over all images added.
+        """Return `loss` (nats), `acc` (0 to 1) and, if calibrated, `ece` (0 to 1), each `(S,)`, over all images added.
 
-        `acc` is float64 on the CPU, the very share of images: equal differences between seeds are to be seen as equal.
+        `acc` is float64 on the CPU, the exact share of images, so that equal differences between seeds are equal.
 
         `ece` is the expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean over images of the
         distance between mean confidence and accuracy in the image's bin.

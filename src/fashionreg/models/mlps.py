@@ -33,7 +33,7 @@ class BaselineMLP(Classifier):
         self.hidden_sizes = hidden_sizes
 
     def make_network(self, inputs: int, classes: int, seeds: Sequence[int]) -> MLP:
-        """A multilayer perceptron of the chosen widths."""
+        """Make multilayer perceptrons of the chosen widths."""
         return MLP([inputs, *self.hidden_sizes, classes], seeds)
 
 
@@ -72,7 +72,7 @@ class RegularizedMLP(Classifier):
         self.hidden_sizes = hidden_sizes
 
     def make_network(self, inputs: int, classes: int, seeds: Sequence[int]) -> MLP:
-        """A multilayer perceptron of the chosen widths, with the layers of its regularizers."""
+        """Make multilayer perceptrons of the chosen widths, with the layers of the regularizers."""
         named = {name: one for name, one in self.regularizers.items() if isinstance(one, Regularizer)}
         return MLP([inputs, *self.hidden_sizes, classes], seeds, named)
 
@@ -107,5 +107,5 @@ class StackedClassifier(Classifier):
         self.make_plain_network = network
 
     def make_network(self, inputs: int, classes: int, seeds: Sequence[int]) -> ReplicaNetwork:
-        """S networks of the user's, stacked."""
+        """Make and stack S of the user's networks."""
         return StackedNetwork(self.make_plain_network, inputs, classes, seeds)

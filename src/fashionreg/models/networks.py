@@ -38,38 +38,38 @@ class ReplicaNetwork(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, keys: Keys | None = None) -> Tensor:
-        """Logits of every replica.
+        """Compute the logits of every replica.
 
         Args:
             images: float `(S, B, D)`, or `(B, D)` shown to all replicas.
             keys: A key for each of `draws`; needed in training.
 
         Returns:
-            float `(S, B, K)`, unnormalized.
+            Unnormalized logits, float `(S, B, K)`.
         """
 
     @abstractmethod
     def replica(self, index: int) -> nn.Module:
-        """Replica `index` as a plain module of torch, from `(B, D)` to `(B, K)`, with copies of its parameters."""
+        """Return replica `index` as a plain torch module, `(B, D)` to `(B, K)`, with copied parameters."""
 
     @abstractmethod
     def describe(self) -> str:
-        """The architecture in a few words: `784-64-32-10`."""
+        """Return a short description of the architecture: `784-64-32-10`."""
 
     def readable_parameters(self) -> dict[str, nn.Parameter]:
-        """Each parameter `(S, ...)` by a name for a human reader: `linear1.weight`."""
+        """Return each parameter `(S, ...)` by a name for a human reader: `linear1.weight`."""
         return dict(self.named_parameters())
 
     def pre_activations(self, images: Tensor) -> dict[str, Tensor]:
-        """The input of each activation, by name, float `(S, B, C)`, as training computes it without random numbers.
+        """Compute the input of each activation, by name, float `(S, B, C)`, in training mode without random numbers.
 
         Raises:
-            UserError: If this network does not show them.
+            UserError: If this network does not implement it.
         """
         raise UserError(f"{type(self).__name__}: does not show its pre-activations; implement pre_activations(images)")
 
     def hidden_weights(self) -> dict[str, nn.Parameter]:
-        """The weights `(S, ...)` that make each of `pre_activations`, by the same names."""
+        """Return the weights `(S, ...)` of each of `pre_activations`, by the same names."""
         raise UserError(f"{type(self).__name__}: does not show its hidden weights; implement hidden_weights()")
 
 
@@ -132,11 +132,11 @@ class MLP(ReplicaNetwork):
         return list(zip(self.layer_names, self.layers, strict=True))
 
     def describe(self) -> str:
-        """The widths: `784-64-32-10`."""
+        """Return the widths: `784-64-32-10`."""
         return "-".join(map(str, self.sizes))
 
     def readable_parameters(self) -> dict[str, nn.Parameter]:
-        """Each parameter `(S, ...)` by the name of its layer: `linear1.weight`."""
+        """Return each parameter `(S, ...)` by the name of its layer: `linear1.weight`."""
         return {
             f"{name}.{kind}": parameter
             for name, layer in self._named_layers()
@@ -144,7 +144,7 @@ class MLP(ReplicaNetwork):
         }
 
     def forward(self, images: Tensor, keys: Keys | None = None) -> Tensor:
-        """Logits float `(S, B, K)`; see `ReplicaNetwork.forward`.
+        """Compute the logits, float `(S, B, K)`; see `ReplicaNetwork.forward`.
 
         Raises:
             ValueError: In training, if a layer that draws random numbers has no key.
@@ -156,7 +156,7 @@ class MLP(ReplicaNetwork):
 
     @torch.no_grad()
     def pre_activations(self, images: Tensor) -> dict[str, Tensor]:
-        """The input of each ReLU, as in training without random numbers; running statistics stay as they are.
+        """Compute the input of each ReLU in training mode without random numbers; running statistics do not change.
 
         Args:
             images: float `(S, B, sizes[0])`, or `(B, sizes[0])` shown to all replicas, B at least `smallest_batch`.
@@ -173,13 +173,13 @@ class MLP(ReplicaNetwork):
         return inputs
 
     def hidden_weights(self) -> dict[str, nn.Parameter]:
-        """The weights `(S, in, out)` before each ReLU."""
+        """Return the weights `(S, in, out)` before each ReLU."""
         names = [name for name in self.layer_names if name.startswith("relu")]
         linear = [layer.weight for layer in self.layers if isinstance(layer, ReplicaLinear)]
         return dict(zip(names, linear, strict=False))
 
     @torch.no_grad()
     def replica(self, index: int) -> nn.Sequential:
-        """Replica `index` as a plain `torch.nn.Sequential`, with copies of its parameters and statistics."""
+        """Return replica `index` as a plain `torch.nn.Sequential`, with copied parameters and statistics."""
         plain = [layer.replica(index) if isinstance(layer, ReplicaLayer) else nn.ReLU() for layer in self.layers]
         return nn.Sequential(*plain).train(self.training)

@@ -70,10 +70,10 @@ class Objective(nn.Module):
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """The cross entropy of each image in nats.
+    """Compute the cross entropy of each image in nats.
 
     Args:
-        logits: float `(S, B, K)`.
+        logits: Unnormalized, float `(S, B, K)`.
         targets: int64 `(S, B)`, labels, or float `(S, B, K)`, class probabilities.
 
     Returns:
@@ -86,10 +86,10 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def batch_key(name: str) -> str:
-    """The consumer of random numbers that the hook `batch` of a regularizer is."""
+    """Return the name under which the hook `batch` of a regularizer receives its key."""
     return f"{name}/batch"
 
 
 def gradients_key(name: str) -> str:
-    """The consumer of random numbers that the hook `gradients` of a regularizer is."""
+    """Return the name under which the hook `gradients` of a regularizer receives its key."""
     return f"{name}/gradients"

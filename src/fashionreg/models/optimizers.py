@@ -1,4 +1,4 @@
-"""What a replica axis asks of an optimizer: that it acts on each replica alone."""
+"""Checks of an optimizer: it must update each replica as if that were alone."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,12 +8,15 @@ from torch.optim import Optimizer
 
 from fashionreg.errors import UserError
 
+#: What an optimizer of torch raises that refuses its arguments, a parameter's shape, or a step without a closure.
+STEP_ERRORS = (RuntimeError, TypeError, ValueError, AssertionError)
+
 
 def check_replica_wise(optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]) -> None:
-    """Try the optimizer on a small problem: two replicas together must move as each of them moves alone.
+    """Refuse an optimizer that updates two replicas together otherwise than each of them alone.
 
-    Optimizers that act element by element (SGD, Adam, AdamW, ...) pass. Those that look at a whole tensor, at its
-    rows and columns, or at the loss (LBFGS, Muon, Adafactor, ...) would mix replicas and are refused.
+    It is tried on a small problem. Optimizers that act element by element (SGD, Adam, AdamW, ...) pass. Those that use
+    a whole tensor, its rows and columns, or the loss (LBFGS, Muon, Adafactor, ...) would mix replicas and are refused.
 
     Args:
         optimizer: Makes the optimizer from parameters, as `Classifier` receives it.
@@ -36,7 +39,7 @@ def check_replica_wise(optimizer: Callable[[Iterable[nn.Parameter]], Optimizer])
                 stepper.step()
         independent = torch.allclose(together, torch.cat([*alone]), rtol=1e-4, atol=1e-6)
         name = type(stepper).__name__
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+    except STEP_ERRORS as error:
         raise UserError(
             f"optimizer: cannot train several seeds side by side ({error}); use one seed, or SGD"
         ) from error
@@ -48,9 +51,9 @@ def check_replica_wise(optimizer: Callable[[Iterable[nn.Parameter]], Optimizer])
 
 
 def state_of_a_parameter(optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]) -> int:
-    """How many numbers the optimizer keeps for each parameter: SGD 0, with momentum 1, Adam 2.
+    """Return how many numbers the optimizer keeps for each parameter: SGD 0, with momentum 1, Adam 2.
 
-    Found by a step on one small parameter; 2 if the optimizer takes none.
+    The optimizer makes a step on one small parameter; where it refuses, 2 is assumed.
 
     Args:
         optimizer: Makes the optimizer from parameters, as `Classifier` receives it.
@@ -60,7 +63,7 @@ def state_of_a_parameter(optimizer: Callable[[Iterable[nn.Parameter]], Optimizer
     try:
         stepper = optimizer([parameter])
         stepper.step()
-    except Exception:  # whatever a user's own optimizer raises: it is refused where it is made
+    except STEP_ERRORS:
         return 2
     kept = stepper.state[parameter].values()
     return sum(value.shape == parameter.shape for value in kept if isinstance(value, torch.Tensor))

@@ -1,4 +1,4 @@
-"""Any network written for one seed, trained for S seeds side by side."""
+"""Train any network that is written for one seed for S seeds side by side."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ NetworkCallable = Callable[[int, int], nn.Module]
 class StackedNetwork(ReplicaNetwork):
     """S plain networks, built one after the other, whose parameters are stacked and which run under `torch.vmap`.
 
-    It is slower than layers that are written for a replica axis, and right for every network that `torch.vmap` takes.
+    It is slower than layers that are written for a replica axis, but works for every network that `torch.vmap` takes.
 
     Args:
         make: Makes one plain network.
@@ -56,7 +56,7 @@ class StackedNetwork(ReplicaNetwork):
             )
 
     def forward(self, images: Tensor, keys: Keys | None = None) -> Tensor:
-        """Logits float `(S, B, K)`; see `ReplicaNetwork.forward`.
+        """Compute the logits, float `(S, B, K)`; see `ReplicaNetwork.forward`.
 
         Raises:
             UserError: If the plain network draws random numbers.
@@ -82,18 +82,18 @@ class StackedNetwork(ReplicaNetwork):
 
     @torch.no_grad()
     def replica(self, index: int) -> nn.Module:
-        """Replica `index` as the plain network that the user wrote, with copies of its parameters."""
+        """Return replica `index` as the plain network that the user wrote, with copied parameters."""
         plain: nn.Module = copy.deepcopy(self.plain).to_empty(device="cpu")
         plain.load_state_dict({name: value[index] for name, value in self.stacked.state_dict().items()})
         return plain.train(self.training)
 
     def describe(self) -> str:
-        """The class of the plain network."""
+        """Return the name of the plain network's class."""
         return type(self.stacked).__name__
 
 
 def _made_with(seed: int, make: NetworkCallable, inputs: int, classes: int) -> nn.Module:
-    """A plain network whose initial parameters depend on its seed alone."""
+    """Make a plain network whose initial parameters depend only on its seed."""
     with torch.random.fork_rng(devices=[]):
         # initial parameters come from torch's global generator, as everywhere in torch.nn
         torch.manual_seed(generator(seed, "init").initial_seed())

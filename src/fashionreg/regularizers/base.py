@@ -42,13 +42,13 @@ class ReplicaLayer(nn.Module):
         raise NotImplementedError(f"{type(self).__name__}: implement forward(x, key)")
 
     def replica(self, index: int) -> nn.Module:
-        """Replica `index` as a plain layer of torch with copied parameters, for `(B, C)`; for export."""
+        """Return replica `index` as a plain torch layer for `(B, C)` with copied parameters, for export."""
         raise NotImplementedError(
             f"{type(self).__name__}: to export a network, implement replica(index), a plain torch layer"
         )
 
     def probe(self, x: Tensor) -> Tensor:
-        """What training computes, without random numbers and without a change of any buffer; for observers."""
+        """Compute the layer in training mode without random numbers and without changing buffers, for observers."""
         return x if self.draws else self(x)
 
 
@@ -70,15 +70,15 @@ class Regularizer(nn.Module):
         """
 
     def before_activation(self, features: int, seeds: Sequence[int]) -> ReplicaLayer | None:
-        """The layer to insert before each activation of `features` units, one for each hidden layer."""
+        """Make the layer to insert before the activation of a hidden layer of `features` units; None for no layer."""
         return None
 
     def after_activation(self, features: int, seeds: Sequence[int]) -> ReplicaLayer | None:
-        """The layer to insert after each activation of `features` units, one for each hidden layer."""
+        """Make the layer to insert after the activation of a hidden layer of `features` units; None for no layer."""
         return None
 
     def batch(self, images: Tensor, targets: Tensor, key: Key) -> tuple[Tensor, Tensor]:
-        """Change what a training step sees; evaluation never calls it.
+        """Change the batch of a training step; evaluation never calls it.
 
         Args:
             images: float `(S, B, D)`, one batch for each replica.
@@ -92,7 +92,7 @@ class Regularizer(nn.Module):
         return images, targets
 
     def penalty(self, network: nn.Module) -> Tensor:
-        """A term `(S,)` that is added to the training loss of each replica (nats), but not to the reported loss."""
+        """Compute a term `(S,)` in nats that is added to the training loss of each replica, but not reported."""
         raise NotImplementedError
 
     def gradients(self, compute: ComputeGradients, parameters: Mapping[str, Tensor], key: Key) -> Tensors:
@@ -122,15 +122,15 @@ class Regularizer(nn.Module):
         """
 
     def evaluating(self, network: nn.Module) -> AbstractContextManager[None]:
-        """A context in which `network` holds the weights to evaluate and to export, for example an average."""
+        """Return a context in which `network` holds the weights to evaluate and to export, for example an average."""
         return nullcontext()
 
     def overrides(self, hook: str) -> bool:
-        """Whether this regularizer has a hook of this name."""
+        """Return whether this regularizer overrides a hook."""
         return getattr(type(self), hook) is not getattr(Regularizer, hook)
 
     def describe(self) -> str:
-        """Name and those arguments that differ from their defaults: `dropout 0.3`, `weight decay strength=0.1`."""
+        """Return name and non-default arguments: `dropout 0.3`, `weight decay strength=0.1`."""
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__)
         # BatchNorm becomes batch norm, and an abbreviation such as EMA stays
         words = [word if word.isupper() else word.lower() for word in name.split()]
@@ -144,12 +144,12 @@ class Regularizer(nn.Module):
 
 
 def with_hook(regularizers: Iterable[Regularizer], hook: str) -> list[Regularizer]:
-    """Those regularizers that have a hook of this name, in order."""
+    """Return those regularizers that override a hook, in order."""
     return [regularizer for regularizer in regularizers if regularizer.overrides(hook)]
 
 
 def per_replica(values: Tensor, like: Tensor) -> Tensor:
-    """`(S,)` with as many trailing axes of length 1 as multiply with `like`, `(S, ...)`."""
+    """Append axes of length 1 to `(S,)`, so that it broadcasts against `like`, `(S, ...)`."""
     return values.view(-1, *[1] * (like.dim() - 1))
 
 

@@ -35,16 +35,16 @@ class ReplicaBatchNorm(ReplicaLayer):
         self.register_buffer("running_var", torch.ones(replicas, features))
 
     def forward(self, x: Tensor, key: Key | None = None) -> Tensor:
-        """`(S, B, C)` to `(S, B, C)`; in training B must be at least 2."""
+        """Normalize `(S, B, C)`, in training by the statistics of the batch, where B must be at least 2."""
         return self._normalize(x, self.training, self.momentum)
 
     def probe(self, x: Tensor) -> Tensor:
-        """`(S, B, C)` to `(S, B, C)` by batch statistics, without a change of the running ones."""
+        """Normalize `(S, B, C)` by batch statistics, without changing the running ones."""
         return self._normalize(x, True, 0.0)
 
     def _normalize(self, x: Tensor, training: bool, momentum: float) -> Tensor:
         replicas, batch, features = x.shape
-        # replicas are features to the fused kernel: statistics are taken over the batch for each of the S * C columns
+        # the fused kernel sees S * C features and computes the statistics of each over the batch
         columns = x.transpose(0, 1).reshape(batch, replicas * features)  # (B, S * C)
         normalized = F.batch_norm(
             columns,
@@ -59,7 +59,7 @@ class ReplicaBatchNorm(ReplicaLayer):
         return normalized.view(batch, replicas, features).transpose(0, 1)  # (S, B, C)
 
     def replica(self, index: int) -> nn.BatchNorm1d:
-        """Replica `index` as a plain layer with copied parameters and statistics."""
+        """Return replica `index` as a plain layer with copied parameters and statistics."""
         norm = nn.BatchNorm1d(self.weight.shape[1], self.eps, self.momentum, dtype=self.weight.dtype)
         state = {name: tensor[index] for name, tensor in self.state_dict().items()}
         norm.load_state_dict(norm.state_dict() | state)
@@ -88,5 +88,5 @@ class BatchNorm(Regularizer):
         self.momentum = momentum
 
     def before_activation(self, features: int, seeds: Sequence[int]) -> ReplicaBatchNorm:
-        """One normalization for each hidden layer."""
+        """Make one normalization for each hidden layer."""
         return ReplicaBatchNorm(len(seeds), features, self.eps, self.momentum)

@@ -38,12 +38,12 @@ class ReplicaDropout(ReplicaLayer):
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
-        # tensors, not constants: a compiled step serves every p
+        # tensors, not constants, so that a compiled step serves every p
         self.register_buffer("scale", torch.tensor(1 / (1 - p)), persistent=False)
         self.register_buffer("threshold", bernoulli_threshold(1 - p), persistent=False)
 
     def forward(self, x: Tensor, key: Key | None = None) -> Tensor:
-        """`(S, B, C)` to `(S, B, C)`; in training `key` is needed.
+        """Drop elements of `(S, B, C)`; in training `key` is required.
 
         Raises:
             ValueError: In training without a key.
@@ -56,7 +56,7 @@ class ReplicaDropout(ReplicaLayer):
         return x * (keep * self.scale.to(x.dtype))
 
     def replica(self, index: int) -> nn.Dropout:
-        """The plain layer, the same for every replica; its masks come from torch's global generator."""
+        """Return the plain layer, whose masks come from torch's global generator."""
         return nn.Dropout(self.p)
 
 
@@ -74,5 +74,5 @@ class Dropout(Regularizer):
         self.p = p
 
     def after_activation(self, features: int, seeds: Sequence[int]) -> ReplicaDropout:
-        """One layer for each hidden layer."""
+        """Make one layer for each hidden layer."""
         return ReplicaDropout(self.p)

@@ -46,7 +46,7 @@ class EMA(Regularizer):
 
     @contextmanager
     def evaluating(self, network: nn.Module) -> Iterator[None]:
-        """The networks hold the average."""
+        """Swap the average into the networks, and back afterwards."""
         averages = {name: getattr(self, name.replace(".", "/")) for name in _state(network)}
         swap_(network, averages)
         try:
@@ -56,5 +56,5 @@ class EMA(Regularizer):
 
 
 def _state(network: nn.Module) -> Tensors:
-    """Parameters and floating-point buffers that belong to the state of the network."""
+    """Return parameters and floating-point buffers of the network's state."""
     return {name: value for name, value in network.state_dict(keep_vars=True).items() if value.is_floating_point()}

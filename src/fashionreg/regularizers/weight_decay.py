@@ -7,7 +7,7 @@ from fashionreg.regularizers.base import Regularizer
 
 
 def squared_norm(x: Tensor) -> Tensor:
-    """The sum of the squared elements of each replica: float `(S, ...)` to `(S,)`."""
+    """Sum the squared elements of each replica: float `(S, ...)` to `(S,)`."""
     return x.flatten(1).square().sum(dim=1)
 
 
@@ -30,7 +30,7 @@ class WeightDecay(Regularizer):
         self.biases = biases
 
     def penalty(self, network: nn.Module) -> Tensor:
-        """`(S,)`, in nats."""
+        """Compute the penalty of each replica, `(S,)`, in nats."""
         # a weight matrix has the axes (S, in, out), a bias and the parameters of a normalization (S, out)
         penalized = [x for x in network.parameters() if x.requires_grad and (self.biases or x.dim() > 2)]
         terms = [squared_norm(parameter) for parameter in penalized]

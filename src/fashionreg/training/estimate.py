@@ -1,7 +1,7 @@
-"""What a run will need of memory and threads, before anything is allocated, and what the machine has.
+"""Estimate the memory of a run before anything is allocated, and refuse a run that the machine cannot hold.
 
 The estimate is arithmetic on the shapes of a run. It is within a factor of two of what is measured
-(`tests/test_estimate.py`), which is enough to tell a run that fits from one that would bring the machine down.
+(`tests/training/test_estimate.py`), which is enough to tell a run that fits from one that would bring the machine down.
 """
 
 import os
@@ -35,7 +35,7 @@ _FLOAT, _INDEX = 4, 8
 
 @dataclass(frozen=True)
 class Shapes:
-    """What memory depends on.
+    """The sizes on which memory depends.
 
     Attributes:
         sizes: Width of the input, of each hidden layer, and number of classes.
@@ -61,7 +61,7 @@ class Shapes:
 
 
 def memory_needed(shapes: Shapes) -> int:
-    """Bytes of main memory that a run needs at its peak, besides the libraries.
+    """Estimate the bytes of main memory that a run needs at its peak, besides the libraries.
 
     Counted are parameters, gradients and optimizer state; the images and the order in which each replica sees them;
     and the largest of three that are never there at once: the activations of a training step, those of an evaluation
@@ -72,16 +72,16 @@ def memory_needed(shapes: Shapes) -> int:
     training = shapes.batch_size > 0
     state = parameters * (2 + shapes.optimizer_state if training else 1)
     data = shapes.images * (shapes.sizes[0] + _INDEX)
-    # the pixels that are fetched are bytes first and floats then
+    # a fetched pixel exists as a byte and as a float
     image = shapes.sizes[0] * (_FLOAT + 1)
-    # each layer is given one tensor and returns another
+    # a layer holds its input and its output
     widest = max(a + b for a, b in zip(shapes.sizes, shapes.sizes[1:], strict=False))
     evaluation = shapes.chunk_size * (image + s * widest * (3 if shapes.batch_norm else 1) * _FLOAT)
     if not training:
         return state + data + max(evaluation, parameters)
     orders = s * shapes.images * _FLOAT
-    # what backward needs: the results of linear layer and ReLU, with batch norm a copy and the normalized values, with
-    # dropout random bits, mask, scaled mask and result; and on the way back the gradients of two results
+    # kept for backward: outputs of linear layer and ReLU; with batch norm a copy and the normalized values; with
+    # dropout random bits, mask, scaled mask and output; during backward, the gradients of two outputs
     kept = sum(hidden) * (2 + 2 * shapes.batch_norm + 4 * shapes.dropout) + 4 * shapes.sizes[-1]
     step = s * shapes.batch_size * (image + (kept + 2 * max(shapes.sizes[1:])) * _FLOAT)
     checkpoint = parameters * (1 + shapes.optimizer_state)
@@ -89,7 +89,7 @@ def memory_needed(shapes: Shapes) -> int:
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Bytes of main memory that this process can still have, within the limits of its control groups.
+    """Return the bytes of main memory available to this process, within the limits of its control groups.
 
     Args:
         root: Where `proc` and `sys` are.
@@ -103,7 +103,7 @@ def available_memory(root: Path = Path("/")) -> int | None:
         found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     except OSError:
         return None
-    # version 2 and version 1 of control groups; in a container its own group is at the top
+    # versions 2 and 1 of control groups; in a container the root of this folder is the container's group
     for folder, limit, usage in (
         ("sys/fs/cgroup", "memory.max", "memory.current"),
         ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -115,13 +115,13 @@ def available_memory(root: Path = Path("/")) -> int | None:
         except (OSError, ValueError):
             continue
         if most.isdecimal():
-            # what files have left in memory is given up when memory is asked for
+            # the kernel frees its cache of files when memory is requested
             found.append(max(0, int(most) - used + int(stat.get("inactive_file", 0))))
     return min(found, default=None)
 
 
 def refuse_oversize(needed: int, available: int | None, what: str) -> None:
-    """Refuse a run that needs more memory than a sensible share of what there is.
+    """Refuse a run that needs more than the share `SHARE` of the available memory.
 
     Args:
         needed: Bytes, see `memory_needed`.
@@ -153,7 +153,7 @@ def refuse_threads(threads: int | None) -> None:
 
 
 def in_bytes(count: int) -> str:
-    """A number of bytes as text: `3.2 GB`, in powers of 1,000."""
+    """Format a number of bytes in powers of 1,000: `3.2 GB`."""
     value, units = float(count), ["bytes", "kB", "MB", "GB", "TB", "PB", "EB"]
     while value >= 1000 and len(units) > 1:
         value /= 1000

@@ -1,4 +1,4 @@
-"""Lightning's training loop without the way round: straight from batch to optimizer step.
+"""Lightning's training loop with a shortcut: straight from batch to optimizer step.
 
 A step of these networks is so small that Lightning's bookkeeping, the same for every model, is as long as the step: the
 optimizer step goes through closure, strategy and precision plugin, and every hook of module and callbacks is looked up,
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fashionreg.models.classifier import Classifier
 
-#: Hooks of the module, and of the datamodule where it has them, within a step; the direct way calls none of them.
+#: Hooks of the module, and of the datamodule where it has them, within a step; the shortcut calls none of them.
 OWN_HOOKS = (
     "on_train_batch_start",
     "on_train_batch_end",
@@ -33,16 +33,16 @@ OWN_HOOKS = (
     "on_after_batch_transfer",
 )
 
-#: Hooks of callbacks within a step that the direct way does not call either.
+#: Hooks of callbacks within a step that the shortcut does not call either.
 CALLBACK_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward")
 
 
 class DirectEpochLoop(_TrainingEpochLoop):
-    """Lightning's loop over the batches of an epoch, which goes straight from batch to step where that is the same.
+    """Lightning's loop over the batches of an epoch, with a shortcut where that gives the same results.
 
-    It is the same when nothing of the trainer stands between: one device, full precision, no gradient accumulation, no
-    profiler, and neither the module nor a callback has a hook that the direct way leaves out. Otherwise, and in the
-    first step after a resume, the step is Lightning's. Counters, logging, schedulers, gradient clipping, validation and
+    The shortcut is taken with one device, full precision, no gradient accumulation and no profiler, and when neither
+    the module nor a callback has a hook that it leaves out. Otherwise, and in the first step after a resume, the step
+    is Lightning's. Counters, logging, schedulers, gradient clipping, validation and
     callbacks' `on_train_batch_start`, `on_before_optimizer_step` and `on_train_batch_end` are Lightning's in both ways.
 
     The module's `training_step(batch, batch_idx)` must return the loss as a tensor.
@@ -55,7 +55,7 @@ class DirectEpochLoop(_TrainingEpochLoop):
         trainer.fit_loop.epoch_loop = cls(trainer, loop.min_steps, loop.max_steps)
 
     def on_run_start(self, data_fetcher: Any) -> None:
-        """Decide which way the steps of this epoch go."""
+        """Decide whether the steps of this epoch take the shortcut."""
         super().on_run_start(data_fetcher)
         callbacks: list[Callback] = self.trainer.callbacks
         self._direct = self._is_same(callbacks)
@@ -145,14 +145,14 @@ def _listeners(callbacks: list[Callback], hook: str) -> list[Callable[..., None]
 
 
 class EpochCheckpoint(ModelCheckpoint):
-    """A `ModelCheckpoint` that saves at the end of epochs alone, and has nothing to do after a step."""
+    """A `ModelCheckpoint` that saves only at the end of epochs and does nothing after a step."""
 
     on_train_batch_end = None  # type: ignore[assignment]
 
     @property
     def state_key(self) -> str:
-        """A key of its own: one that a user adds with the same settings is another checkpoint."""
+        """The key in checkpoints, which differs from that of a `ModelCheckpoint` that a user adds."""
         return type(self).__name__
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take nothing over: a resumed run writes to another folder, and removes no file that a checkpoint names."""
+        """Ignore the state: a resumed run writes to another folder, and must not remove files of the earlier one."""
