@@ -156,7 +156,10 @@ def results_table(studies: Path) -> str:
             against, p = "reference", ""
             if (one := found.comparisons.get(variant.name)) is not None:
                 about = one.difference
-                low, mean, high = (f"{100 * value:+.1f}" for value in (about.low, about.mean, about.high))
+                low, mean, high = (
+                    f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+                    for value in (about.low, about.mean, about.high)
+                )
                 against, p = f"{mean} ({low} to {high})", "< 0.001" if one.t_p_holm < 0.001 else f"{one.t_p_holm:.3f}"
             cells = [name, variant.name, final.n, f"{100 * final.mean:.1f} ± {100 * final.std:.1f}%", against, p]
             lines.append(f"| {' | '.join(map(str, cells))} | {100 * gap.mean:.1f} |")
