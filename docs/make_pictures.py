@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from browser import ALL_TEXT, CHROMIUM, Browser
+from fashionreg.study.findings import find
+from fashionreg.study.results import read_study
 
 import fashionreg as fr
 from fashionreg.cli import main
@@ -104,20 +106,67 @@ def photograph_tensorboard(logs: Path, folder: Path) -> None:
                 browser.photograph(folder / f"{name}.png")
 
 
+#: Languages of fenced code, by the suffix of a file.
+LANGUAGES = {".py": "python", ".yaml": "yaml"}
+
+
 def quoted(page: Path) -> str:
-    """A page with what it quotes brought up to date: between `<!-- from FILE[: SECTION] -->` and `<!-- end -->`."""
+    """A page with what it quotes brought up to date.
+
+    Text between `<!-- from FILE -->` and `<!-- end -->` is replaced by the file, as code or as Markdown. A part of the
+    file is named after a colon: `SECTION` of a Markdown file, `SECTION[N]` for its first N lines, `rows A; B` for the
+    rows of the benchmark's table with these first cells, `results` of a folder of studies for the table of what they
+    found.
+    """
 
     def quote(match: re.Match[str]) -> str:
-        source = page.parent / match["file"]
-        text = source.read_text(encoding="utf-8").strip()
-        if match["section"]:
-            text = re.search(rf"^## {match['section']}$(.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE)[
-                1
-            ].strip()
+        source, part = page.parent / match["file"], match["part"]
+        text = results_table(source) if part == "results" else source.read_text(encoding="utf-8").strip()
+        if source.suffix in LANGUAGES:
+            text = f"```{LANGUAGES[source.suffix]}\n{text}\n```"
+        elif part and part.startswith("rows "):
+            text = rows(text, part.removeprefix("rows ").split("; "))
+        elif part and part != "results":
+            title, _, count = part.rstrip("]").partition("[")
+            text = re.search(rf"^## {title}$(.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE)[1].strip()
+            text = "\n".join(text.splitlines()[: int(count) if count else None])
         return f"{match['begin']}\n{text}\n{match['end']}"
 
-    pattern = r"(?P<begin><!-- from (?P<file>\S+?)(: (?P<section>.+?))? -->)\n.*?(?P<end><!-- end -->)"
+    pattern = r"(?P<begin><!-- from (?P<file>\S+?)(: (?P<part>.+?))? -->)\n.*?(?P<end><!-- end -->)"
     return re.sub(pattern, quote, page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def rows(text: str, names: list[str]) -> str:
+    """Head and named rows of the first table of the benchmark, with its date, machine and number of repeats."""
+    table = text.partition("\n\n")[0].splitlines()
+    chosen = {line.split("|")[1].strip(): line for line in table[2:]}
+    circumstances = text.splitlines()[-1].split("; ")
+    repeats = next(part for part in circumstances if part.startswith("repeats"))
+    return "\n".join([*table[:2], *(chosen[name] for name in names), "", f"{'; '.join(circumstances[:2])}; {repeats}."])
+
+
+def results_table(studies: Path) -> str:
+    """A row for each variant of the kept studies, and a line with what they ran on."""
+    lines = ["| study | variant | seeds | test accuracy | difference, 95% interval | p | gap |"]
+    lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
+    made_with = set()
+    for name in STUDIES:
+        found = find(read_study(studies / name))
+        for variant in found.variants:
+            final, gap = variant.final["test/acc"], variant.final["gap"]
+            against, p = "reference", ""
+            if (one := found.comparisons.get(variant.name)) is not None:
+                about = one.difference
+                low, mean, high = (
+                    f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+                    for value in (about.low, about.mean, about.high)
+                )
+                against, p = f"{mean} ({low} to {high})", "< 0.001" if one.t_p_holm < 0.001 else f"{one.t_p_holm:.3f}"
+            cells = [name, variant.name, final.n, f"{100 * final.mean:.1f} ± {100 * final.std:.1f}%", against, p]
+            lines.append(f"| {' | '.join(map(str, cells))} | {100 * gap.mean:.1f} |")
+        for run in found.results.runs:
+            made_with.add(f"{run.machine['system']} {run.machine['processor']}, {run.device}, {run.threads} threads")
+    return "\n".join([*lines, "", f"{'; '.join(sorted(made_with))}."])
 
 
 def make(what: str) -> None:
@@ -143,8 +192,8 @@ def make(what: str) -> None:
     if what != "tensorboard":
         for name in STUDIES:
             fashionreg("report", str(DOCS / "studies" / name))
-        readme = DOCS.parent / "README.md"
-        readme.write_text(quoted(readme), encoding="utf-8")
+        for page in (DOCS.parent / "README.md", *DOCS.glob("*.md")):
+            page.write_text(quoted(page), encoding="utf-8")
 
 
 if __name__ == "__main__":

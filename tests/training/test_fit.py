@@ -16,7 +16,7 @@ import yaml
 
 from fashionreg import callbacks
 from fashionreg.models import RegularizedMLP
-from fashionreg.training.cli import useful_threads
+from fashionreg.training.estimate import useful_threads
 from samples import LAST, files
 
 # ------------------------------------------------------------------------------------------------------- fit
