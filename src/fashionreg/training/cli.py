@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
@@ -29,6 +29,7 @@ from fashionreg.models.networks import MLP, ReplicaNetwork
 from fashionreg.models.optimizers import state_of_a_parameter
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs.checkpoint import WholeCheckpointIO, check_resume, read_checkpoint
+from fashionreg.runs.contents import check_optimization, outline
 from fashionreg.runs.folder import claim_folder, is_folder_below
 from fashionreg.text import by_seed, in_percent
 from fashionreg.training.estimate import Shapes, available_memory, memory_needed, refuse_oversize, refuse_threads
@@ -37,9 +38,6 @@ from fashionreg.yaml_files import check_limits, parse_yaml
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
 LOGS, RUN_NAME = "logs", "run"
-
-# where an argument may be anything, a mapping that names a class stays a mapping
-set_parsing_settings(instantiate_subclass_spec_in_any=False)
 
 #: What a thread must have to do in a training step to be worth its while.
 MULTIPLICATIONS_PER_THREAD = 5_000_000
@@ -53,6 +51,7 @@ class TrainingCLI(LightningCLI):
     trainer: Trainer
     #: Number of inputs and of classes, where a checkpoint says them.
     _shape: tuple[int, int] | None = None
+    _checkpoint: dict[str, Any] | None = None
 
     def __init__(self, args: list[str]) -> None:
         super().__init__(
@@ -187,6 +186,7 @@ class TrainingCLI(LightningCLI):
         self.results_folder = Path(options.trainer.default_root_dir) / options.name
         if options.ckpt_path is not None:
             checkpoint = read_checkpoint(Path(options.ckpt_path))
+            self._checkpoint = checkpoint
             self._shape = checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
             if self.subcommand == "fit":
                 config = parse_yaml(self.config_text(), "configuration")
@@ -234,13 +234,7 @@ class TrainingCLI(LightningCLI):
         if self._shape is None:
             self.datamodule.prepare_data()
             self._shape = self.datamodule.inputs, len(self.datamodule.class_names)
-        try:
-            # one replica without memory; what is drawn for it is not missing in what is drawn later
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                network = self.model.make_network(*self._shape, seeds[:1])
-        except (NotImplementedError, RuntimeError):
-            # a network of the user's may need real tensors
-            network = None
+        network = outline(self.model, *self._shape, seeds[0])
         if network is not None:
             training = self.subcommand == "fit"
             shapes = shapes_of(network, len(seeds), self.datamodule, self.model.optimizer if training else None)
@@ -253,12 +247,14 @@ class TrainingCLI(LightningCLI):
         self._prepare()
         assert self._shape is not None
         self.model.build(*self._shape)
+        if self._checkpoint is not None and self.subcommand == "fit":
+            check_optimization(self._checkpoint, self.model, f"ckpt_path: {self.options.ckpt_path}")
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         torch.set_num_threads(self.options.threads or useful_threads(parameters * self.datamodule.batch_size))
         plugins = self.config_init[self.subcommand].trainer.plugins or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            kwargs["plugins"] = [*plugins, WholeCheckpointIO()]
+            kwargs["plugins"] = [*plugins, WholeCheckpointIO(trusted=self.options.trust_checkpoint)]
         if self.subcommand != "fit":
             # a report is on all images, and leaves nothing of a fit's kind behind
             whole: dict[str, Any] = {"limit_val_batches": 1.0, "limit_test_batches": 1.0, "limit_predict_batches": 1.0}
@@ -268,7 +264,7 @@ class TrainingCLI(LightningCLI):
             self.model.network.compile()
         self.datamodule.prepare_data()
         self.data_description = self.datamodule.describe()
-        remove_orphans(self.results_folder)
+        remove_orphans(self.results_folder, "version_*")
         folder = claim_folder(self.results_folder, "version_")
         self.trainer_defaults["callbacks"] = [
             RunRecord(folder, self.run_description()),

@@ -19,12 +19,13 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from fashionreg.config import expand_configs, option_value, option_values
 from fashionreg.errors import UserError, printable
 from fashionreg.runs import trust
+from fashionreg.runs.allowed import classes_of
 from fashionreg.runs.checkpoint import CONFIG_KEY, read_checkpoint
-from fashionreg.runs.folder import newest_checkpoint
+from fashionreg.runs.folder import newest_checkpoint, results_root
 from fashionreg.training.cli import LOGS, RUN_NAME, TrainingCLI
 
 #: Callbacks that a checkpoint may name: our observers, and two of Lightning's that write nothing and call nothing.
-CALLBACKS = trust.classes_of("fashionreg.callbacks", Callback) | {
+CALLBACKS = classes_of("fashionreg.callbacks", Callback) | {
     f"lightning.pytorch.callbacks.{each.__name__}": each for each in (EarlyStopping, LearningRateMonitor)
 }
 
@@ -111,16 +112,14 @@ def with_checkpoint_config(words: Sequence[str]) -> list[str]:
         print(f"{'resume' if command == 'fit' else 'checkpoint'}: {newest} ({why})", flush=True)
         path = str(newest)
         rest += ["--ckpt_path", path]
-    if path is not None and (text := (checkpoint := read_checkpoint(Path(path))).get(CONFIG_KEY)):
+    if path is not None and (text := read_checkpoint(Path(path)).get(CONFIG_KEY)):
         source = f"ckpt_path: {path}"
         config = trust.configuration(text, source)
         if "--trust_checkpoint" not in rest:
-            if command == "fit":
-                trust.check_states(checkpoint["callbacks"], source)
             way_on = "name it yourself (in a --config, or as an option such as --model CLASS), or "
             allowed = CALLBACKS if command == "fit" else None
             config = trust.as_data(config, source, trust.named_by_user(rest), way_on, allowed)
-            root = trust.results_root(Path(path), config.get("name", RUN_NAME), LOGS)
+            root = results_root(Path(path), config.get("name", RUN_NAME), LOGS)
             config["trainer"]["default_root_dir"] = root
         config = {name: value for name, value in config.items() if name not in LOCAL}
         rest = ["--config", yaml.safe_dump(config, sort_keys=False), *rest]
