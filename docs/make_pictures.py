@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from browser import ALL_TEXT, CHROMIUM, Browser
-from fashionreg.study.findings import find
-from fashionreg.study.results import read_study
+from fashionreg.studies.findings import find
+from fashionreg.studies.results import read_results
 
 import fashionreg as fr
 from fashionreg.cli import main
@@ -151,7 +151,7 @@ def results_table(studies: Path) -> str:
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     made_with = set()
     for name in STUDIES:
-        found = find(read_study(studies / name))
+        found = find(read_results(studies / name))
         for variant in found.variants:
             final, gap = variant.final["test/acc"], variant.final["gap"]
             against, p = "reference", ""

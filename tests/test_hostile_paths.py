@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fashionreg.cli import main
-from fashionreg.errors import LONGEST_LINE, UserError, error_text, printable
+from fashionreg.errors import LONGEST_LINE, UserError, printable
 from fashionreg.files import check_output, whole_file
 from samples import LAST
 
@@ -129,7 +129,7 @@ def test_a_deleted_working_folder_is_said(tmp_path, monkeypatch, capsys):
 
 def test_each_line_of_an_error_is_escaped_once_where_it_is_printed():
     error = UserError("a\nb", "c\x1b[1m\u202e")
-    assert error_text(error) == "a\\nb\n  c\\x1b[1m\\u202e"
+    assert str(error) == "a\\nb\n  c\\x1b[1m\\u202e"
     assert printable("größer als 5 µm") == "größer als 5 µm"
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fashionreg.errors import UserError
-from fashionreg.yaml_files import MAX_BYTES, MAX_DEPTH, MAX_VALUES, parse_yaml, read_yaml
+from fashionreg.errors import MAX_DEPTH, UserError
+from fashionreg.yaml_files import MAX_BYTES, MAX_VALUES, parse_yaml, read_yaml
 from samples import message
 
 BOMB = "a0: &a0 [1, 1, 1]\n" + "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10))
@@ -34,8 +34,8 @@ CHAIN = "a0: &a0 {x: 1}\n" + "\n".join(f"a{n}: &a{n} {{x: *a{n - 1}}}" for n in 
         ("x: 1\ny: \0", 2, "must be UTF-8 text, found a NUL byte"),
         ("x: \a", 1, "character #x07 is not allowed"),
         ("x:\n\ty: 1", 2, "indent with spaces"),
-        ("x: 1\ny: 2\nx: 3", 3, "x stands there twice"),
-        ("a: {b: {x: 1,\n  x: 3}}", 2, "x stands there twice"),
+        ("x: 1\ny: 2\nx: 3", 3, "x appears twice"),
+        ("a: {b: {x: 1,\n  x: 3}}", 2, "x appears twice"),
         ("x: {<<: 3}", 1, "expected a mapping or list of mappings for merging"),
         ("x: {<<: [3]}", 1, "expected a mapping for merging"),
         ("x: !!python/object:os.system y", 1, "could not determine a constructor for the tag"),

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from fashionreg import TRAINING_COMMANDS, __version__
 from fashionreg.data import commands
-from fashionreg.errors import UserError, error_text, printable
+from fashionreg.errors import UserError, printable
 from fashionreg.runs import export
 from fashionreg.studies import commands as study_commands
 
@@ -115,7 +115,7 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except UserError as error:
-        return _fail(error_text(error))
+        return _fail(str(error))
     except KeyboardInterrupt:
         return _fail("interrupted")
     except BrokenPipeError:

@@ -1,7 +1,14 @@
-"""The one exception that means: the person at the keyboard can put this right."""
+"""The one exception that means: the person at the keyboard can put this right; and the limits of what is read."""
+
+from pathlib import PurePath
 
 #: Characters of an error's line that are shown; of a longer one (a path may have thousands) the middle is left out.
 LONGEST_LINE = 1500
+
+#: Limits of every reader: levels of nesting, the first whole number that 64 bits do not hold, and the largest seed.
+MAX_DEPTH = 100
+LARGEST_NUMBER = 2**63
+MAX_SEED = 2**32 - 1
 
 
 class UserError(ValueError):
@@ -16,8 +23,8 @@ class UserError(ValueError):
     """
 
     def __str__(self) -> str:
-        """Return the lines, further ones indented."""
-        return "\n  ".join(map(str, self.args))
+        """Return the lines, each as `printable` shows it, further ones indented."""
+        return "\n  ".join(printable(str(line)) for line in self.args)
 
 
 def printable(text: str) -> str:
@@ -31,6 +38,16 @@ def printable(text: str) -> str:
     return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
-def error_text(error: UserError) -> str:
-    """Return what is printed of an error: each of its lines with everything in it escaped; see `printable`."""
-    return "\n  ".join(printable(str(line)) for line in error.args)
+def shortened(value: object, limit: int = 60) -> str:
+    """Return a value as an error names it: at most `limit` characters; of a longer text the end is left out.
+
+    A list, a mapping and anything that is not plain data are named by their kind: nobody reads their contents.
+    """
+    if isinstance(value, dict | list):
+        return f"a {'mapping' if isinstance(value, dict) else 'list'} of {len(value)}"
+    if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
+        return "a number of more than 64 bits"
+    if not isinstance(value, str | bytes | int | float | PurePath | None):
+        return f"a {type(value).__name__}"
+    text = str(value) if isinstance(value, PurePath) or (isinstance(value, str) and value) else repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -1,14 +1,19 @@
 """What may be read and written as a file, how a file is written whole or not at all, and how a text is read."""
 
 import os
+import platform
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from fashionreg.errors import UserError
+from fashionreg.errors import UserError, shortened
+
+if sys.platform != "win32":
+    import fcntl
 
 #: What a path may lead to besides a file and a folder.
 _SPECIAL = {
@@ -66,28 +71,34 @@ def is_folder_name(name: str) -> bool:
     return visible and len(name.encode()) <= 200 and not _DEVICE.fullmatch(name)
 
 
-#: Names of the temporary files of `whole_file`; the number is the process that writes.
-_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+#: The end of the names of the temporary files of `whole_file`, and this machine in them.
+_TEMPORARY = ".fashionreg.tmp"
+_HOST = re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:40]
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears as `path` when the block ends, whole, and not at all if the block raises.
+    """Open a file that appears as `path` only when the block ends without an error.
 
-    An existing file is replaced. Missing parent folders are made. When the block has ended, the file is on the disk and
-    survives a power cut, not only the end of this process.
+    An existing file is replaced. Of a link, the link is replaced and not the file that it leads to: whoever made a
+    folder could have placed a link in it that leads to a file of the user. Missing parent folders are made. When the
+    block has ended, the file is on the disk and survives a power cut, not only the end of this process.
 
     Raises:
         UserError: if the folder or the file cannot be written, or `path` is a device, a pipe or a socket; an existing
             file is then as it was.
     """
     # beside its final place, since only a rename within one file system is atomic
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
+    opened = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             refuse_special(path)
-        with temporary.open("wb") as file:
+        _remove_orphan(temporary)
+        with temporary.open("xb") as file:
+            opened = True
+            _lock(file)
             yield file
             # a full disk or a quota may show only here; and a rename that reaches the disk before the content does
             # would put an empty file in the place of a whole one
@@ -98,13 +109,32 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        # where it was renamed or could not be made there is nothing to remove, and the reason must not be hidden
-        with suppress(OSError):
-            temporary.unlink()
+        # where it was renamed there is nothing to remove, and the reason must not be hidden
+        if opened:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    """Return where `path` is written first: a hidden file beside it whose name says which process writes."""
+    # a file system takes 255 bytes
+    start = path.name.encode(errors="surrogateescape")[:100].decode(errors="ignore")
+    return path.with_name(f".{start}.{_HOST}-{os.getpid()}{_TEMPORARY}")
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Lock a file until it is closed; return whether that could be done: not if another process has locked it."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # among them file systems without locks
+        return False
+    return True
 
 
 def read_text(path: Path, kind: str, limit: int) -> str:
-    """The text of a file, without a byte order mark.
+    """Return the text of a file without its byte order mark.
 
     Args:
         path: A regular file, or a pipe that the shell has opened (`/dev/stdin`, `/dev/fd/63` of `<(command)`). No other
@@ -115,7 +145,7 @@ def read_text(path: Path, kind: str, limit: int) -> str:
     Raises:
         UserError: If it is missing, cannot be read, is larger, or not UTF-8 text.
     """
-    name = one_line(path)
+    name = shortened(path, 300)
     try:
         if path.is_dir():
             raise UserError(f"{name}: is a folder, expected a regular file")
@@ -132,7 +162,7 @@ def read_text(path: Path, kind: str, limit: int) -> str:
     except ValueError as error:  # a NUL byte in the name
         raise UserError(f"{name}: cannot be read: {error}") from error
     if len(content) > limit:
-        raise UserError(f"{name}: is larger than {limit:,} bytes; this is no {kind}")
+        raise UserError(f"{name}: is larger than {limit:,} bytes; a {kind} cannot be that large")
     try:
         text = content.decode("utf-8-sig")
         position, found = content.find(b"\0"), "a NUL byte"
@@ -145,12 +175,6 @@ def read_text(path: Path, kind: str, limit: int) -> str:
     return text
 
 
-def one_line(path: Path) -> str:
-    """A path as text on one line, not longer than a screen."""
-    text = str(path) if str(path).isprintable() else repr(str(path))
-    return text if len(text) <= 300 else f"{text[:100]}...{text[-40:]}"
-
-
 def _flush_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk, where the file system can do that for folders."""
     with suppress(OSError):
@@ -161,27 +185,29 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def remove_orphans(folder: Path) -> None:
-    """Remove the temporary files that killed processes have left in a folder and all folders below it.
+def remove_orphans(folder: Path, pattern: str = ".") -> None:
+    """Remove the temporary files that killed processes of this machine have left.
 
-    Those of running processes stay, and so does what cannot be removed.
+    A writer locks its file, and a lock ends with its process: what can be locked has no writer, wherever that ran. A
+    lock of another machine may not be seen here, so that files of other machines stay, and so does what cannot be
+    removed. Links are not followed.
+
+    Args:
+        folder: Where to look.
+        pattern: Which folders in it, as `Path.glob` takes it, each with all below it: `version_*` for those of runs.
     """
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            if (match := _TEMPORARY.fullmatch(name)) and not _is_running(int(match[1])):
-                with suppress(OSError):
-                    Path(parent, name).unlink()
+    for place in folder.glob(pattern) if pattern != "." else [folder]:
+        if place != folder and place.is_symlink():
+            continue
+        for parent, _, names in os.walk(place):
+            for name in names:
+                if re.search(rf"^\..*\.{_HOST}-\d+{re.escape(_TEMPORARY)}$", name):
+                    _remove_orphan(Path(parent, name))
 
 
-def _is_running(process: int) -> bool:
-    if os.name != "posix":
-        # elsewhere `os.kill` would end the process
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        # it runs, for another user
-        return True
-    return True
+def _remove_orphan(temporary: Path) -> None:
+    """Remove a temporary file unless a process writes it, or it cannot be removed."""
+    with suppress(OSError), temporary.open("rb") as file:
+        # never through a link to a file of the user
+        if not temporary.is_symlink() and _lock(file):
+            temporary.unlink()

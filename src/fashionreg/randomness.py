@@ -16,10 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fashionreg.errors import UserError
-
-#: The largest seed.
-MAX_SEED = 2**32 - 1
+from fashionreg.errors import MAX_SEED, UserError
 
 
 def expand_seeds(seeds: int | list[int]) -> Sequence[int]:

@@ -12,14 +12,13 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from fashionreg.errors import UserError
-from fashionreg.files import one_line, read_text
+from fashionreg.errors import LARGEST_NUMBER, MAX_DEPTH, UserError, shortened
+from fashionreg.files import read_text
 
-#: Limits of a file: bytes, values (aliases replaced by what they name), levels of nesting, characters of a number. The
+#: Limits of a file besides its depth: bytes, values (aliases replaced by what they name), characters of a number. The
 #: configuration of a run has 3 kB, 150 values, 6 levels.
 MAX_BYTES = 1_000_000
 MAX_VALUES = 50_000
-MAX_DEPTH = 100
 MAX_DIGITS = 100
 
 _NUMBERS = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
@@ -33,7 +32,7 @@ class LimitsError(ConstructorError):
 
 
 class PlainLoader(yaml.SafeLoader):
-    """Loads YAML of bounded size without endless aliases, keys that stand twice, and NaN.
+    """Loads YAML of bounded size without endless aliases, keys that appear twice, and NaN.
 
     Every fault is a `yaml.YAMLError`.
     """
@@ -75,13 +74,13 @@ class PlainLoader(yaml.SafeLoader):
         super().descend_resolver(current_node, current_index)
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
-        """Compose a mapping in which every key stands once."""
+        """Compose a mapping in which every key appears once."""
         node: MappingNode = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
             if isinstance(key, ScalarNode):
                 if key.value in seen:
-                    raise ConstructorError(None, None, f"{_short(key.value)} stands there twice", key.start_mark)
+                    raise ConstructorError(None, None, f"{shortened(key.value)} appears twice", key.start_mark)
                 seen.add(key.value)
         return node
 
@@ -93,11 +92,11 @@ class PlainLoader(yaml.SafeLoader):
             value = super().construct_object(node, deep=deep)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
             what = node.tag.rpartition(":")[2]
-            message = f"{_short(node.value)} cannot be read as {what}; put it in quotes if it is text"
+            message = f"{shortened(node.value)} cannot be read as {what}; put it in quotes if it is text"
             raise ConstructorError(None, None, message, node.start_mark) from None
         if isinstance(value, float) and value != value:
             raise ConstructorError(None, None, ".nan is not a number; there is no option for it", node.start_mark)
-        if isinstance(value, int) and abs(value) >= 2**63:
+        if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
             raise ConstructorError(None, None, f"the number {node.value} is too large", node.start_mark)
         return value
 
@@ -118,7 +117,7 @@ def read_yaml(path: Path, kind: str) -> dict[str, Any]:
     Raises:
         UserError: As `read_text` and `parse_yaml`.
     """
-    return parse_yaml(read_text(path, kind, MAX_BYTES), one_line(path))
+    return parse_yaml(read_text(path, kind, MAX_BYTES), shortened(path, 300))
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
@@ -129,14 +128,11 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         where: Where it stands, for errors.
 
     Raises:
-        UserError: With the line, if it is not YAML, says more than plain data, has a key that stands twice, an alias
+        UserError: With the line, if it is not YAML, says more than plain data, has a key that appears twice, an alias
             within what it names, a number that is NaN or beyond 64 bits, no mapping or a name that is not text at the
             top, or exceeds the limits of this module.
     """
-    try:
-        content = yaml.load(text, PlainLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: {_fault(error, text)}") from None
+    content = parse_value(text, where)
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -145,6 +141,21 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         if not isinstance(key, str):
             raise UserError(f"{where}: {key!r}: must be a name (put it in quotes?)")
     return content
+
+
+def parse_value(text: str, where: str) -> Any:
+    """Parse YAML that holds plain data of any kind.
+
+    Raises:
+        UserError: As `parse_yaml`, but for what stands at the top.
+    """
+    # of UTF-8 text, at most one byte too lenient for each character that needs several
+    if len(text) > MAX_BYTES:
+        raise UserError(f"{where}: is larger than {MAX_BYTES:,} bytes; a configuration cannot be that large")
+    try:
+        return yaml.load(text, PlainLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: {_fault(error, text)}") from None
 
 
 def check_limits(text: str, where: str) -> None:
@@ -158,7 +169,7 @@ def check_limits(text: str, where: str) -> None:
     try:
         yaml.compose(text, PlainLoader)
     except LimitsError as error:
-        raise UserError(f"{where}: {error.problem}, got {_short(text)}") from None
+        raise UserError(f"{where}: {error.problem}, got {shortened(text)}") from None
     except yaml.YAMLError:
         pass
 
@@ -177,8 +188,3 @@ def _fault(error: yaml.YAMLError, text: str) -> str:
     return f"{line_number}is not valid YAML: {problem}" + (
         "; indent with spaces" if "character '\\t'" in problem else ""
     )
-
-
-def _short(value: Any) -> str:
-    text = repr(value) if not isinstance(value, str) or not value.isprintable() else value
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pandas as pd
@@ -196,7 +197,7 @@ def test_curves_that_cannot_be_written_are_one_warning_and_training_goes_on(call
 @pytest.fixture(scope="module")
 def sealed():
     """A checkpoint with a checksum."""
-    return with_checksum(OLD.read_bytes())
+    return b"".join(with_checksum(OLD.read_bytes()))
 
 
 def is_refused(content, path):
@@ -330,28 +331,101 @@ def test_where_no_checkpoint_is_whole_there_is_no_last(fitted, refusal):
 # ---------------------------------------------------------------------------------------------- orphaned files
 
 
-def test_the_next_start_removes_the_temporary_files_of_dead_processes_only(fitted):
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
+#: A process that is killed while it writes a file.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fashionreg.files import whole_file
+with whole_file(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    print("open", flush=True)
+    if sys.argv[2] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+"""
+
+
+def writer(path, what="wait"):
+    command = [sys.executable, "-c", KILLED, str(path), what]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"open\n"
+    return process
+
+
+def test_the_next_start_removes_the_temporary_files_of_dead_processes_in_its_runs_only(fitted):
     folder = Path("logs/tiny/version_0/checkpoints")
-    dead = [folder / f".last.ckpt.{process.pid}.tmp", folder.parent / f".record.csv.{process.pid}.tmp"]
-    dead += [Path(f"logs/tiny/.x.{10**30}.tmp")]
-    others = [folder / f".last.ckpt.{os.getppid()}.tmp", folder / "notes.1.tmp", folder / ".notes.tmp"]
-    others += [Path(f"logs/.x.{process.pid}.tmp")]
-    for path in dead + others:
+    for place in (folder, Path("logs/tiny/other")):
+        writer(place / "x", "die").communicate()
+    dead, elsewhere = (next(place.glob(".x.*.fashionreg.tmp")) for place in (folder, Path("logs/tiny/other")))
+    foreign = [
+        folder / dead.name.replace(".x.", ".x.otherhost"),
+        folder / ".users-own.3999999.tmp",
+        folder / ".notes.tmp",
+    ]
+    for path in foreign:
         path.touch()
     assert fitted("fit", "--config", "tiny.yaml", "--trainer.max_epochs", 1)[0] == 0
-    assert [path for path in dead if path.exists()] == []
-    assert [path for path in others if not path.exists()] == []
+    assert not dead.exists()
+    assert [path for path in [elsewhere, *foreign] if not path.exists()] == []
+
+
+def test_a_file_that_a_process_writes_is_not_removed_whatever_its_number(tmp_path):
+    process = writer(tmp_path / "x")
+    (temporary,) = tmp_path.glob(".x.*")
+    # in another container the same number can be that of another process, or of none
+    unknown = temporary.with_name(re.sub(r"-\d+\.", f"-{10**9}.", temporary.name))
+    temporary.rename(unknown)
+    remove_orphans(tmp_path)
+    assert unknown.exists()
+    unknown.rename(temporary)
+    process.communicate(b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_an_orphan_that_cannot_be_removed_stops_nothing(break_disk, tmp_path):
-    path = tmp_path / f".x.{10**30}.tmp"
-    path.touch()
+    writer(tmp_path / "x", "die").communicate()
+    (orphan,) = tmp_path.iterdir()
     break_disk("unlink", errno.EROFS)
     remove_orphans(tmp_path)
-    assert path.exists()
+    assert orphan.exists()
     remove_orphans(tmp_path / "nowhere")
+
+
+def test_an_orphan_that_is_a_link_is_no_way_to_a_file_of_the_user(tmp_path):
+    writer(tmp_path / "x", "die").communicate()
+    (orphan,) = tmp_path.iterdir()
+    orphan.rename(tmp_path / "mine")
+    orphan.symlink_to("mine")
+    remove_orphans(tmp_path)
+    assert (tmp_path / "mine").read_bytes() == b"half"
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "ä" * 125], ids=["ASCII", "UTF-8"])
+def test_a_name_as_long_as_the_file_system_takes_can_be_written(name, tmp_path):
+    with whole_file(tmp_path / name) as file:
+        file.write(b"new")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_link_is_replaced_and_not_the_file_that_it_leads_to(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to("mine")
+    with whole_file(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (tmp_path / "link").read_bytes() == b"new"
+
+
+def test_a_checkpoint_is_written_without_a_copy_of_it(tmp_path):
+    size = 20_000_000
+    checkpoint = {"a": torch.zeros(size // 4)}
+    tracemalloc.start()
+    try:
+        WholeCheckpointIO().save_checkpoint(checkpoint, tmp_path / "x.ckpt")
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * size
+    finally:
+        tracemalloc.stop()
 
 
 # ---------------------------------------------------------------------------------------------------- signals

@@ -94,11 +94,20 @@ IN_MODEL_AND_DATA = {
     "an argument of the model": model(dropout=MOCK),
     "an argument of the data": {"data": {"class_path": SYNTHETIC, "init_args": {"train_size": MOCK}}},
     "arguments that nobody checks": {"model": {"class_path": NETWORK, "dict_kwargs": {"a": MOCK}}},
+}  # fmt: skip
+
+#: What is no configuration, with or without trust.
+MALFORMED = {
     "a name above the results": {"name": "../outside"},
     "an absolute name": {"name": "/tmp/outside"},
     "a name that no folder can have": {"name": "a\0b"},
-    "seeds": {"seeds": MOCK},
-}  # fmt: skip
+    "no name": {"name": None},
+    "a class as seeds": {"seeds": MOCK},
+    "text as seeds": {"seeds": ["x"]},
+    "a list as arguments": {"model": {"init_args": [1]}},
+    "a number as data": {"data": 3},
+    "a list as trainer": {"trainer": [1]},
+}
 
 #: What the trainer could be given: refused when a run goes on, and read by no other command.
 IN_TRAINER = {
@@ -193,6 +202,17 @@ def test_a_checkpoint_that_names_code_or_places_is_refused(stranger, run, comman
     assert [path.name for path in Path("logs/tiny").iterdir()] == ["version_0"]
 
 
+@pytest.mark.parametrize("command", ["fit", "test", "export"])
+@pytest.mark.parametrize("case", MALFORMED)
+@pytest.mark.parametrize("trust", [[], ["--trust_checkpoint"]], ids=["untrusted", "trusted"])
+def test_a_malformed_configuration_in_a_checkpoint_is_one_line(stranger, refusal, command, case, trust):
+    stranger(MALFORMED[case])
+    code, line = refusal(command, "--ckpt_path", LAST, *COMMANDS[command], *trust)
+    nothing_happened()
+    assert code == 1
+    assert f"ckpt_path: {LAST}: the configuration in it: " in line
+
+
 @pytest.mark.parametrize("case", IN_TRAINER)
 def test_a_run_does_not_go_on_with_what_a_checkpoint_gives_the_trainer(stranger, run, case):
     stranger(IN_TRAINER[case])
@@ -236,18 +256,35 @@ def test_results_go_to_where_the_checkpoint_lies(stranger, run, workplace):
     assert Path("logs/tiny/test_0/metrics.csv").exists()
 
 
-@pytest.mark.parametrize(
-    "spelling", ["{here}/logs/tiny/version_1/checkpoints/../../../../mine", "memory://mine", "a::b"]
-)
-def test_a_checkpoint_does_not_say_what_to_remove(stranger, good_checkpoint, run, refusal, spelling):
-    Path("mine").mkdir()
-    Path("mine/work.txt").write_text("work")
-    state = good_checkpoint["callbacks"]["EpochCheckpoint"] | {"best_model_path": spelling.format(here=Path.cwd())}
-    stranger(callbacks=good_checkpoint["callbacks"] | {"EpochCheckpoint": state})
-    _, line = refusal("fit", "--ckpt_path", LAST, *COMMANDS["fit"])
-    assert "best_model_path" in line
-    assert run("fit", "--ckpt_path", LAST, *COMMANDS["fit"], "--trust_checkpoint")[0] == 0
-    assert Path("mine/work.txt").exists()
+#: The key of a `ModelCheckpoint` with the options that `keep_best` gives it.
+KEY = "ModelCheckpoint{{'monitor': {!r}, 'mode': 'min', 'every_n_train_steps': 0, 'every_n_epochs': 1, {}}}"
+KEY = KEY.format("train/loss", "'train_time_interval': None")
+
+
+@pytest.mark.parametrize("place", ["mine/work.ckpt", "mine/other", "mine/../precious"])
+@pytest.mark.parametrize("way", ["--ckpt_path", "--config"])
+def test_a_checkpoint_does_not_say_what_to_remove(stranger, good_checkpoint, run, place, way):
+    work = [Path("mine/work.ckpt"), Path("mine/other/work.ckpt"), Path("precious/work.ckpt")]
+    for path in work:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("work")
+    here = Path.cwd()
+    state = {"monitor": "train/loss", "dirpath": str(here / "mine"), "last_model_path": str(here / place)}
+    state |= {name: torch.tensor(9.0) for name in ("best_model_score", "current_score", "kth_value")}
+    state |= {"best_model_path": str(here / place), "kth_best_model_path": str(here / place)}
+    state["best_k_models"] = {str(here / place): torch.tensor(9.0)}
+    states = good_checkpoint["callbacks"]
+    stranger(callbacks=states | {KEY: state, "EpochCheckpoint": states["EpochCheckpoint"] | state})
+    own = {"class_path": "lightning.pytorch.callbacks.ModelCheckpoint"}
+    own["init_args"] = {"dirpath": "mine", "monitor": "train/loss", "save_top_k": 1, "save_last": True}
+    config = {"trainer": {"callbacks": [own], "max_epochs": 2}} | ({"ckpt_path": LAST} if way == "--config" else {})
+    Path("own.yaml").write_text(yaml.safe_dump(config))
+    words = ["--config", "tiny.yaml"] if way == "--config" else ["--ckpt_path", LAST]
+    code, _, err = run("fit", *words, "--config", "own.yaml")
+    assert (code, err) == (0, "")
+    assert [path.read_text() for path in work] == ["work"] * 3
+    # the callback of the user has worked
+    assert len(list(Path("mine").glob("*.ckpt"))) == 3
 
 
 def test_a_checkpoint_does_not_say_where_to_download_from_or_to(stranger, run, monkeypatch):
@@ -307,9 +344,10 @@ OWN = {"model": {"class_path": "mymodule.Net"}}
 def test_a_refusal_names_class_place_reason_and_both_ways_on(stranger, refusal):
     stranger(OWN)
     assert refusal("test", "--ckpt_path", LAST)[1] == (
-        f"fashionreg: error: ckpt_path: {LAST}: refused: model names 'mymodule.Net', and a checkpoint alone may name "
-        "no classes but those of fashionreg and torch.optim, since others could run anything; name it yourself (in a "
-        "--config, or as an option such as --model CLASS), or give --trust_checkpoint if you know who made it"
+        f"fashionreg: error: ckpt_path: {LAST}: refused: model names 'mymodule.Net', which a checkpoint alone may not "
+        "name here: only the models, data modules, regularizers and callbacks of fashionreg and the optimizers and "
+        "schedulers of torch may stand there; name it yourself (in a --config, or as an option such as --model CLASS), "
+        "or give --trust_checkpoint if you know who made it"
     )
 
 
@@ -360,6 +398,18 @@ def test_the_word_for_one_class_is_none_for_another(stranger, refusal):
     assert "data names 'mymodule.Data'" in line
 
 
+@pytest.mark.parametrize("option", ["--trainer.callbacks+", "--trainer.callbacks+=", "--config"])
+def test_the_users_word_for_a_callback_is_none_for_the_arguments_in_a_checkpoint(stranger, refusal, option):
+    checkpoint = "lightning.pytorch.callbacks.ModelCheckpoint"
+    stranger(callback(checkpoint, dirpath="outside"))
+    Path("own.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks+": [{"class_path": checkpoint}]}}))
+    words = {"--config": ["--config", "own.yaml"], "--trainer.callbacks+": [option, checkpoint]}
+    _, line = refusal("fit", "--ckpt_path", LAST, *COMMANDS["fit"], *words.get(option, [option + checkpoint]))
+    assert f"trainer.callbacks[0] names '{checkpoint}'" in line
+    assert "set --trainer.callbacks yourself, or give --trust_checkpoint" in line
+    assert not Path("outside").exists()
+
+
 def test_callbacks_of_the_user_take_the_place_of_refused_ones(stranger, run):
     stranger(callback("lightning.pytorch.callbacks.ModelCheckpoint", dirpath="outside"))
     words = ["--trainer.callbacks", "fashionreg.callbacks.TrainingImages"]
@@ -395,7 +445,7 @@ def hostile_study(stranger):
         variant["config"] = config
     (folder / "study.json").write_text(json.dumps(plan | {"source": script}))
     for path in folder.rglob("record.json"):
-        about = json.loads(path.read_text()) | {"config": config, "device": script, "class_path": "mymodule.Foo"}
+        about = json.loads(path.read_text()) | {"config": config, "device": script}
         path.write_text(json.dumps(about))
         (path.parent / "config.yaml").write_text("!!python/object/apply:os.system ['touch PWNED']")
     return folder

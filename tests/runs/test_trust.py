@@ -1,6 +1,8 @@
 """What is left of the configuration in a checkpoint."""
 
 import enum
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,8 +11,11 @@ import pytest
 import torch
 import yaml
 
+from fashionreg.data.sources import FILES
 from fashionreg.errors import UserError
-from fashionreg.runs import trust
+from fashionreg.runs import allowed, trust
+from fashionreg.runs.contents import without_paths
+from fashionreg.runs.folder import results_root
 from fashionreg.training.cli import CALLBACKS
 from samples import message
 
@@ -36,7 +41,7 @@ class Level(enum.Enum):
     ],
 )
 def test_a_text_stays_a_text_where_a_text_is_declared(hint):
-    assert trust.is_plain("os.system", hint)
+    assert allowed.is_plain("os.system", hint)
 
 
 @pytest.mark.parametrize(
@@ -56,20 +61,25 @@ def test_a_text_stays_a_text_where_a_text_is_declared(hint):
     ],
 )
 def test_a_text_that_could_be_imported_is_none(hint):
-    assert not trust.is_plain("os.system", hint)
-    assert not trust.is_plain("{class_path: a}", hint)
-    assert not trust.is_plain("file.yaml", hint)
+    assert not allowed.is_plain("os.system", hint)
+    assert not allowed.is_plain("{class_path: a}", hint)
+    assert not allowed.is_plain("file.yaml", hint)
 
 
 def test_a_word_is_plain_where_nothing_is_declared():
-    assert trust.is_plain("relu", Any)
+    assert allowed.is_plain("relu", Any)
 
 
 def test_the_allow_list_holds_what_is_defined_here_and_nothing_else():
-    assert {path.rpartition(".")[2] for path in trust.MODELS} == {"Classifier", "BaselineMLP", "RegularizedMLP"}
-    assert {"torch.optim.SGD", "torch.optim.AdamW", "torch.optim.sgd.SGD"} <= trust.OPTIMIZATION.keys()
-    assert {"torch.optim.lr_scheduler.StepLR", "lightning.pytorch.cli.ReduceLROnPlateau"} <= trust.OPTIMIZATION.keys()
-    ours = [*trust.MODELS.items(), *trust.DATA.items(), *trust.OPTIMIZATION.items()]
+    assert {path.rpartition(".")[2] for path in allowed.MODELS} == {
+        "Classifier",
+        "BaselineMLP",
+        "RegularizedMLP",
+        "StackedClassifier",
+    }
+    assert {"torch.optim.SGD", "torch.optim.AdamW", "torch.optim.sgd.SGD"} <= allowed.OPTIMIZATION.keys()
+    assert {"torch.optim.lr_scheduler.StepLR", "lightning.pytorch.cli.ReduceLROnPlateau"} <= allowed.OPTIMIZATION.keys()
+    ours = [*allowed.MODELS.items(), *allowed.DATA.items(), *allowed.OPTIMIZATION.items()]
     for path, cls in ours:
         assert f"{cls.__module__}.".startswith(("fashionreg.", "torch.optim.", "lightning.pytorch.cli.")), path
     assert not [path for path in CALLBACKS if "Record" in path or "Checkpoint" in path or "Lambda" in path]
@@ -144,8 +154,8 @@ def test_what_is_no_part_of_a_run_is_left_out():
     ("argument", "fault"),
     [
         ({"path": "a.csv"}, None),
-        ({"train.size": 3}, "has 'train.size' where the name of an argument stands"),
-        ({3: 3}, "has 3 where the name of an argument stands"),
+        ({"train.size": 3}, "has 'train.size' where an argument name is expected"),
+        ({3: 3}, "has 3 where an argument name is expected"),
         ({"train_size": b"x"}, "is a bytes, not plain data"),
         ({"train_size": "os.system"}, "names 'os.system'"),
     ],
@@ -160,20 +170,24 @@ def test_arguments_are_plain(argument, fault):
     assert fault in message(error)
 
 
-def test_a_folder_that_has_the_data_is_read_and_no_other(tmp_path):
+def test_a_folder_in_which_all_data_are_whole_is_read_and_no_other(tmp_path):
     source = "fashionreg.data.datamodules.FashionMNISTDataModule"
 
-    def kept():
-        arguments = {"root": str(tmp_path), "mirror": "http://example.org", "train_size": 10}
-        config = {"data": {"class_path": source, "init_args": arguments}}
-        return trust.as_data(config, "x")["data"]["init_args"]
+    def kept(root=str(tmp_path)):
+        arguments = {"root": root, "mirror": "http://example.org", "train_size": 10}
+        return trust.as_data({"data": {"class_path": source, "init_args": arguments}}, "x")["data"]["init_args"]
 
     assert kept() == {"train_size": 10}
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in trust.FILES:
-        (raw / name).touch()
+    for name, axes in FILES.items():
+        (raw / name).write_bytes(bytes((0, 0, 8, axes)) + 4 * axes * b"\0")
     assert kept() == {"train_size": 10, "root": str(tmp_path)}
+    for odd in (5, ["a"], "a\0b", "a" * 5000):
+        assert kept(odd) == {"train_size": 10}
+    # a fit would replace what is damaged
+    (raw / name).write_text("of the user")
+    assert kept() == {"train_size": 10}
 
 
 @pytest.mark.parametrize(
@@ -191,12 +205,78 @@ def test_a_folder_that_has_the_data_is_read_and_no_other(tmp_path):
     ],
 )
 def test_results_go_beside_the_run_of_the_checkpoint(path, name, root):
-    assert trust.results_root(Path(path), name, "default") == root
+    assert results_root(Path(path), name, "default") == root
 
 
-def test_the_users_own_words_are_found_wherever_they_stand():
-    words = ["--model=my.Net", "--config", "data: {class_path: my.Data}\ntrainer: {logger: false}"]
+def test_the_users_own_words_count_for_model_and_data():
+    words = [
+        "--model=my.Net",
+        "--config",
+        "data: {class_path: my.Data}\ntrainer: {logger: false, callbacks: [my.Stop]}",
+    ]
     words += ["--model.init_args.optimizer", '{"class_path": "my.Optimizer"}', "--trainer.callbacks+", "my.Look"]
     named = trust.named_by_user(words)
-    assert {"my.Net", "my.Data", "my.Optimizer", "my.Look", "trainer.logger", "trainer.callbacks+"} <= named
-    assert "trainer.callbacks" not in named
+    assert {"my.Net", "my.Data", "my.Optimizer", "trainer.logger", "trainer.callbacks+"} <= named
+    assert not {"my.Look", "my.Stop"} & named
+
+
+@pytest.mark.parametrize(
+    "text", ["&a {model: *a}", "a: &b [1]\nmodel: [" + "*b, " * 60_000 + "]", "{a: " * 500, "a: b: c"]
+)
+def test_words_without_end_name_nothing(text):
+    assert trust.named_by_user(["--config", text]) == set()
+
+
+def test_a_configuration_is_no_larger_than_a_file_may_be():
+    with pytest.raises(UserError, match="is larger than 1,000,000 bytes"):
+        trust.configuration("name: x\n" + "#\n" * 600_000, "x")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"name": None}, "name: is None, not a folder below that of the results"),
+        ({"name": ".."}, "name: is '..', not a folder"),
+        ({"seeds": "x"}, "seeds: must be a count or a list of whole numbers, got x"),
+        ({"seeds": [True]}, "seeds: must be a count or a list of whole numbers"),
+        ({"seeds": None}, "seeds: must be a count or a list of whole numbers, got None"),
+        ({"model": 5}, "model: must name a class by class_path, got 5"),
+        ({"data": {"class_path": 7}}, "data: must name a class by class_path, got a mapping of 1"),
+        ({"model": {"class_path": "a", "init_args": [1]}}, "model.init_args: must be a mapping, got a list of 1"),
+        ({"trainer": [1]}, "trainer: must be a mapping, got a list of 1"),
+    ],
+)
+def test_a_configuration_of_another_shape_is_one_line(change, fault):
+    with pytest.raises(UserError) as error:
+        trust.configuration(yaml.safe_dump(change), "x.ckpt")
+    assert message(error).startswith(f"x.ckpt: the configuration in it: {fault}")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"dirpath": "a"},
+        {"best_k_models": {"a": 1}},
+        {"best_model_path": "a"},
+        {"kth_best_model_path": "a"},
+        {"my_model_path": "a"},
+    ],
+)
+def test_states_that_keep_paths_are_dropped(state):
+    other = {"EarlyStopping": {"wait_count": 1}, "Mine": [1]}
+    assert without_paths(other | {"Any{'key': 1}": state | {"monitor": "x"}}) == other
+
+
+def test_a_mapping_that_names_a_class_stays_a_mapping_wherever_checkpoints_are_loaded():
+    code = (
+        "from typing import Any\n"
+        "import fashionreg.runs.trust\n"
+        "from jsonargparse import ArgumentParser\n"
+        "parser = ArgumentParser()\n"
+        "parser.add_argument('--a', type=Any)\n"
+        "parsed = parser.parse_object({'a': {'class_path': 'collections.OrderedDict'}})\n"
+        "print(type(parser.instantiate_classes(parsed).a).__name__)\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() != "OrderedDict"
+    assert "fashionreg.runs import trust" in (CHECKOUT / "src/fashionreg/runs/export.py").read_text()

@@ -175,7 +175,7 @@ def test_options_of_the_command_line_are_part_of_the_plan(study):
 
 def test_a_name_that_stands_twice_is_refused(workplace):
     (workplace / "study.yaml").write_text("name: a\nvariants:\n  bn: [tiny.yaml]\n  bn: []\n")
-    with pytest.raises(UserError, match=r"study\.yaml: line 4: .*bn stands there twice"):
+    with pytest.raises(UserError, match=r"study\.yaml: line 4: .*bn appears twice"):
         read_study(workplace / "study.yaml")
 
 

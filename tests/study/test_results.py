@@ -66,7 +66,7 @@ def test_a_seed_that_two_runs_have_counts_once(folder):
     [
         (lambda text: text.replace("seed,", "sed,", 1), "must have the columns seed, epoch"),
         (lambda text: "\n".join(text.splitlines()[:-1]) + "\n", "is not whole"),
-        (lambda text: text + text.splitlines()[-1] + "\n", "is there twice"),
+        (lambda text: text + text.splitlines()[-1] + "\n", "appears twice"),
         (lambda text: text.replace("\n0,1,train,acc,", "\n0,1,train,acc,x", 1), "row 2: value: must be a number"),
         (lambda text: "", "cannot be read"),
     ],
@@ -129,7 +129,7 @@ def change(path, **changes):
     [
         ({"seeds": None}, "seeds: is missing"),
         ({"seeds": []}, "seeds: is empty"),
-        ({"seeds": [0, 1, 1]}, "seeds: 1 stands there twice"),
+        ({"seeds": [0, 1, 1]}, "seeds: 1 appears twice"),
         ({"seeds": [0, 1, 2**32]}, "seeds[2]: must be from 0 to 4294967295, got 4294967296"),
         ({"seeds": [0, -1]}, "seeds[1]: must be from 0"),
         ({"seeds": [0, 1.5]}, "seeds[1]: must be a whole number, got 1.5"),
@@ -170,13 +170,13 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
         ({"targets": [0.5, float("nan")]}, "targets[1]: must be a finite number"),
         ({"targets": [10**400]}, "targets[0]: must be a finite number"),
         ({"targets": [n / 30 for n in range(21)]}, "targets: must be at most 20, got 21"),
-        ({"targets": [0.5, 0.6, 0.5]}, "targets: 0.5 stands there twice"),
+        ({"targets": [0.5, 0.6, 0.5]}, "targets: 0.5 appears twice"),
         ({"targets": [0.5, 1.5]}, "targets[1]: must be from 0 to 1 (0.8 is 80%), got 1.5"),
         ({"targets": [-0.5], "metric": "loss"}, "targets[0]: must be from 0 to 1e+30, got -0.5"),
         ({"targets": [1e308], "metric": "loss"}, "targets[0]: must be from 0 to 1e+30, got 1e+308"),
-        ({"seeds": [2, 2]}, "seeds: 2 stands there twice"),
+        ({"seeds": [2, 2]}, "seeds: 2 appears twice"),
         ({"reference": "nobody"}, "reference: must be one of plain, bn, dropout, got nobody"),
-        ({"variants__1__name": "plain"}, "variants: plain: stands there twice"),
+        ({"variants__1__name": "plain"}, "variants: plain: appears twice"),
         ({"variants__1__name": "../bn"}, "variants: name: '../bn' cannot be the name of a folder"),
         ({"variants__1__name": ""}, "variants: name: '' cannot be the name of a folder"),
         ({"variants__1__name": "x" * 201}, f"variants: name: {'x' * 201!r} cannot be the name of a folder"),
@@ -198,7 +198,7 @@ def test_a_plan_that_cannot_be_is_refused_with_its_key(folder, changes, fault):
     [
         (b"[" * 100_000, "is nested more than 100 levels deep"),
         (b'{"name": ' + b"[" * 200 + b"]" * 200 + b"}", "is nested more than 100 levels deep"),
-        (b'{"name": "a",\n "name": "b"}', "name: stands there twice"),
+        (b'{"name": "a",\n "name": "b"}', "name: appears twice"),
         (b'{"seeds": ' + b"9" * 5000 + b"}", "Exceeds the limit"),
         (b'{"name": "\xff"}', "line 1: must be UTF-8 text, found byte 0xff"),
         (b'{"name":\n "\0"}', "line 2: must be UTF-8 text, found a NUL byte"),
@@ -310,7 +310,7 @@ def test_a_loss_beyond_all_bounds_is_that_of_a_diverged_network(tmp_path, run, m
         ("0,0,hidden1,p16,0", "row 2: statistic: must be one of p15"),
         ("7,0,hidden1,p15,0", "row 2: seed: must be a seed of record.json"),
         ("0,0,hidden1,p15,", "row 2: value: is empty"),
-        ("0,0,hidden1,p15,0\n0,0,hidden1,p15,0", "row 3: is there twice"),
+        ("0,0,hidden1,p15,0\n0,0,hidden1,p15,0", "row 3: appears twice"),
     ],
 )
 def test_drift_that_cannot_be_is_refused_with_its_row(folder, line, fault):

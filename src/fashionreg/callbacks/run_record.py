@@ -15,7 +15,7 @@ from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
 from fashionreg.runs.checkpoint import CONFIG_KEY
-from fashionreg.runs.record import History, surroundings, write_record
+from fashionreg.runs.record import History, read_history, surroundings, write_record
 from fashionreg.yaml_files import parse_yaml
 
 #: Group of TensorBoard's tags for the curves of single seeds.
@@ -131,8 +131,8 @@ class RunRecord(Callback):
         return vars(self._history) if self._history is not None else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the metrics of a checkpoint."""
-        self._history = History(**state_dict)
+        """Go on from the numbers of a checkpoint."""
+        self._history = read_history(state_dict)
 
 
 def _points(results: dict[str, dict[str, list[float]]]) -> dict[str, float]:

@@ -75,14 +75,14 @@ def fetch_fashion_mnist(root: str | Path, mirror: str | None = None) -> None:
             f"mirror {mirror!r} is not an http:// or https:// address; "
             f"files on this machine need no mirror: place the four .gz files in {folder.absolute()}"
         )
-    if not _unfinished(folder):
+    if not unfinished(folder):
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name("download.lock")):
-            # check again: the process that held the lock before may have done the work
-            if unfinished := _unfinished(folder):
-                _download(folder, unfinished, mirror)
+            # asked again: the process that held the lock before may have done the work
+            if missing := unfinished(folder):
+                _download(folder, missing, mirror)
     except OSError as error:
         raise UserError(
             f"{folder.absolute()}: Fashion-MNIST cannot be stored there: {error.strerror or error}; "
@@ -147,8 +147,8 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
     return np.fromfile(path, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
-def _unfinished(folder: Path) -> list[str]:
-    """Return the names of files in `folder` that are missing or incomplete, as after an interrupted unpacking."""
+def unfinished(folder: Path) -> list[str]:
+    """Return the names of the files in `folder` that are missing or not whole, as after an interrupted unpacking."""
 
     def is_whole(name: str) -> bool:
         try:

@@ -11,7 +11,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from fashionreg.config import flat
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
+from fashionreg.randomness import expand_seeds
+from fashionreg.runs.contents import check_contents, without_paths
+from fashionreg.runs.record import read_history
+from fashionreg.runs.schema import SchemaError
 from fashionreg.yaml_files import parse_yaml
 
 #: Key under which a checkpoint carries the configuration of its run, as YAML text.
@@ -43,9 +47,16 @@ _PICKLE = b"\x80"
 class WholeCheckpointIO(TorchCheckpointIO):
     """Lightning's way to the disk for every checkpoint of a trainer: written whole, verified when read.
 
+    Args:
+        trusted: Whether what a checkpoint says of files that its callbacks have written is believed.
+
     Lightning's own way writes to the temporary folder and copies from there, where that is another file system; a full
     disk or a kill during the copy destroys the checkpoint that was there before.
     """
+
+    def __init__(self, trusted: bool = False) -> None:
+        super().__init__()
+        self._trusted = trusted
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint with its checksum; the one before is kept until the new one is whole.
@@ -60,7 +71,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         with whole_file(Path(path)) as file:
-            file.write(with_checksum(buffer.getvalue()))
+            file.writelines(with_checksum(buffer.getbuffer()))
 
     def load_checkpoint(
         self,
@@ -74,22 +85,34 @@ class WholeCheckpointIO(TorchCheckpointIO):
             UserError: If the file cannot be read or is damaged.
         """
         if "://" in str(path):
-            remote: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
-            return remote
-        content = io.BytesIO(whole_bytes(Path(path)))
-        checkpoint: dict[str, Any] = torch.load(content, map_location=map_location, weights_only=weights_only)
-        return checkpoint
+            checkpoint: Any = super().load_checkpoint(path, map_location, weights_only)
+        else:
+            content = io.BytesIO(whole_bytes(Path(path)))
+            checkpoint = torch.load(content, map_location=map_location, weights_only=weights_only)
+        if not self._trusted and isinstance(checkpoint, dict) and "callbacks" in checkpoint:
+            checkpoint["callbacks"] = without_paths(checkpoint["callbacks"])
+        return checkpoint  # type: ignore[no-any-return]
 
 
-def with_checksum(archive: bytes) -> bytes:
-    """What `torch.save` wrote, with its digest at the end, as the comment of the archive."""
+def with_checksum(archive: bytes | memoryview) -> Iterator[bytes | memoryview]:
+    """Return the archive with its SHA-256 digest as the archive's comment.
+
+    Args:
+        archive: What `torch.save` wrote.
+
+    Yields:
+        The content of the file in pieces, none of which is a copy of the archive.
+    """
     length = len(_MARKER) + _DIGITS
-    covered = archive[:-2] + length.to_bytes(2, "little") + _MARKER
-    return covered + hashlib.sha256(covered).hexdigest().encode()
+    digest = hashlib.sha256()
+    for piece in (memoryview(archive)[:-2], length.to_bytes(2, "little") + _MARKER):
+        digest.update(piece)
+        yield piece
+    yield digest.hexdigest().encode()
 
 
 def whole_bytes(path: Path) -> bytes:
-    """The content of a checkpoint, once its checksum was found to match.
+    """Read a checkpoint and verify its checksum.
 
     A zip archive without a checksum, as version 0.1 and `torch.save` write it, must end where archives end, and its
     entries must match their CRC-32 sums. A pickle, torch's format before 1.6, has nothing that could be verified.
@@ -112,21 +135,20 @@ def whole_bytes(path: Path) -> bytes:
 
 
 def _damage(content: bytes) -> str | None:
-    """What is wrong with the content of a checkpoint; None if nothing is.
+    """Return what is wrong with the content of a checkpoint; None if nothing is.
 
     No single damage makes a file with a checksum look like one without: either its marker is there, or its end is not
     the end of an archive without comment.
     """
     if not content:
         return "the file is empty"
-    covered, digest = content[:-_DIGITS], content[-_DIGITS:]
-    if covered.endswith(_MARKER):
-        matches = hashlib.sha256(covered).hexdigest().encode() == digest
+    if content[-_DIGITS - len(_MARKER) : -_DIGITS] == _MARKER:
+        matches = hashlib.sha256(memoryview(content)[:-_DIGITS]).hexdigest().encode() == content[-_DIGITS:]
         return None if matches else "its checksum does not match"
     if content.startswith(_PICKLE):
         return None
     if not content.startswith(b"PK"):
-        return "it is no archive as torch.save writes it"
+        return "it is not a file written by torch.save"
     end = content[-_END_SIZE:]
     if not (end.startswith(_END) and end.endswith(b"\0\0")):
         return "the end of the file is missing or damaged"
@@ -141,7 +163,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint that holds tensors and plain data; one that holds code is refused, not run.
 
     Raises:
-        UserError: If the file is missing, damaged, no checkpoint, or holds anything else.
+        UserError: If the file is missing, damaged, no checkpoint of a fit (see `check_contents`), or holds code.
     """
     content = whole_bytes(path)
     try:
@@ -157,18 +179,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # what is no checkpoint fails in many ways
         reasons = str(error).splitlines() or [type(error).__name__]
         raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {reasons[0]}") from error
-    needed = {"state_dict", "epoch", "hyper_parameters", "loops", "optimizer_states", "callbacks"}
-    needed |= {"pytorch-lightning_version"}
-    if missing := sorted(needed - (loaded.keys() if isinstance(loaded, dict) else set())):
-        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint of a fit: it has no {missing[0]}")
-    if not isinstance(loaded["state_dict"], dict):
-        raise UserError(f"ckpt_path: {path}: is not a Lightning checkpoint of a fit: its state_dict is no mapping")
+    check_contents(loaded, f"ckpt_path: {path}")
     checkpoint: dict[str, Any] = loaded
     return checkpoint
 
 
 def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], max_epochs: int | None) -> None:
-    """Refuse to go on from where nothing can go on, or with a model or data that are not the run's.
+    """Refuse to go on from where nothing can go on, or with a model, data or numbers that are not the run's.
+
+    Whether the states of optimizer and scheduler fit is for `check_optimization` to say, once there is a model.
 
     Args:
         checkpoint: As `read_checkpoint` returns it.
@@ -177,17 +196,32 @@ def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], 
         max_epochs: Where it is to end; None or -1 is nowhere.
 
     Raises:
-        UserError: If the checkpoint does not stand at the end of an epoch of a fit, if the configurations differ in
-            what makes a run, or if nothing is left to do.
+        UserError: If the checkpoint does not stand at the end of an epoch of a fit, if what it says of the epochs or
+            seeds disagrees, if the configurations differ in what makes a run, or if nothing is left to do.
     """
     epochs = checkpoint["epoch"] + 1
-    recorded = len(checkpoint["callbacks"].get("RunRecord", {}).get("epochs", []))
-    whole_epoch = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
-    if CONFIG_KEY not in checkpoint or recorded != epochs or not whole_epoch:
+    numbers, loop = checkpoint["callbacks"].get("RunRecord"), checkpoint["loops"]["fit_loop"]
+    recorded = numbers.get("epochs") if isinstance(numbers, dict) else None
+    whole_epoch = loop.get("epoch_loop.batch_progress", {}).get("is_last_batch")
+    if CONFIG_KEY not in checkpoint or not isinstance(recorded, list) or len(recorded) != epochs or not whole_epoch:
         raise UserError(
             f"ckpt_path: {path} does not stand at the end of an epoch of `fashionreg fit`, from which alone a run goes "
             "on as if it had never stopped; use its last.ckpt"
         )
+    try:
+        history = read_history(numbers)
+    except SchemaError as error:
+        raise UserError(f"ckpt_path: {path}: RunRecord: {error}") from None
+    counts = loop.get("epoch_progress", {}).get("current", {})
+    done = [counts.get(name) for name in ("ready", "started", "processed")]
+    # Lightning counts an epoch as completed after the checkpoint of its end
+    if done != 3 * [epochs] or counts.get("completed") not in (epochs - 1, epochs):
+        raise UserError(f"ckpt_path: {path}: loops: the counts of epochs are {done}, expected {epochs} as in RunRecord")
+    trained = checkpoint["hyper_parameters"].get("seeds", history.seeds)
+    if history.seeds != trained:
+        raise UserError(f"ckpt_path: {path}: RunRecord: has the numbers of seeds {history.seeds}, not of {trained}")
+    if len(seeds := expand_seeds(config["seeds"])) != len(trained) or list(seeds) != trained:
+        raise UserError(f"seeds: the checkpoint is of seeds {trained}, not {config['seeds']}; leave out --seeds")
     before = flat(parse_yaml(checkpoint[CONFIG_KEY], f"ckpt_path: {path}"))
     for name, value in flat(config).items():
         if name.startswith(SETTLED) and not name.endswith(PLACES) and before.get(name) != value:

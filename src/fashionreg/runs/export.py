@@ -51,7 +51,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--trust_checkpoint",
         action="store_true",
-        help="let the checkpoint name any class, which can run anything (default: those of fashionreg and torch.optim)",
+        help="let the checkpoint name any class, which can run anything (default: those of fashionreg and torch)",
     )
     parser.set_defaults(run=export)
 
@@ -81,7 +81,7 @@ def export(args: argparse.Namespace) -> int:
     if not args.keep_batch_norm and isinstance(network, nn.Sequential):
         network = fold_batch_norm(network)
     expected = "pixels / 255, row by row"
-    if (config["data"].get("init_args") or {}).get("normalize"):
+    if config["data"]["init_args"].get("normalize"):
         expected += f", minus {PIXEL_MEAN:.4f}, divided by {PIXEL_STD:.4f}"
     assert model.shape is not None
     inputs, _ = model.shape
@@ -97,7 +97,7 @@ def export(args: argparse.Namespace) -> int:
 
 
 def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier", dict[str, Any]]:
-    """The model of a checkpoint, on the CPU, with its parameters; and the configuration of its run.
+    """Make the model of a checkpoint, on the CPU, with its parameters; and the configuration of its run.
 
     Args:
         path: The checkpoint.
@@ -110,10 +110,11 @@ def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier",
 
     from jsonargparse import ArgumentParser
 
-    from fashionreg.models import Classifier
+    from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
     from fashionreg.randomness import expand_seeds
     from fashionreg.runs import trust
     from fashionreg.runs.checkpoint import CONFIG_KEY, read_checkpoint
+    from fashionreg.runs.contents import check_parameters, outline
 
     checkpoint = read_checkpoint(path)
     source = f"ckpt_path: {path}"
@@ -124,9 +125,13 @@ def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier",
         config = trust.as_data(config, source)
     if missing := [key for key in ("name", "seeds", "model", "data") if key not in config]:
         raise UserError(f"{source}: the configuration in it has no {missing[0]}")
+    # a range where a count is given: it is not made a list before the file is known to hold so many
+    seeds = expand_seeds(config["seeds"])
+    if not any(value.dim() and len(value) == len(seeds) for value in checkpoint["state_dict"].values()):
+        raise UserError(f"{source}: has no parameters for {len(seeds)} seeds, as its configuration says")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Classifier, "model")
-    arguments = (config["model"].get("init_args") or {}) | {"seeds": list(expand_seeds(config["seeds"]))}
+    arguments = config["model"]["init_args"] | {"seeds": list(seeds)}
     try:
         # not `load_from_checkpoint`, which makes whatever the hyperparameters in the file name
         parsed = parser.parse_object({"model": config["model"] | {"init_args": arguments}})
@@ -135,6 +140,10 @@ def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier",
         reason = error.__cause__ if isinstance(error.__cause__, UserError) else error
         raise UserError(f"{source}: its model cannot be made: {' '.join(str(reason).split())}") from error
     assert isinstance(model, Classifier)
+    inputs, classes = checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
+    network = outline(model, inputs, classes, seeds[0])
+    if network is not None:
+        check_parameters(checkpoint, network, len(seeds), source)
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])
     return model, config

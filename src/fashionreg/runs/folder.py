@@ -1,5 +1,6 @@
 """Folders of runs: the next one, and the one from which a run goes on."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +63,21 @@ def newest_checkpoint(parent: Path) -> tuple[Path, str]:
             return path, why
     reason = f": {'; '.join(passed_over)}" if passed_over else ""
     raise UserError(f"ckpt_path: there is no {parent}/version_*/checkpoints/last.ckpt to go on from{reason}")
+
+
+def results_root(path: Path, name: str, default: str) -> str:
+    """Return the folder in which the run of a checkpoint lies, from where the file is and not from what it says.
+
+    Args:
+        path: The checkpoint: `<root>/<name>/version_<n>/checkpoints/<file>` where the run has left it.
+        name: Name of the run.
+        default: The folder for a checkpoint that lies elsewhere.
+    """
+    names = Path(name).parts
+    folders = path.parts[:-1]
+    if folders[-1:] != ("checkpoints",) or not re.fullmatch(r"version_\d+", folders[-2] if folders[1:] else ""):
+        return default
+    above = folders[:-2]
+    if not names or above[-len(names) :] != names:
+        return default
+    return str(Path(*above[: -len(names)]))

@@ -16,8 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+from fashionreg.errors import MAX_SEED, shortened
 from fashionreg.files import whole_file
-from fashionreg.runs.schema import Between, SchemaError, read_json
+from fashionreg.runs.schema import Between, SchemaError, build, read_json
 
 #: What a column holds: whole numbers from 0 (`int`), numbers that may be NaN or infinite (`float`), or words.
 Column = type[int] | type[float] | tuple[str, ...] | re.Pattern[str]
@@ -47,7 +48,7 @@ PACKAGES = ("fashionreg", "torch", "lightning", "numpy")
 #: How long an epoch can be, in seconds: 30 years.
 MAX_SECONDS = 1e9
 
-Seed = Annotated[int, Between(0, 2**32 - 1)]
+Seed = Annotated[int, Between(0, MAX_SEED)]
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,11 @@ class Record:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuse a list of seeds that is empty, or in which a seed stands twice."""
+    """Refuse a list of seeds that is empty, or in which a seed appears twice."""
     if not seeds:
         raise SchemaError("seeds: is empty")
     if len(set(seeds)) < len(seeds):
-        raise SchemaError(f"seeds: {next(seed for seed in seeds if seeds.count(seed) > 1)} stands there twice")
+        raise SchemaError(f"seeds: {next(seed for seed in seeds if seeds.count(seed) > 1)} appears twice")
 
 
 def read_about(folder: Path) -> Record:
@@ -136,9 +137,9 @@ class History:
         seconds: Wall time of each epoch, evaluation included, for all replicas together.
     """
 
-    seeds: list[int]
-    epochs: list[dict[str, dict[str, list[float]]]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    seeds: list[Seed]
+    epochs: list[dict[str, dict[str, Any]]] = field(default_factory=list)
+    seconds: list[Annotated[float, Between(0)]] = field(default_factory=list)
 
     def add(self, results: dict[str, dict[str, list[float]]], seconds: float) -> None:
         """Add the numbers of the next epoch."""
@@ -154,6 +155,35 @@ class History:
             for metric, values in metrics.items()
             for seed, value in zip(self.seeds, values, strict=True)
         ]
+
+
+def read_history(data: Any) -> History:
+    """Check the numbers of a run as a checkpoint holds them.
+
+    Raises:
+        SchemaError: With the key, if they are not those of a run: for every epoch the same splits and metrics, for each
+            one value for every seed, from 0 to 1 or, for a loss, from 0.
+    """
+    history: History = build(History, data)
+    check_seeds(history.seeds)
+    if len(history.seconds) != len(history.epochs):
+        raise SchemaError(f"seconds: must have a value for each of {len(history.epochs)} epochs")
+    for number, results in enumerate(history.epochs):
+        names = {split: set(metrics) for split, metrics in results.items()}
+        if names != {split: set(metrics) for split, metrics in history.epochs[0].items()}:
+            raise SchemaError(f"epochs[{number}]: must have the splits and metrics of the first epoch")
+        for split, metrics in results.items():
+            for metric, values in metrics.items():
+                key = f"epochs[{number}].{shortened(split)}.{shortened(metric)}"
+                if split not in SPLITS or metric not in METRICS:
+                    raise SchemaError(f"{key}: unknown")
+                if not isinstance(values, list) or len(values) != len(history.seeds):
+                    raise SchemaError(f"{key}: must have a value for each of {len(history.seeds)} seeds")
+                for value in values:
+                    # a run that diverges has losses that are infinite or NaN
+                    if not isinstance(value, float) or value < 0 or (metric != "loss" and value > 1):
+                        raise SchemaError(f"{key}: cannot be {shortened(value)}")
+    return history
 
 
 def write_record(folder: Path, history: History, about: dict[str, Any]) -> None:

@@ -12,12 +12,11 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from fashionreg.errors import UserError
-from fashionreg.files import one_line, read_text
+from fashionreg.errors import LARGEST_NUMBER, MAX_DEPTH, UserError, shortened
+from fashionreg.files import read_text
 
-#: Limits of a JSON file: bytes, and levels of nesting. A record has 5 kB and 6 levels.
+#: How many bytes a JSON file may have. A record has 5 kB.
 MAX_JSON = 50_000_000
-MAX_DEPTH = 100
 
 T = TypeVar("T")
 
@@ -52,18 +51,18 @@ def read_json(path: Path, schema: type[T], kind: str) -> T:
     Raises:
         UserError: With file and key, if it cannot be read or holds anything else.
     """
-    text = read_text(path, kind, MAX_JSON)
+    text, name = read_text(path, kind, MAX_JSON), shortened(path, 300)
     try:
         data = json.loads(text, object_pairs_hook=_once)
         _check_depth(data)
         content: T = build(schema, data)
         return content
     except json.JSONDecodeError as error:
-        raise UserError(f"{one_line(path)}: line {error.lineno}: is not valid JSON: {error.msg}") from None
+        raise UserError(f"{name}: line {error.lineno}: is not valid JSON: {error.msg}") from None
     except RecursionError:
-        raise UserError(f"{one_line(path)}: is nested more than {MAX_DEPTH} levels deep") from None
+        raise UserError(f"{name}: is nested more than {MAX_DEPTH} levels deep") from None
     except ValueError as error:  # a `SchemaError`, or an integer with too many digits
-        raise UserError(f"{one_line(path)}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -71,7 +70,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(data) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise SchemaError(f"{shortened(twice)}: stands there twice")
+        raise SchemaError(f"{shortened(twice)}: appears twice")
     return data
 
 
@@ -91,7 +90,7 @@ def _check_depth(data: Any) -> None:
 
 
 def build(schema: Any, data: Any, key: str = "") -> Any:
-    """Plain data as what a type hint says, for a dataclass an instance.
+    """Convert plain data to the type that a hint declares: for a dataclass, to an instance.
 
     Raises:
         SchemaError: With the key, as in `variants[2].seeds[0]`, if it is anything else.
@@ -128,7 +127,7 @@ def build(schema: Any, data: Any, key: str = "") -> Any:
 def _build_dataclass(schema: Any, data: Any, key: str) -> Any:
     _must_be(dict, data, key)
     dot, hints = f"{key}." if key else "", get_type_hints(schema, include_extras=True)
-    if unknown := sorted(data.keys() - hints.keys()):
+    if unknown := sorted(data.keys() - hints.keys(), key=str):
         raise SchemaError(f"{dot}{shortened(unknown[0])}: unknown; there are {', '.join(hints)}")
     needed = [one.name for one in fields(schema) if one.default is MISSING and one.default_factory is MISSING]
     if missing := [name for name in needed if name not in data]:
@@ -142,18 +141,8 @@ def _must_be(kind: type, data: Any, key: str) -> None:
     allowed = int | float if kind is float else kind
     fits = isinstance(data, allowed) and (kind is bool or not isinstance(data, bool))
     if fits and isinstance(data, int | float):
-        fits = -(2**63) <= data < 2**63 if isinstance(data, int) else math.isfinite(data)
+        fits = -LARGEST_NUMBER <= data < LARGEST_NUMBER if isinstance(data, int) else math.isfinite(data)
     if fits and isinstance(data, str):
         fits = not re.search("[\0\ud800-\udfff]", data)
     if not fits:
         raise SchemaError(f"{key or 'it'}: must be {names.get(kind, kind.__name__)}, got {shortened(data)}")
-
-
-def shortened(value: Any) -> str:
-    """A value as it is named in an error: on one line, and short."""
-    if isinstance(value, int) and abs(value) >= 2**63:
-        return "a number of more than 64 bits"
-    if isinstance(value, dict | list):
-        return f"a {'mapping' if isinstance(value, dict) else 'list'} of {len(value)}"
-    text = value if isinstance(value, str) and value.isprintable() and value else ascii(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

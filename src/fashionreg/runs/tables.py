@@ -11,10 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from fashionreg.errors import UserError
-from fashionreg.files import one_line, read_text
+from fashionreg.errors import UserError, shortened
+from fashionreg.files import read_text
 from fashionreg.runs.record import Column
-from fashionreg.runs.schema import shortened
 
 #: How many bytes a table may have.
 MAX_TABLE = 1_000_000_000
@@ -26,7 +25,7 @@ def read_table(path: Path, columns: Mapping[str, Column], kind: str) -> pd.DataF
     Raises:
         UserError: With file, row (the line of the file) and column, if it cannot be read or holds anything else.
     """
-    text, name = read_text(path, kind, MAX_TABLE), one_line(path)
+    text, name = read_text(path, kind, MAX_TABLE), shortened(path, 300)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # more cells in each row than columns

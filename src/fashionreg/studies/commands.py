@@ -62,7 +62,7 @@ def run_study_command(arguments: argparse.Namespace) -> int:
     """Check, train what is missing, report; 1 if a variant failed."""
     seeds = None
     if arguments.seeds is not None:
-        from fashionreg.runs.schema import shortened
+        from fashionreg.errors import shortened
 
         try:
             seeds = json.loads(arguments.seeds)

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from fashionreg.config import flat
+from fashionreg.errors import shortened
 from fashionreg.runs.record import Record
-from fashionreg.runs.schema import shortened
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.notes import notes
 from fashionreg.studies.page import Block, Code, Items, Section, Table, Text

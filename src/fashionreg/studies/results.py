@@ -88,7 +88,7 @@ class StudyPlan:
         check_targets(self.targets, self.metric)
         names = [variant.name for variant in self.variants]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise SchemaError(f"variants: {twice[0]}: stands there twice")
+            raise SchemaError(f"variants: {twice[0]}: appears twice")
         if self.reference not in names:
             raise SchemaError(f"reference: must be one of {', '.join(names) or 'the variants'}, got {self.reference}")
 
@@ -226,7 +226,7 @@ def _check_keys(table: pd.DataFrame, path: Path, about: Record) -> None:
     refuse(~table.seed.isin(about.seeds), table.seed, str(path), "must be a seed of record.json")
     double = table.duplicated([name for name in table.columns if name != "value"])
     if double.any():
-        raise UserError(f"{path}: row {double.to_numpy().argmax() + 2}: is there twice")
+        raise UserError(f"{path}: row {double.to_numpy().argmax() + 2}: appears twice")
 
 
 def read_results(folder: Path) -> StudyResults:

@@ -28,8 +28,10 @@ from fashionreg.files import remove_orphans
 from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs import trust
+from fashionreg.runs.allowed import classes_of
 from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, read_checkpoint
-from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint
+from fashionreg.runs.contents import check_optimization
+from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, results_root
 from fashionreg.training.estimate import refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
 from fashionreg.yaml_files import check_limits, parse_yaml
@@ -50,7 +52,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 }
 
 #: Callbacks that a checkpoint may name: our observers, and two of Lightning's that write nothing and call nothing.
-CALLBACKS = trust.classes_of("fashionreg.callbacks", Callback) | {
+CALLBACKS = classes_of("fashionreg.callbacks", Callback) | {
     f"lightning.pytorch.callbacks.{each.__name__}": each for each in (EarlyStopping, LearningRateMonitor)
 }
 
@@ -100,6 +102,7 @@ class TrainingCLI(LightningCLI):
         self._dry_run = dry_run
         #: Number of inputs and of classes, where a checkpoint says them.
         self._shape: tuple[int, int] | None = None
+        self._checkpoint: dict[str, Any] | None = None
         super().__init__(
             Classifier,
             ImageDataModule,
@@ -247,7 +250,7 @@ class TrainingCLI(LightningCLI):
             print(f"{'resume' if self.command == 'fit' else 'checkpoint'}: {newest} ({why})", flush=True)
             path = str(newest)
         self._checkpoint_path = path
-        checkpoint = read_checkpoint(Path(path))
+        self._checkpoint = checkpoint = read_checkpoint(Path(path))
         self._shape = checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
         if (text := checkpoint.get(CONFIG_KEY)) is None:
             return []
@@ -260,7 +263,7 @@ class TrainingCLI(LightningCLI):
             way_on = "name it yourself (in a --config, or as an option such as --model CLASS), or "
             allowed = CALLBACKS if self.command == "fit" else None
             config = trust.as_data(config, source, trust.named_by_user(said), way_on, allowed)
-            root = trust.results_root(Path(path), config.get("name", RUN_NAME), LOGS)
+            root = results_root(Path(path), config.get("name", RUN_NAME), LOGS)
             config["trainer"]["default_root_dir"] = root
         # how fast a run was made on its machine is no part of it
         local = ("threads", "compile", "allow_oversize", "seed_everything")
@@ -291,9 +294,8 @@ class TrainingCLI(LightningCLI):
         if not is_folder_below(options.name):
             raise UserError(f"name: must be a folder below {options.trainer.default_root_dir}, got {options.name!r}")
         self.results_folder = Path(options.trainer.default_root_dir) / options.name
-        if options.ckpt_path is not None and self.command == "fit":
-            checkpoint = read_checkpoint(Path(options.ckpt_path))
-            check_resume(checkpoint, options.ckpt_path, self.resolved(), options.trainer.max_epochs)
+        if self._checkpoint is not None and self.command == "fit":
+            check_resume(self._checkpoint, options.ckpt_path, self.resolved(), options.trainer.max_epochs)
 
     def _fall_back_to_synthetic_data(self) -> None:
         options = self.config
@@ -348,12 +350,14 @@ class TrainingCLI(LightningCLI):
             return super().instantiate_trainer(logger=False, enable_checkpointing=False)
         assert self._shape is not None
         self.model.build(*self._shape)
+        if self._checkpoint is not None and self.command == "fit":
+            check_optimization(self._checkpoint, self.model, f"ckpt_path: {self.config.ckpt_path}")
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         torch.set_num_threads(self.config.threads or useful_threads(parameters * self.datamodule.batch_size))
         plugins = self.config_init.trainer.plugins or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            kwargs["plugins"] = [*plugins, WholeCheckpointIO()]
+            kwargs["plugins"] = [*plugins, WholeCheckpointIO(trusted=bool(self.config.trust_checkpoint))]
         if self.command != "fit":
             # a report is on all images, and leaves nothing behind that belongs to a fit
             whole: dict[str, Any] = {"limit_val_batches": 1.0, "limit_test_batches": 1.0, "limit_predict_batches": 1.0}
@@ -363,7 +367,7 @@ class TrainingCLI(LightningCLI):
             self.model.network.compile()
         self.datamodule.prepare_data()
         self.data_description = self.datamodule.describe()
-        remove_orphans(self.results_folder)
+        remove_orphans(self.results_folder, "version_*")
         self.folder = claim_folder(self.results_folder, "version_")
         try:
             if self._marker is not None:

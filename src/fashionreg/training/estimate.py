@@ -19,6 +19,7 @@ from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
 from fashionreg.models.networks import MLP, ReplicaNetwork
 from fashionreg.models.optimizers import state_of_a_parameter
+from fashionreg.runs.contents import outline
 
 #: What a thread must have to do in a training step to be worth its while.
 MULTIPLICATIONS_PER_THREAD = 5_000_000
@@ -192,12 +193,9 @@ def refuse_oversize_run(
     if shape is None:
         datamodule.prepare_data()
         shape = datamodule.inputs, len(datamodule.class_names)
-    try:
-        # one replica without memory; what is drawn for it is not missing in what is drawn later
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            network = model.make_network(*shape, seeds[:1])
-    except (NotImplementedError, RuntimeError):
-        # a network of the user's may need real tensors
+    network = outline(model, *shape, seeds[0])
+    if network is None:
+        # a network of the user's that needs real tensors
         return shape
     shapes = shapes_of(network, shape, len(seeds), datamodule, model.optimizer if training else None)
     what = f"{len(seeds):,} x {network.describe()}, batch_size {datamodule.batch_size}"
