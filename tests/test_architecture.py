@@ -107,11 +107,12 @@ def test_no_room_has_a_circle():
     arrows = {}
     for path in modules():
         name = ".".join(("fashionreg", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
-        arrows[name] = set(imports(path)) - {name}
+        # the package itself imports its parts at their first use only
+        arrows[name] = set(imports(path)) - {name, "fashionreg"} if name != "fashionreg" else set()
     done = set()
     while ready := {name for name in arrows.keys() - done if not targets_left(arrows, name, done)}:
         done |= ready
-    assert done == arrows.keys()
+    assert done == arrows.keys(), sorted(arrows.keys() - done)
 
 
 def targets_left(arrows, name, done):
