@@ -4,7 +4,7 @@ import contextlib
 import gc
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -37,7 +37,11 @@ def run(cases: int, seed: int, only: int | None, place: Path) -> Iterator[Case]:
     process.start()
     process.join()
     usage = json.loads((place / "usage.json").read_text()) if (place / "usage.json").exists() else []
-    for promise, check in ((RECORDS, lambda: _records(place, usage)), (GROWTH, lambda: must_not_grow(usage))):
+    checks: dict[str, Callable[[], None]] = {
+        RECORDS: lambda: _records(place, usage),
+        GROWTH: lambda: must_not_grow(usage),
+    }
+    for promise, check in checks.items():
         case = Case(promise, again=f"--size {cases / 1000:g}", cases=usage[-1]["fits"] if usage else 0)
         try:
             must(process.exitcode == 0, f"exit code {process.exitcode} after {case.cases} fits")
