@@ -221,7 +221,8 @@ def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], 
     if history.seeds != trained:
         raise UserError(f"ckpt_path: {path}: RunRecord: has the numbers of seeds {history.seeds}, not of {trained}")
     if len(seeds := expand_seeds(config["seeds"])) != len(trained) or list(seeds) != trained:
-        raise UserError(f"seeds: the checkpoint is of seeds {trained}, not {config['seeds']}; leave out --seeds")
+        wanted = list(seeds) if len(seeds) <= 50 else f"{len(seeds):,} others"
+        raise UserError(f"seeds: the checkpoint is of seeds {trained}, not {wanted}; leave out --seeds")
     before = flat(parse_yaml(checkpoint[CONFIG_KEY], f"ckpt_path: {path}"))
     for name, value in flat(config).items():
         if name.startswith(SETTLED) and not name.endswith(PLACES) and before.get(name) != value:
