@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from browser import ALL_TEXT, CHROMIUM, Browser
-from fashionreg.studies.findings import find
-from fashionreg.studies.results import read_results
 
 import fashionreg as fr
 from fashionreg.cli import main
 from fashionreg.data.location import data_root
+from fashionreg.studies.findings import find
+from fashionreg.studies.results import read_results
 
 DOCS = Path(__file__).parent.absolute()
 STUDIES = ("batch_norm", "lecture7")

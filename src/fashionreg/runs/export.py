@@ -4,6 +4,7 @@ torch is imported when the command runs, so that `--help` does not wait for it.
 """
 
 import argparse
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,12 +86,16 @@ def export(args: argparse.Namespace) -> int:
         expected += f", minus {PIXEL_MEAN:.4f}, divided by {PIXEL_STD:.4f}"
     assert model.shape is not None
     inputs, _ = model.shape
+    if form == "torch":
+        # not into the file: torch reports a full disk as an error in its own archive
+        buffer = io.BytesIO()
+        torch.save(network.state_dict(), buffer)
+        content = buffer.getvalue()
+    else:
+        about = f"fashionreg {config['name']}, seed {seed}; input float32 (batch, {inputs}): {expected}"
+        content = to_onnx(network, inputs, about)
     with whole_file(out) as file:
-        if form == "torch":
-            torch.save(network.state_dict(), file)
-        else:
-            about = f"fashionreg {config['name']}, seed {seed}; input float32 (batch, {inputs}): {expected}"
-            file.write(to_onnx(network, inputs, about))
+        file.write(content)
     print(f"{out}: seed {seed} as {form}, {network}")
     print(f"input: float32 (batch, {inputs}), {expected}")
     return 0
