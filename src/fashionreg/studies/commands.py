@@ -19,7 +19,7 @@ STUDIES = Path("logs", "studies")
 _STUDY = """\
 Trains every variant that a study file names with every seed, side by side, compares them, and writes a report:
 report.html, report.md, results.csv and figures. What has been trained before is not trained again: the same command
-goes on after an interruption, and with more --seeds it trains only the new ones.
+continues after an interruption, and with more --seeds it trains only the new ones.
 
 Other options are those of `fashionreg fit` and hold for every variant, for example --trainer.accelerator gpu.
 
@@ -59,7 +59,7 @@ def add_parsers(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def run_study_command(arguments: argparse.Namespace) -> int:
-    """Check, train what is missing, report; 1 if a variant failed."""
+    """Run `fashionreg study`: check the study file, train what is missing and write the report."""
     seeds = None
     if arguments.seeds is not None:
         from fashionreg.errors import shortened
@@ -102,7 +102,7 @@ def run_study_command(arguments: argparse.Namespace) -> int:
 
 
 def run_report_command(arguments: argparse.Namespace) -> int:
-    """Rebuild the reports."""
+    """Run `fashionreg report`: rebuild the reports."""
     from fashionreg.studies.report import write_combined_report, write_report
 
     if len(arguments.folders) == 1:

@@ -1,4 +1,4 @@
-"""From the numbers of a study to what can be said about them: estimates and comparisons."""
+"""Estimates and comparisons, computed from the records of a study."""
 
 import math
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class VariantFindings:
-    """One variant on its own.
+    """The results of one variant.
 
     Attributes:
         name: Its name.
@@ -101,7 +101,7 @@ def find(results: StudyResults) -> Findings:
     higher = plan.metric == "acc"
     named = set(table.variant.unique())
     present = [variant.name for variant in plan.variants if variant.name in named]
-    # taken apart once: to search the whole table for each variant takes time that grows with the square of their number
+    # split once: a search of the whole table for each variant would take time quadratic in their number
     rows = {str(name): part for name, part in table.groupby("variant", sort=False)}
     wall_times = {str(name): part for name, part in results.seconds.groupby("variant", sort=False)}
     curves = {name: _curves(rows[name], plan.split, plan.metric) for name in present}
@@ -147,9 +147,9 @@ def find(results: StudyResults) -> Findings:
 
 
 def most_telling(found: Findings, count: int) -> Findings:
-    """The same findings with at most `count` variants: the reference, and of the others those that end best.
+    """Return the findings with at most `count` variants: the reference, and those with the best final results.
 
-    For figures, which show no more than a few at a time; nothing is computed anew, and no table leaves any out.
+    Figures can show only a few at a time. Nothing is computed again, and tables have all variants.
     """
     if len(found.variants) <= count:
         return found
@@ -178,13 +178,13 @@ def most_telling(found: Findings, count: int) -> Findings:
 
 
 def _curves(table: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
-    """One row for each seed of a variant, one column for each epoch."""
+    """Return one row for each seed of a variant, one column for each epoch."""
     rows = table[(table.split == split) & (table.metric == metric)]
     return rows.pivot(index="seed", columns="epoch", values="value")
 
 
 def _gap(table: pd.DataFrame) -> "pd.Series[float] | None":
-    """Train accuracy minus test accuracy of each seed after the last epoch."""
+    """Return train accuracy minus test accuracy of each seed after the last epoch."""
     train, test = (_curves(table, split, "acc") for split in ("train", "test"))
     return None if train.empty or test.empty else train[train.columns.max()] - test[test.columns.max()]
 
@@ -212,7 +212,7 @@ def _describe(
 
 
 def _finite_estimate(values: NDArray[np.float64]) -> Estimate:
-    """An estimate; of a metric that diverged for any seed there is none."""
+    """Estimate a mean; all NaN for a metric that diverged for any seed."""
     if np.isfinite(values).all():
         return estimate(values)
     return Estimate(math.nan, math.nan, math.nan, math.nan, len(values))
@@ -221,7 +221,7 @@ def _finite_estimate(values: NDArray[np.float64]) -> Estimate:
 def against_reference(
     values: "dict[str, pd.Series[float]]", reference_name: str, higher_is_better: bool
 ) -> dict[str, Comparison]:
-    """Every other variant against the reference, on the seeds that both have; Holm's correction is over all."""
+    """Compare the other variants with the reference, on the seeds that both have; Holm's correction is over all."""
     finite = {name: column for name, column in values.items() if np.isfinite(column).all()}
     reference = finite.pop(reference_name, None)
     if reference is None or not finite:
@@ -240,7 +240,7 @@ def against_reference(
 
 
 def _effects(plan: StudyPlan, curves: dict[str, pd.DataFrame]) -> list[Effect]:
-    """The effects of a full factorial with two levels of at least two factors; otherwise nothing."""
+    """Estimate the effects of a full factorial with two levels of at least two factors; otherwise return none."""
     if not all(np.isfinite(curve.iloc[:, -1]).all() for curve in curves.values()):
         return []
     factors = list(plan.variants[0].levels)

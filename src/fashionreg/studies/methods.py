@@ -80,7 +80,7 @@ def _data(found: Findings) -> list[Block]:
 
 
 def _configurations(found: Findings) -> Block:
-    """The options in which variants differ; what is the same is in the config.yaml of each run."""
+    """Return a table of the options that differ; all options are in the config.yaml of each run."""
     configs = {variant.name: flat(variant.config) for variant in found.plan.variants}
     names = list(dict.fromkeys(name for config in configs.values() for name in config if name not in PLACES))
     differing = [name for name in names if _differs([config.get(name) for config in configs.values()])]
@@ -100,7 +100,7 @@ def _differs(values: Sequence[Any]) -> bool:
 
 
 def _value(value: Any) -> str:
-    """A value of an option: of a class its name, without the modules."""
+    """Return a value of an option as text: of a class its name, without the modules."""
     return NOTHING if value is None else value.rpartition(".")[2] if isinstance(value, str) else json.dumps(value)
 
 

@@ -40,7 +40,7 @@ def notes(found: Findings) -> list[Note]:
 
 
 def _incomplete(found: Findings) -> Iterator[Note]:
-    """What is missing, or is no number."""
+    """Yield what is missing and what is not a number."""
     plan, table = found.plan, found.results.table
     for name, seeds in found.results.missing().items():
         yield Note("incomplete", f"Incomplete: {name} has no results for {len(seeds)} of {len(plan.seeds)} seeds.")
@@ -51,7 +51,7 @@ def _incomplete(found: Findings) -> Iterator[Note]:
 
 
 def _different(found: Findings) -> Iterator[Note]:
-    """What differs between runs and should not."""
+    """Yield what differs between runs and should not."""
     runs, table = found.results.runs, found.results.table
     for what, field in (("versions", "versions"), ("git commits", "git_commit"), ("devices", "device")):
         if len({str(getattr(run, field)) for run in runs}) > 1:
@@ -68,7 +68,7 @@ def _different(found: Findings) -> Iterator[Note]:
 
 
 def _remarks(found: Findings) -> Iterator[Note]:
-    """How results were selected and evaluated."""
+    """Yield how results were selected and evaluated."""
     if found.plan.split == "test":
         best = ", and the best epoch is chosen on validation images" if found.variants[0].best else ""
         text = "Test results are shown for every epoch, and nothing was selected by them: the last epoch counts"

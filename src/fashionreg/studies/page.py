@@ -134,7 +134,7 @@ def _template() -> Template:
 
 
 def _kind(block: Block) -> str:
-    """The name of a block's class, by which the template tells blocks apart."""
+    """Return the name of a block's class, by which the template tells blocks apart."""
     return type(block).__name__
 
 
@@ -143,7 +143,7 @@ def _base64(data: bytes) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """A name that may be broken after dots and underscores: names of options are long."""
+    """Mark where a name may be broken: after dots and underscores, since names of options are long."""
     return Markup(re.sub(r"(?<=[^\W\d])([._])(?=[^\W\d])", r"\1<wbr>", str(escape(name))))
 
 
@@ -179,7 +179,7 @@ def _markdown(block: Block, level: int) -> str:
 
 
 def _md(text: str) -> str:
-    """Text that Markdown shows as it is: on one line, with everything escaped that would mean something."""
+    """Escape a text for Markdown, on one line."""
     text = re.sub(r"([\\`*|$\[\]~&]|<(?=\S)|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
     # at the start of a line these make headings, quotes and lists
     return re.sub(r"^(\d*)(>|#(?=#*\s)|[+-](?=\s)|(?<=\d)[.)](?=\s))", r"\1\\\2", text)

@@ -67,7 +67,7 @@ class StudyPlan:
         seeds: The seeds of every variant.
         metric: The primary metric: `acc`, `loss` or `ece`.
         split: The split on which it is taken: `train`, `val` or `test`.
-        targets: Values of the metric whose first epoch is asked for.
+        targets: Values of the metric; reported is the epoch at which each is first reached.
         source: The study file, as it was named on the command line.
         options: Further arguments of the command line, for every run.
     """
@@ -94,7 +94,7 @@ class StudyPlan:
 
 
 def check_targets(targets: Sequence[float], metric: str) -> None:
-    """Refuse too many targets, one that stands there twice, and one that the metric cannot have.
+    """Refuse too many targets, a target given twice, and one outside the range of the metric.
 
     Raises:
         SchemaError: With the target.
@@ -216,7 +216,7 @@ def read_drift(folder: Path, about: Record) -> pd.DataFrame | None:
 
 
 def _without_huge(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with infinity in place of values beyond `MAX_NUMBER`."""
+    """Return the table with infinity in place of values beyond `MAX_NUMBER`."""
     huge = table.value.abs() > MAX_NUMBER
     return table.assign(value=table.value.mask(huge, np.copysign(np.inf, table.value)))
 

@@ -99,7 +99,7 @@ def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
     with held:
-        remove_orphans(folder)
+        remove_orphans(folder, "*/version_*")
         if (folder / PLAN_FILE).exists() and (other := read_plan(folder).name) != plan.name:
             raise UserError(f"{folder}: holds the study {other}; choose another --out for {plan.name}")
         with whole_file(folder / PLAN_FILE) as file:

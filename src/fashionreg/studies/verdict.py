@@ -28,7 +28,7 @@ def verdict(found: Findings) -> list[str]:
 
 
 def _compared(found: Findings, name: str, comparison: Comparison) -> str:
-    """One variant against the reference: what was shown, with the interval, the test and the number of seeds."""
+    """Compare one variant with the reference: what was shown, with the interval, the test and the number of seeds."""
     plan, difference, seeds = found.plan, comparison.difference, counted(comparison.n, "seed")
     metric = f"{plan.split} {METRIC_NAMES[plan.metric]}"
     # the largest number of the sentence decides how many decimals they all have
@@ -90,7 +90,7 @@ def _overfitting(found: Findings) -> list[str]:
 
 
 def _convergence(found: Findings) -> list[str]:
-    """How many epochs each variant takes to the last target, where the reference ends."""
+    """Say how many epochs each variant takes to the final value of the reference."""
     plan, reaching = found.plan, found.reaching_epochs
     if math.isnan(found.reference_end) or len(reaching) < 2:
         return []
@@ -102,7 +102,7 @@ def _convergence(found: Findings) -> list[str]:
 
 
 def _epochs(reached: Reaching) -> str:
-    """`21.4 (14.9 to 23.8)`, `at most 1`, `never`, `in 5 of 10 seeds only`."""
+    """Return `21.4 (14.9 to 23.8)`, `at most 1`, `never`, `in 5 of 10 seeds only`."""
     if reached.reached == 0:
         return "never"
     if math.isinf(reached.median):
@@ -129,7 +129,7 @@ def _additivity(found: Findings) -> list[str]:
 
 
 def _covariate_shift(found: Findings) -> list[str]:
-    """How far the input of the last hidden layer has moved when training ends, where that was recorded."""
+    """Say how far the input of the last hidden layer has moved when training ends, where that was recorded."""
     drift = found.results.drift
     if drift.empty or drift.step.nunique() == 1:
         return []

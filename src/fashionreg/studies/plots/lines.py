@@ -24,7 +24,7 @@ GREY = "#555555"
 
 @drawn
 def curves(found: Findings) -> Figure:
-    """The plan's metric by epoch: every seed, the mean over seeds, and the 95% t interval of the mean."""
+    """Draw the plan's metric by epoch: every seed, the mean over seeds, and the 95% t interval of the mean."""
     metric, look = found.plan.metric, looks(found)
     figure = Figure(figsize=(WIDTH, 4.1 + 0.24 * math.ceil(len(found.variants) / _legend_columns(found))))
     axes = figure.subplots()
@@ -54,7 +54,7 @@ def curves(found: Findings) -> Figure:
 
 @drawn
 def overfitting(found: Findings) -> Figure:
-    """Accuracy on training (dashed) and test images (solid) by epoch, a panel for each variant."""
+    """Draw accuracy on training (dashed) and test images (solid) by epoch, a panel for each variant."""
     variants = [variant for variant in found.variants if "gap" in variant.final]
     columns = min(len(variants), 2)
     rows = math.ceil(len(variants) / columns)
@@ -97,7 +97,7 @@ def _draw_gap(axes: Axes, found: Findings, variant: VariantFindings) -> None:
 
 
 def _by_epoch(found: Findings, variant: str, split: str, metric: str) -> pd.DataFrame:
-    """A row for each epoch, a column for each seed, in the units of the figures; NaN where a seed diverged."""
+    """Return a row for each epoch, a column for each seed, in the units of the figures; NaN where a seed diverged."""
     table = found.results.table
     rows = table[(table.variant == variant) & (table.split == split) & (table.metric == metric)]
     values = rows.pivot(index="epoch", columns="seed", values="value")
@@ -121,14 +121,14 @@ def _mean_line(axes: Axes, values: pd.DataFrame, colour: str, line: str, *, band
 
 
 def _spaced_markers(axes: Axes, mean: "pd.Series[float]", style: Look, shift: float) -> None:
-    """A few markers along a line, not where another variant has its own."""
+    """Draw a few markers along a line, not where those of another variant are."""
     count = min(len(mean), 8)
     chosen = np.unique(((np.arange(count) + shift) * len(mean) / count).astype(int))
     axes.plot(mean.index[chosen], mean.iloc[chosen], style.marker, color=style.colour, markersize=6)
 
 
 def _legend_columns(found: Findings) -> int:
-    """Two where names are short."""
+    """Return the number of columns: two where names are short."""
     return 2 if len(found.variants) > 1 and max(len(variant.name) for variant in found.variants) <= 20 else 1
 
 
@@ -138,7 +138,7 @@ def _handle(style: Look) -> Line2D:
 
 @drawn
 def drift(found: Findings) -> Figure:
-    """Above, percentiles of a unit's input in the last hidden layer by step; below, the drift of the layers' inputs.
+    """Draw percentiles of the input of a unit in the last hidden layer by step, and below the drift of layer inputs.
 
     The lower panel has a logarithmic scale: with and without batch norm are orders of magnitude apart.
     """

@@ -16,7 +16,7 @@ from fashionreg.text import METRIC_NAMES, counted, p_value, unit_of, unit_of_dif
 
 @drawn
 def final_values(found: Findings) -> Figure:
-    """The plan's metric after the last epoch: a dot for every seed, the mean and its 95% interval."""
+    """Draw the plan's metric after the last epoch: a dot for every seed, the mean and its 95% interval."""
     rows = _final_rows(found)
     figure = Figure(figsize=(WIDTH, 0.9 + rows.height))
     _draw_final(figure.subplots(), found, rows)
@@ -25,7 +25,7 @@ def final_values(found: Findings) -> Figure:
 
 @drawn
 def overview(studies: Sequence[Findings]) -> Figure:
-    """The final values of every variant of every study, a panel for each study."""
+    """Draw the final values of every variant of every study, a panel for each study."""
     rows = [_final_rows(found) for found in studies]
     heights = [each.height for each in rows]
     figure = Figure(figsize=(WIDTH, sum(heights) + 1.1 * len(studies)))
@@ -58,7 +58,7 @@ def _draw_final(axes: Axes, found: Findings, rows: "_Rows") -> None:
 
 @drawn
 def differences(found: Findings) -> Figure:
-    """Every variant minus the reference, paired by seed, with BCa intervals."""
+    """Draw every variant minus the reference, paired by seed, with BCa intervals."""
     look = looks(found)
     measured = [
         _Measured(name, look[name], comparison.difference, comparison.t_p_holm)
@@ -71,7 +71,7 @@ def differences(found: Findings) -> Figure:
 
 @drawn
 def effects(found: Findings) -> Figure:
-    """Main effects and interactions of a factorial study, with t intervals."""
+    """Draw main effects and interactions of a factorial study, with t intervals."""
     looks_of = {True: Look("#000000", "-", "o"), False: Look("#000000", "-", "s")}
     measured = [
         _Measured(" x ".join(effect.factors), looks_of[len(effect.factors) == 1], effect.estimate, effect.p_holm)
@@ -91,7 +91,7 @@ class _Measured:
 
 
 def _forest(measured: Sequence[_Measured], metric: str, label: str) -> Figure:
-    """A row for each difference: interval, zero line, and the numbers at the right."""
+    """Draw a row for each difference: interval, zero line, and the numbers at the right."""
     rows = _Rows([one.name for one in measured], 0.55)
     figure = Figure(figsize=(WIDTH, 1.1 + rows.height))
     axes = figure.subplots()
@@ -106,7 +106,7 @@ def _forest(measured: Sequence[_Measured], metric: str, label: str) -> Figure:
 
 
 def _difference(estimate: Estimate, metric: str) -> str:
-    """`+0.31 (+0.12 to +0.50)`, in points or nats."""
+    """Return `+0.31 (+0.12 to +0.50)`, in points or nats."""
     unit = unit_of_difference(metric)
     middle, low, high = (unit.number(value, signed=True) for value in (estimate.mean, estimate.low, estimate.high))
     return middle if math.isnan(estimate.low) else f"{middle} ({low} to {high})"
@@ -121,7 +121,7 @@ def _draw_interval(axes: Axes, estimate: Estimate, y: float, style: Look, metric
 
 @drawn
 def targets(found: Findings) -> Figure:
-    """How many epochs each variant takes to each target; what is never reached stands at the right edge."""
+    """Draw how many epochs each variant takes to each target; an arrow at the right edge means never."""
     rows = _Rows(list(found.reaching_epochs), 0.3, width=26)
     reached = list(zip(*found.reaching_epochs.values(), strict=True))
     figure = Figure(figsize=(WIDTH, 0.6 + (rows.height + 0.5) * len(reached)))
@@ -179,5 +179,5 @@ class _Rows:
 
 
 def _right_text(axes: Axes, y: float, text: str) -> None:
-    """A text beside a row."""
+    """Write a text beside a row."""
     axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center", fontsize=10.5)

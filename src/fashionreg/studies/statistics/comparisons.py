@@ -79,7 +79,7 @@ def compare(
     Wilcoxon's test drops differences of 0, gives ties their mean rank and takes the exact distribution given these
     ranks (Wilcoxon 1945; Hollander, Wolfe and Chicken 2014, section 3.1). The detectable difference solves P(|T| >
     t(1 - 0.025 / m, n - 1)) = 0.8 for a noncentral T (Cohen 1988, chapter 2), m the number of comparisons. Holm's
-    correction runs over the variants whose p value was computed, for each of the two tests on its own.
+    correction runs over the variants whose p value was computed, separately for each of the two tests.
 
     Differences that agree to 1e-12 of the largest result count as equal, so that rounding breaks no tie.
 
