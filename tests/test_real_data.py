@@ -62,11 +62,17 @@ def test_batch_norm_study_gives_the_accuracies_of_a_plain_notebook(workplace, re
     assert ours[-1] - ours[-2] > (0.005 if config == "baseline" else 0)
 
 
+#: Where the accuracy of lecture 7 has levelled off; its own 100 epochs take a minute.
+SHORT = ["--trainer.max_epochs", "40"]
+
+
 def test_lecture_7_on_a_subset_cut_by_the_command(workplace):
     assert main(["data", "subset", "--size", "6000", "--seed", "0", "--out", "data/fmnist_small.csv"]) == 0
-    accuracies = fitted("--config", "configs/lecture7.yaml", "--name", "run", "--seeds", "3")
-    # after 100 epochs about 0.84 to 0.88 (the standard error with 1,200 test images is one point)
-    assert 0.82 <= accuracies[accuracies.epoch == 100].value.mean() <= 0.88
+    accuracies = fitted(
+        "--config", "configs/lecture7.yaml", "--name", "run", "--seeds", "3", "--trainer.max_epochs", "40"
+    )
+    # after 40 epochs about 0.84 to 0.88 (the standard error with 1,200 test images is one point)
+    assert 0.82 <= accuracies[accuracies.epoch == 40].value.mean() <= 0.88
 
 
 def test_lecture_7_on_the_full_data_beats_the_subset(workplace):

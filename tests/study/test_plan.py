@@ -131,7 +131,7 @@ def test_everything_that_is_wrong_is_said_at_once(study, workplace):
         ({"metric": "f1"}, "metric: there is no 'f1'; there are acc, loss, ece"),
         ({"split": "validation"}, "split: there is no 'validation'"),
         ({"split": "val"}, "split: there is no val without data.init_args.val_size"),
-        ({"targets": [80]}, "targets: must be from 0 to 1 (0.8 is 80%), got 80"),
+        ({"targets": [80]}, "targets[0]: must be from 0 to 1 (0.8 is 80%), got 80"),
         ({"targets": "high"}, "targets: must be a list"),
         ({"variants": None}, "exactly one of them must be there"),
         ({"grid": {"dropout": [0.1]}}, "exactly one of them must be there"),

@@ -132,7 +132,7 @@ def test_a_grid_of_lists_is_trained_once_and_reported(run):
     words = ["study", "grid.yaml", "--out", OUT, "--seeds", 2, "--trainer.max_epochs", 1]
     code, out, err = run(*words)
     assert (code, err) == (0, "")
-    assert "hidden_sizes=[9, 8] and hidden_sizes=[8]: 2 seeds are too few for a test" in out
+    assert "2 seeds are too few to test hidden_sizes=[9, 8] against hidden_sizes=[8]" in out
     assert run(*words)[1].count("has all 2 seeds already") == 2
     assert "fashionreg study grid.yaml --seeds 2 --trainer.max_epochs 1" in (OUT / "report.md").read_text()
 
@@ -215,3 +215,32 @@ def test_killed_ten_times_a_study_ends_with_the_records_of_one_never_interrupted
 def wait_for(pattern, process):
     while not list(Path().glob(pattern)) and process.is_alive():
         time.sleep(0.02)
+
+
+def test_an_observer_added_to_a_finished_study_retrains_nothing(study):
+    study("--seeds", 2)
+    before = files(OUT)
+    code, out, err = study("--seeds", 2, "--trainer.callbacks+=fashionreg.callbacks.Histograms")
+    assert code == 0, err
+    assert out.count("has all 2 seeds already") == 3
+    assert {path for path in files(OUT) if "version_" in str(path)} == {p for p in before if "version_" in str(p)}
+
+
+def test_a_grid_reaches_into_regularizers_by_their_names(run):
+    text = """
+name: rates
+seeds: 2
+reference: dropout.p=0.0
+shared:
+  - tiny.yaml
+  - model: {init_args: {dropout: 0.0, regularizers: {dropout: {class_path: Dropout}, decay: {class_path: WeightDecay}}}}
+grid: {dropout.p: [0.0, 0.5]}
+"""
+    Path("rates.yaml").write_text(text)
+    code, _, err = run("study", "rates.yaml", "--trainer.max_epochs", 1)
+    assert code == 0, err
+    plan = json.loads(Path("logs/studies/rates/study.json").read_text())
+    assert [variant["levels"] for variant in plan["variants"]] == [{"dropout.p": 0.0}, {"dropout.p": 0.5}]
+    chosen = [variant["config"]["model"]["init_args"]["regularizers"] for variant in plan["variants"]]
+    assert [each["dropout"]["init_args"]["p"] for each in chosen] == [0.0, 0.5]
+    assert "model.init_args.regularizers.dropout.init_args.p" in Path("logs/studies/rates/report.md").read_text()

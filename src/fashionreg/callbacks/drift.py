@@ -146,5 +146,8 @@ class ActivationDrift(Recorded):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore them."""
-        self._measurements = [(step, values) for step, values in state_dict["looks"]]
-        self._origin = [(mean, std) for mean, std in state_dict["origin"]]
+        try:
+            self._measurements = [(step, values) for step, values in state_dict["looks"]]
+            self._origin = [(mean, std) for mean, std in state_dict["origin"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError("ckpt_path: the measurements of ActivationDrift in the checkpoint are damaged") from error

@@ -25,7 +25,7 @@ class TrainingImages(Callback):
         from fashionreg.data.figures import image_grid
 
         for writer in targets:
-            add_figure(writer, "train/images", image_grid(data.splits.train), 0)
+            add_figure(writer, "train/images", image_grid(data.splits.train, class_names=data.class_names), 0)
 
 
 class TestFigures(Callback):
@@ -59,7 +59,9 @@ class TestFigures(Callback):
         }
         if given.probabilities.isfinite().any():
             numbers, predicted, probability = mistakes(given, SHOWN)
-            drawn["worst_mistakes"] = worst_mistakes(test[numbers], predicted.numpy(), probability.numpy())
+            drawn["worst_mistakes"] = worst_mistakes(
+                test[numbers], predicted.numpy(), probability.numpy(), class_names=data.class_names
+            )
             drawn["reliability"] = figures.reliability_diagram(*reliability(given, CALIBRATION_BINS))
         for writer in targets:
             for name, figure in drawn.items():

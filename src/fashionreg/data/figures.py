@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from fashionreg.data.images import CLASS_NAMES, LabelledImages
 
 
-def image_grid(data: LabelledImages, rows: int = 4, columns: int = 4) -> Figure:
+def image_grid(
+    data: LabelledImages, rows: int = 4, columns: int = 4, class_names: Sequence[str] = CLASS_NAMES
+) -> Figure:
     """Draw the first `rows * columns` images in reading order, each under its class name; other cells stay blank."""
-    return _grid(data, [CLASS_NAMES[label] for label in data.labels[: rows * columns].tolist()], rows, columns, 10)
+    return _grid(data, [class_names[label] for label in data.labels[: rows * columns].tolist()], rows, columns, 10)
 
 
 def _grid(
@@ -43,6 +45,7 @@ def worst_mistakes(
     probability: NDArray[np.float64],
     rows: int = 4,
     columns: int = 4,
+    class_names: Sequence[str] = CLASS_NAMES,
 ) -> Figure:
     """Draw misclassified images in reading order, each under its true and its predicted class.
 
@@ -53,9 +56,10 @@ def worst_mistakes(
         probability: float `(M,)`, 0 to 1, given to that class.
         rows: Rows of the grid.
         columns: Columns of the grid.
+        class_names: Names of the classes, by label.
     """
     captions = [
-        f"{CLASS_NAMES[true]}\n\N{RIGHTWARDS ARROW} {CLASS_NAMES[wrong]} ({_percent(share)})"
+        f"{class_names[true]}\n\N{RIGHTWARDS ARROW} {class_names[wrong]} ({_percent(share)})"
         for true, wrong, share in zip(data.labels.tolist(), predicted.tolist(), probability.tolist(), strict=True)
     ][: rows * columns]
     title = "Most certain mistakes: true class \N{RIGHTWARDS ARROW} predicted class (probability)"

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fashionreg.data.images import CLASS_NAMES, LabelledImages
+from fashionreg.data.images import LabelledImages
 from fashionreg.errors import UserError
 
 
@@ -14,7 +14,7 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     """Draw `size` of the N images, stratified by class, by scikit-learn's stratified shuffle.
 
     Args:
-        labels: int64 `(N,)`, 0 to 9.
+        labels: int64 `(N,)`, 0 to K - 1.
         size: Number of images: N, or at least one for each class with as many left over.
         seed: 0 to 2^32 - 1; fixes which images are drawn, and their order.
 
@@ -27,16 +27,14 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 
     total = len(labels)
-    counts = labels.bincount(minlength=len(CLASS_NAMES))
+    counts = labels.bincount()
     classes = int(counts.count_nonzero())
     if not 0 <= seed < 2**32:
         raise UserError(f"seed {seed} is out of range, expected 0 to {2**32 - 1}")
     if size == total > 0:
         return torch.from_numpy(np.random.default_rng(seed).permutation(total))
     for label in (counts == 1).nonzero().flatten().tolist():
-        raise UserError(
-            f"class {label} ({CLASS_NAMES[label]}) has a single image, a stratified split needs 2 or more of each class"
-        )
+        raise UserError(f"class {label} has a single image, a stratified split needs 2 or more of each class")
     if not classes <= size <= total - classes:
         raise UserError(
             f"cannot draw {size} of {total} images stratified by {classes} classes: "

@@ -30,10 +30,11 @@ from typing import Any
 
 from fashionreg.config import Layer, flat, identity, nested, read_layers
 from fashionreg.errors import UserError
+from fashionreg.files import is_folder_name
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs.record import METRICS, SPLITS
 from fashionreg.runs.schema import SchemaError
-from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant
+from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant, check_targets
 from fashionreg.training.fit import import_beside, resolve
 from fashionreg.yaml_files import read_yaml
 
@@ -95,11 +96,14 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
             problems.append(f"{key}: there is no {content[key]!r}; there are {', '.join(allowed)}")
     if content.get("metric", "acc") == "ece" and content.get("split") == "train":
         problems.append("metric, split: ece is evaluated on val and test")
-    for target in content.get("targets", []):
-        if isinstance(target, bool) or not isinstance(target, int | float) or not math.isfinite(target):
-            problems.append(f"targets: {target!r} is not a number")
-        elif content.get("metric", "acc") != "loss" and not 0 <= target <= 1:
-            problems.append(f"targets: must be from 0 to 1 (0.8 is 80%), got {target}")
+    targets = content.get("targets", [])
+    strange = [each for each in targets if type(each) not in (int, float) or not math.isfinite(each)]
+    problems += [f"targets: {target!r} is not a number" for target in strange]
+    if not strange:
+        try:
+            check_targets(targets, content.get("metric", "acc"))
+        except SchemaError as error:
+            problems.append(str(error))
     for variant, parts in {"shared": content.get("shared", []), **content.get("variants", {})}.items():
         where = "shared" if variant == "shared" else f"variants: {variant}"
         if variant != "shared" and (not isinstance(variant, str) or not _is_folder_name(variant)):
@@ -115,12 +119,8 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
 
 
 def _is_folder_name(name: str) -> bool:
+    """Whether a name can be a folder's and needs no quotes; see `is_folder_name` for what a grid may make of values."""
     return bool(re.fullmatch(r"[^\W][\w .,=+-]*", name)) and len(name) <= 100
-
-
-def _fits(name: str) -> bool:
-    """Whether the name of a grid's variant, values and all, can be a folder's."""
-    return not re.search(r"[/\\\0]", name) and len(name.encode()) <= 200
 
 
 def _taken(names: Sequence[str]) -> list[str]:
@@ -158,7 +158,9 @@ def _expand(
         names = _grid_options(path, study, options, problems)
         if names:
             recipes = _grid(study["grid"], names)
-            problems += [f"grid: {name}: cannot be the name of a folder" for name in recipes if not _fits(name)]
+            problems += [
+                f"grid: {name}: cannot be the name of a folder" for name in recipes if not is_folder_name(name)
+            ]
     else:
         recipes = {name: (parts, {}) for name, parts in study["variants"].items()}
     problems += _taken(list(recipes))

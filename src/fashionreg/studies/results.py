@@ -107,7 +107,7 @@ def check_targets(targets: Sequence[float], metric: str) -> None:
             what = "must be from 0 to 1 (0.8 is 80%)" if high == 1 else f"must be from 0 to {high:g}"
             raise SchemaError(f"targets[{position}]: {what}, got {target:g}")
         if target in targets[:position]:
-            raise SchemaError(f"targets: {target:g} stands there twice")
+            raise SchemaError(f"targets: {target:g} appears twice")
 
 
 @dataclass(frozen=True)

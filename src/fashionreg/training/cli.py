@@ -339,7 +339,9 @@ class TrainingCLI(LightningCLI):
             training=self.command == "fit",
             insisted=self.config.allow_oversize,
         )
-        self.model.seeds = self.datamodule.seeds = self.model.hparams["seeds"] = list(seeds)
+        self.model.seeds = self.datamodule.seeds = list(seeds)
+        # hyperparameters of checkpoints and of hparams.yaml
+        self.model.save_hyperparameters({"seeds": list(seeds)})
         self._shape = shape
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -136,7 +136,7 @@ def _fit(cli: TrainingCLI, say: Callable[[str], None]) -> None:
         done = f"after {trainer.current_epoch}{planned} epochs"
         raise UserError(f"interrupted {done}; {_way_on(last, source) or 'nothing to go on from'}") from stop
     except Exception as error:
-        if not (cli.folder / "record.csv").exists() and not last.exists():
+        if not trainer.current_epoch and not (cli.folder / "record.csv").exists() and not last.exists():
             # no epoch was finished
             shutil.rmtree(cli.folder, ignore_errors=True)
         elif isinstance(error, UserError) and (way_on := _way_on(last, source)):
