@@ -94,11 +94,23 @@ def test_dropout_masks_differ_between_layers_and_steps():
     first, again, other = (net(x, keys(net, step=step)) for step in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert net.draws == ["dropout1", "dropout2"]
+    assert net.draws == ["dropout/1", "dropout/2"]
     a, b = (
         net.layers[position](torch.ones(S, B, 5), key) for position, key in zip((3, 7), keys(net).values(), strict=True)
     )
     assert not torch.equal(a, b)
+
+
+def test_layers_shown_by_the_same_name_draw_from_different_keys():
+    regularizers = {"dropout": Dropout(0.5), "dropout1": Dropout(0.5)}
+    net = MLP([5] * 13, [0], regularizers)
+    assert net.layer_names.count("dropout11") == 2
+    assert len(set(net.draws)) == len(net.draws) == 22
+
+
+def test_hidden_weights_are_those_before_each_relu_whatever_regularizers_are_called():
+    net = MLP([5, 6, 7, 4], [0], {"relu_noise": Dropout(0.5)})
+    assert {name: tuple(x.shape) for name, x in net.hidden_weights().items()} == {"relu1": (1, 5, 6), "relu2": (1, 6, 7)}
 
 
 @pytest.mark.parametrize("sizes", [[5, 0, 4], [5, 3.5, 4]])

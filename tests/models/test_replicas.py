@@ -56,7 +56,7 @@ def alone_in_plain_torch(case, seed, epochs=2):
     data = synthetic([seed]).splits
     images, labels = (data.train.images.flatten(1).float() / 255).double(), data.train.labels
     for epoch in range(epochs):
-        keys = [fold_in(replica_keys([seed], f"dropout{layer}", epoch), 0) for layer in range(1, len(HIDDEN) + 1)]
+        keys = [fold_in(replica_keys([seed], f"dropout/{layer}", epoch), 0) for layer in range(1, len(HIDDEN) + 1)]
         order = torch.randperm(len(labels), generator=generator(seed, "order", epoch))
         for step, index in enumerate(order.split(64)):
             masks = iter(

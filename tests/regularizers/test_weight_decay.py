@@ -3,7 +3,7 @@ import torch
 
 from fashionreg.errors import UserError
 from fashionreg.models.networks import MLP
-from fashionreg.regularizers import BatchNorm, WeightDecay
+from fashionreg.regularizers import BatchNorm, Regularizer, WeightDecay
 
 
 def network():
@@ -36,6 +36,16 @@ def test_biases_and_norm_parameters_can_be_left_out():
     WeightDecay(0.1, biases=False).penalty(net).sum().backward()
     touched = {name for name, parameter in net.readable_parameters().items() if parameter.grad is not None}
     assert touched == {"linear1.weight", "linear2.weight"}
+
+
+def test_without_matrices_there_is_nothing_to_penalize_but_biases():
+    scales = torch.nn.ParameterList([torch.ones(2, 5)])
+    assert torch.equal(WeightDecay(0.1, biases=False).penalty(scales), torch.zeros(2))
+    assert torch.equal(WeightDecay(0.1).penalty(scales), torch.full((2,), 0.25))
+
+
+def test_a_regularizer_without_a_penalty_has_one_of_zero():
+    assert torch.equal(Regularizer().penalty(network()), torch.zeros(2))
 
 
 def test_a_negative_strength_is_refused():

@@ -112,16 +112,21 @@ class MLP(ReplicaNetwork):
                     f"regularizers.{name}: a layer must be a ReplicaLayer (docs/extend.md), got {type(layer).__name__}"
                 )
         counts: Counter[str] = Counter()
-        #: A name for each of `layers`, counted by kind: linear1, batch_norm1, relu1, dropout1, linear2, ...
+        #: A name for each of `layers` to show, counted by kind: linear1, batch_norm1, relu1, dropout1, linear2, ...
         self.layer_names: list[str] = []
+        #: The name under which each of `layers` receives its key: linear/1, ..., dropout/1. The slash keeps layer 11 of
+        #: `dropout` apart from layer 1 of `dropout1`, which are shown by the same name.
+        self.key_names: list[str] = []
         for name, _ in named:
             counts[name] += 1
             self.layer_names.append(f"{name}{counts[name]}")
+            self.key_names.append(f"{name}/{counts[name]}")
 
     @property
     def draws(self) -> list[str]:
         """The layers that draw random numbers in training."""
-        return [name for name, layer in self._named_layers() if isinstance(layer, ReplicaLayer) and layer.draws]
+        layers = zip(self.key_names, self.layers, strict=True)
+        return [name for name, layer in layers if isinstance(layer, ReplicaLayer) and layer.draws]
 
     @property
     def smallest_batch(self) -> int:
@@ -150,7 +155,7 @@ class MLP(ReplicaNetwork):
             ValueError: In training, if a layer that draws random numbers has no key.
         """
         x = images
-        for name, layer in zip(self.layer_names, self.layers, strict=True):
+        for name, layer in zip(self.key_names, self.layers, strict=True):
             x = layer(x, keys[name]) if keys and name in keys else layer(x)
         return x
 
@@ -174,7 +179,7 @@ class MLP(ReplicaNetwork):
 
     def hidden_weights(self) -> dict[str, nn.Parameter]:
         """Return the weights `(S, in, out)` before each ReLU."""
-        names = [name for name in self.layer_names if name.startswith("relu")]
+        names = [name for name, layer in self._named_layers() if isinstance(layer, nn.ReLU)]
         linear = [layer.weight for layer in self.layers if isinstance(layer, ReplicaLinear)]
         return dict(zip(names, linear, strict=False))
 

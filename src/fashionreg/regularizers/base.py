@@ -93,7 +93,8 @@ class Regularizer(nn.Module):
 
     def penalty(self, network: nn.Module) -> Tensor:
         """Compute a term `(S,)` in nats that is added to the training loss of each replica, but not reported."""
-        raise NotImplementedError
+        weights = next(network.parameters())  # (S, ...)
+        return weights.new_zeros(len(weights))
 
     def gradients(self, compute: ComputeGradients, parameters: Mapping[str, Tensor], key: Key) -> Tensors:
         """Choose the gradients with which the optimizer makes its step.
@@ -114,6 +115,9 @@ class Regularizer(nn.Module):
 
     def after_epoch(self, network: nn.Module, metrics: Mapping[str, Tensor]) -> None:
         """Change the networks in place after each epoch and its evaluation; gradients are off.
+
+        The metrics of the epoch are those before the change. The checkpoint of the epoch holds the networks after it,
+        so that its evaluation differs from the last epoch of the record.
 
         Args:
             network: All S networks.

@@ -33,5 +33,4 @@ class WeightDecay(Regularizer):
         """Compute the penalty of each replica, `(S,)`, in nats."""
         # a weight matrix has the axes (S, in, out), a bias and the parameters of a normalization (S, out)
         penalized = [x for x in network.parameters() if x.requires_grad and (self.biases or x.dim() > 2)]
-        terms = [squared_norm(parameter) for parameter in penalized]
-        return self.strength / 2 * sum(terms[1:], terms[0])
+        return self.strength / 2 * sum(map(squared_norm, penalized), super().penalty(network))
