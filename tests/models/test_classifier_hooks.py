@@ -7,11 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging, WeightAveraging
+from lightning.pytorch.plugins import MixedPrecision
+from torch import nn
 
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
-from fashionreg.models import BaselineMLP, RegularizedMLP
+from fashionreg.models import BaselineMLP, RegularizedMLP, StackedClassifier
 from fashionreg.randomness import Key, fold_in, replica_keys
 from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, WeightDecay
 from fashionreg.regularizers.base import per_replica
@@ -153,6 +155,59 @@ def test_sharpness_aware_minimization_makes_the_steps_of_a_plain_loop():
         optimizer.zero_grad()
     for trained, plain in zip(ours.network.replica(0).parameters(), start.parameters(), strict=True):
         torch.testing.assert_close(trained, plain, rtol=1e-3, atol=1e-5)
+
+
+class Twice(Regularizer):
+    """Compute the gradients twice, the second time from copies of the parameters, and use the first ones."""
+
+    def gradients(self, compute, parameters, key):
+        found = compute(parameters)
+        again = compute({name: x.clone() for name, x in parameters.items()})
+        for name, gradient in again.items():
+            assert torch.equal(gradient, found[name])
+        return found
+
+
+class TorchNorm(nn.Sequential):
+    """A user's network with a buffer that a step changes."""
+
+    def __init__(self, inputs, classes):
+        super().__init__(nn.Linear(inputs, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, classes))
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_running_statistics_change_once_a_step_however_often_gradients_are_computed(direct):
+    (once, _), (twice, _) = (fit({"bn": BatchNorm} | hooks, [0, 1], direct) for hooks in ({}, {"twice": Twice}))
+    for name, value in once.network.state_dict().items():
+        assert torch.equal(value, twice.network.state_dict()[name]), name
+
+
+def test_statistics_of_a_users_network_change_once_a_step_too():
+    def fitted(hooks):
+        return fit(hooks, [0, 1], kind=lambda hidden, **options: StackedClassifier(TorchNorm, **options))[0].network
+
+    once, twice = fitted({}).state_dict(), fitted({"twice": Twice}).state_dict()
+    assert once["stacked.1.num_batches_tracked"].tolist() == [6, 6]
+    for name, value in once.items():
+        assert torch.equal(value, twice[name]), name
+
+
+# Lightning's, to whoever overrides optimizer_step; after_step does follow steps of the optimizer
+@pytest.mark.filterwarnings("ignore:When using `Trainer.accumulate_grad_batches != 1.` and overriding")
+@pytest.mark.parametrize(
+    "options",
+    [{"accumulate_grad_batches": 2}, {"callbacks": [GradientAccumulationScheduler({1: 2})]}],
+    ids=["option", "callback"],
+)
+def test_batches_that_a_gradient_hook_would_lose_are_refused(options):
+    fit({"decay": WeightDecay}, [0], epochs=1, **options)
+    with pytest.raises(UserError, match=r"accumulate_grad_batches: must be 1, .* regularizers.clipping .*; got 2; use"):
+        fit({"clipping": Clipping}, [0], **options)
+
+
+def test_a_scaled_loss_is_refused_with_a_gradient_hook():
+    with pytest.raises(UserError, match=r"precision: 16-mixed scales the loss, .* regularizers.clipping .* bf16-mixed"):
+        fit({"clipping": Clipping}, [0], plugins=[MixedPrecision("16-mixed", "cpu")])
 
 
 def test_two_consumers_of_random_numbers_never_share_them():

@@ -1,13 +1,25 @@
 """A regularizer that lets replicas influence one another is found, and its hook is named."""
 
 from contextlib import contextmanager
+from typing import ClassVar
 
 import pytest
 import torch
+from torch import nn
 
 from fashionreg.errors import UserError
+from fashionreg.models import RegularizedMLP, StackedClassifier, StackedNetwork
 from fashionreg.models.independence import check_independent
+from fashionreg.models.networks import MLP
 from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, ReplicaLayer, WeightDecay
+from samples import message
+
+
+def check(regularizer, kind=MLP):
+    def make(copied, seeds):
+        return MLP([6, 5, 3], seeds, {"mine": copied}) if kind is MLP else StackedNetwork(kind, 6, 3, seeds)
+
+    check_independent("mine", regularizer, make, inputs=6, classes=3)
 
 
 class MeanOverReplicas(ReplicaLayer):
@@ -18,6 +30,36 @@ class MeanOverReplicas(ReplicaLayer):
 class Layer(Regularizer):
     def after_activation(self, features, seeds):
         return MeanOverReplicas()
+
+
+class SharedStatistics(ReplicaLayer):
+    """Trains each replica alone, and evaluates it with a mean over replicas."""
+
+    def __init__(self, replicas, features):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(replicas, features))
+
+    def forward(self, x, key=None):
+        if not self.training:
+            return x - self.mean
+        with torch.no_grad():
+            self.mean.copy_(x.mean(dim=(0, 1)).expand_as(self.mean))
+        return x
+
+
+class Statistics(Regularizer):
+    def before_activation(self, features, seeds):
+        return SharedStatistics(len(seeds), features)
+
+
+class MixedInEvaluation(ReplicaLayer):
+    def forward(self, x, key=None):
+        return x if self.training else x - x.mean(dim=0)
+
+
+class Evaluated(Regularizer):
+    def after_activation(self, features, seeds):
+        return MixedInEvaluation()
 
 
 class GlobalNoise(Regularizer):
@@ -81,6 +123,8 @@ class Broken(Regularizer):
     ("kind", "hook"),
     [
         (Layer, "after_activation"),
+        (Statistics, "before_activation"),
+        (Evaluated, "after_activation"),
         (GlobalNoise, "batch"),
         (OneDraw, "batch"),
         (Neighbours, "batch"),
@@ -94,24 +138,137 @@ class Broken(Regularizer):
 def test_a_hook_that_mixes_replicas_is_refused_by_name(kind, hook):
     state = torch.get_rng_state()
     with pytest.raises(UserError, match=f"regularizers.mine: {hook}: seed . alone gives other numbers than beside"):
-        check_independent("mine", kind(), inputs=6, classes=3)
+        check(kind())
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_penalty_without_replica_axis_is_refused():
     with pytest.raises(
-        UserError, match=r"regularizers.mine: penalty: must give tensors .*\(S, ...\), got the shape \(\)"
+        UserError, match=r"regularizers.mine: penalty: must return a tensor .*\(S,\); got float32 \(\) for S = 2"
     ):
-        check_independent("mine", Scalar(), inputs=6, classes=3)
+        check(Scalar())
 
 
 def test_a_hook_that_raises_is_named_with_its_error():
     with pytest.raises(UserError, match="regularizers.mine: batch: RuntimeError: .*"):
-        check_independent("mine", Broken(), inputs=6, classes=3)
+        check(Broken())
+
+
+class Returning(Regularizer):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+
+class NoPenalty(Returning):
+    def penalty(self, network):
+        return self.value
+
+
+class NoBatch(Returning):
+    def batch(self, images, targets, key):
+        return self.value
+
+
+class ImagesOnly(Regularizer):
+    def batch(self, images, targets, key):
+        return images[..., :4], targets
+
+
+class NoGradients(Returning):
+    def gradients(self, compute, parameters, key):
+        return self.value
+
+
+class NoContext(Returning):
+    def evaluating(self, network):
+        return self.value
+
+
+class Raising(Regularizer):
+    @contextmanager
+    def evaluating(self, network):
+        raise ValueError("no\nweights")
+        yield
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "fault"),
+    [
+        (NoPenalty(None), r"penalty: must return a tensor with the replica axis, \(S,\); got None"),
+        (NoPenalty(torch.zeros(2, 1)), r"penalty: must return .*; got float32 \(2, 1\) for S = 2"),
+        (NoBatch(None), r"batch: must return images, float \(S, B, D\), and targets, .*; got None"),
+        (NoBatch((None, 3)), r"batch: must return images, .*; got \(None, int\)"),
+        (ImagesOnly(), r"batch: must return images, .*; got \(float32 \(2, 4, 4\), int64 \(2, 4\)\)"),
+        (NoGradients(None), r"gradients: must return a gradient \(S, ...\) for each parameter, by name; got None"),
+        (NoGradients({}), r"gradients: must return .*; got None for layers.0.weight, which has the shape \(2, 6, 5\)"),
+        (NoContext(None), "evaluating: must return a context manager; got None"),
+        (Raising(), "evaluating: ValueError: no weights"),
+    ],
+)
+def test_a_hook_that_returns_something_else_is_told_what_it_must_return(regularizer, fault):
+    with pytest.raises(UserError, match=f"^regularizers.mine: {fault}") as error:
+        check(regularizer)
+    message(error)
+
+
+class Convolution(nn.Module):
+    """A user's network with a parameter that no loss depends on."""
+
+    def __init__(self, inputs, classes):
+        super().__init__()
+        self.kernels = nn.Conv1d(1, 4, 3)
+        self.last = nn.Linear(4 * (inputs - 2), classes)
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        return self.last(self.kernels(images[:, None]).relu().flatten(1))
+
+
+class KernelNorms(Regularizer):
+    """Of use in a network with `kernels` only."""
+
+    def penalty(self, network):
+        return network.stacked.kernels.weight.flatten(1).norm(dim=1)
+
+
+class MixedKernels(Regularizer):
+    def penalty(self, network):
+        return network.stacked.kernels.weight.flatten(1).norm().expand(len(network.stacked.kernels.weight))
+
+
+def test_a_regularizer_is_tried_on_the_network_that_it_acts_on():
+    check(KernelNorms(), Convolution)
+    with pytest.raises(UserError, match="regularizers.mine: penalty: seed 3 alone gives other numbers"):
+        check(MixedKernels(), Convolution)
+    model = StackedClassifier(Convolution, regularizers={"norms": KernelNorms(), "ema": EMA()}, seeds=[0, 1])
+    model.build(6, 3).configure_optimizers()
+    model = StackedClassifier(Convolution, regularizers={"mixed": MixedKernels()}, seeds=[0, 1]).build(6, 3)
+    with pytest.raises(UserError, match="regularizers.mixed: penalty: seed 3 alone gives other numbers"):
+        model.configure_optimizers()
+
+
+def test_the_layers_of_a_regularizer_are_tried_once_and_without_those_of_others():
+    class Counting(Regularizer):
+        made: ClassVar[list] = []
+
+        def after_activation(self, features, seeds):
+            self.made.append((features, list(seeds)))
+
+    regularizers = {"one": Counting(), "layer": Layer()}
+    model = RegularizedMLP([5, 4], regularizers=regularizers, seeds=[0, 1]).build(6, 3)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    Counting.made.clear()
+    with pytest.raises(UserError, match="regularizers.layer: after_activation: seed 3 alone gives other numbers"):
+        model.configure_optimizers()
+    assert Counting.made == [(width, seeds) for seeds in ([3, 7], [3], [7]) for width in (5, 4)]
+    assert list(model.regularizers) == ["one", "layer"]
+    assert model.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize("shipped", [BatchNorm(), Dropout(0.3), Dropout(0.0), WeightDecay(0.1), EMA(0.5)], ids=repr)
 def test_shipped_regularizers_pass_and_stay_as_they_are(shipped):
     before = dict(shipped.state_dict())
-    check_independent("mine", shipped, inputs=6, classes=3)
+    check(shipped)
     assert shipped.state_dict().keys() == before.keys()

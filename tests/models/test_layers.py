@@ -110,7 +110,10 @@ def test_layers_shown_by_the_same_name_draw_from_different_keys():
 
 def test_hidden_weights_are_those_before_each_relu_whatever_regularizers_are_called():
     net = MLP([5, 6, 7, 4], [0], {"relu_noise": Dropout(0.5)})
-    assert {name: tuple(x.shape) for name, x in net.hidden_weights().items()} == {"relu1": (1, 5, 6), "relu2": (1, 6, 7)}
+    assert {name: tuple(x.shape) for name, x in net.hidden_weights().items()} == {
+        "relu1": (1, 5, 6),
+        "relu2": (1, 6, 7),
+    }
 
 
 @pytest.mark.parametrize("sizes", [[5, 0, 4], [5, 3.5, 4]])

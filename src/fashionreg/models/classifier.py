@@ -8,21 +8,22 @@ from typing import Any, Self
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import EarlyStopping, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.optim import Optimizer
 
 from fashionreg.errors import UserError
+from fashionreg.models.checkpoints import check_same_network, is_plain
 from fashionreg.models.independence import check_independent
 from fashionreg.models.metrics import Totals
 from fashionreg.models.networks import ReplicaNetwork
-from fashionreg.models.objective import Objective, StepLosses, cross_entropy, gradients_key
+from fashionreg.models.objective import Objective, StepLosses, cross_entropy
+from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
 from fashionreg.models.optimizers import check_replica_wise
+from fashionreg.models.trainers import check_data, check_single_backward, check_trainer
 from fashionreg.randomness import Key, epoch_keys, fold_in
-from fashionreg.regularizers.base import Regularizer, Tensors, per_replica, with_hook
+from fashionreg.regularizers.base import Regularizer, with_hook
 
 Batch = tuple[Tensor, Tensor]
 
@@ -95,7 +96,7 @@ class Classifier(LightningModule, ABC):
         self.save_hyperparameters()
         # objects given in code are not plain data: a checkpoint with them could not be loaded with weights_only
         for name in ("optimizer", "lr_scheduler", "regularizers", "network"):
-            if name in self.hparams and not _is_plain(self.hparams[name]):
+            if name in self.hparams and not is_plain(self.hparams[name]):
                 del self.hparams[name]
 
     # -- network -------------------------------------------------------------------------------------------------
@@ -118,13 +119,7 @@ class Classifier(LightningModule, ABC):
                 )
             return self
         self.shape = inputs, classes
-        # initial parameters are drawn in float32 whatever the precision; Lightning sets that of the trainer
-        precision = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
-        try:
-            self.network = self.make_network(inputs, classes, self.seeds).to(precision)
-        finally:
-            torch.set_default_dtype(precision)
+        self.network = self._single_precision_network(self.seeds).to(torch.get_default_dtype())
         for regularizer in self._all_regularizers():
             regularizer.attach(self.network, self.seeds)
         # not registered as a submodule, which would list every parameter a second time
@@ -133,15 +128,38 @@ class Classifier(LightningModule, ABC):
         self._after_step = with_hook(named.values(), "after_step")
         return self
 
+    def _single_precision_network(self, seeds: Sequence[int]) -> ReplicaNetwork:
+        """Make the network in float32, as its initial parameters are drawn whatever the precision of the trainer."""
+        assert self.shape is not None
+        precision = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            return self.make_network(*self.shape, seeds)
+        finally:
+            torch.set_default_dtype(precision)
+
+    def _network_with(self, name: str, regularizer: Regularizer, seeds: Sequence[int]) -> ReplicaNetwork:
+        """Make another network, with the layers of `regularizer` in place of those of all regularizers."""
+        kept = self.regularizers
+        self.regularizers = nn.ModuleDict({name: regularizer})
+        try:
+            with torch.device("cpu"):
+                return self._single_precision_network(seeds)
+        finally:
+            self.regularizers = kept
+
     def configure_model(self) -> None:
         """Build the network for the datamodule of the trainer, if it is not built yet."""
-        if self._trainer is not None and self.shape is None:
+        if self.shape is not None:
+            return
+        try:
             datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-            if datamodule is None:
-                raise UserError(
-                    "network: unknown number of inputs and classes; call model.build(inputs, classes) first"
-                )
-            self.build(datamodule.inputs, len(datamodule.class_names))
+        except RuntimeError:
+            # without a trainer, as load_from_checkpoint calls it; on_load_checkpoint builds the network then
+            return
+        if datamodule is None:
+            raise UserError("network: unknown number of inputs and classes; call model.build(inputs, classes) first")
+        self.build(datamodule.inputs, len(datamodule.class_names))
 
     def _all_regularizers(self) -> list[Regularizer]:
         return list(self.regularizers.values())  # type: ignore[arg-type]
@@ -199,22 +217,9 @@ class Classifier(LightningModule, ABC):
             return
         assert self._step is not None
         batch, keys = self._step
-        parameters = {name: x for name, x in self.network.named_parameters() if x.requires_grad}
-        here = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
-
-        def compute(at: Mapping[str, Tensor]) -> Tensors:
-            if at is parameters:
-                return here
-            moved = {name: x.detach().requires_grad_() for name, x in at.items()}
-            with self.trainer.precision_plugin.forward_context(), torch.enable_grad():
-                state = {f"network.{name}": x for name, x in moved.items()}
-                total = functional_call(self.objective, state, (*batch, keys)).total.sum()
-            return dict(zip(moved, torch.autograd.grad(total, list(moved.values())), strict=True))
-
-        for name, regularizer in self.objective.gradient_hooks.items():
-            compute = partial(regularizer.gradients, compute, key=keys[gradients_key(name)])
-        for name, gradient in compute(parameters).items():
-            parameters[name].grad = gradient
+        context = self.trainer.precision_plugin.forward_context
+        for name, gradient in self.objective.gradients(loss, *batch, keys, context).items():
+            self.network.get_parameter(name).grad = gradient
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Call the optimizer, then the hooks `after_step` of the regularizers."""
@@ -260,43 +265,17 @@ class Classifier(LightningModule, ABC):
     # -- epochs --------------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        """Refuse, before the first step, what would fail later or select by test results.
+        """Refuse, before the first step, what would fail later or give wrong results.
 
         Raises:
-            UserError: If something is selected by test metrics or by a metric that does not exist, or if batch norm
-                would meet a batch of a single image.
+            UserError: If the trainer selects by test metrics or by a metric that does not exist, if a hook
+                `gradients` would not see all that it does to gradients, or if batch norm would meet a batch of a single
+                image.
         """
-        validated = "val" in self._split_names(self.trainer.val_dataloaders, "val")
-        watchers = [*self.trainer.callbacks, *self.trainer.lr_scheduler_configs]  # type: ignore[attr-defined]
-        for watcher in watchers:
-            monitor = str(getattr(watcher, "monitor", None))
-            name = type(watcher).__name__.replace("LRSchedulerConfig", "lr_scheduler")
-            if monitor.startswith("test/"):
-                raise UserError(
-                    f"{name}: monitor {monitor!r} would select by test results; set data.init_args.val_size "
-                    "and monitor 'val/acc' or 'val/loss'"
-                )
-            if monitor.startswith("val/") and not validated:
-                raise UserError(f"{name}: monitor {monitor!r} is not logged: val/* needs data.init_args.val_size")
-            if isinstance(watcher, EarlyStopping) and len(self.seeds) > 1:
-                raise UserError(
-                    "EarlyStopping: would stop every seed by the mean over seeds; use one seed, or train to the end: "
-                    "the record has every epoch, and a study's report the best one by val"
-                )
-            if isinstance(watcher, StochasticWeightAveraging | WeightAveraging):
-                raise UserError(
-                    f"{name}: the results would be those of the weights before averaging; use the regularizer EMA "
-                    "(model.init_args.regularizers), whose average is evaluated, exported and kept in checkpoints"
-                )
-        seeds = getattr(self.trainer.datamodule, "seeds", self.seeds)  # type: ignore[attr-defined]
-        if seeds != self.seeds:
-            raise UserError(f"seeds: the model has {self.seeds}, the data {seeds}; both must be the same")
-        smallest = getattr(getattr(self.trainer.train_dataloader, "sampler", None), "smallest_batch", None)
-        if smallest is not None and smallest < self.network.smallest_batch:
-            raise UserError(
-                "batch_size: the last batch of an epoch would hold a single image, and batch norm needs at least two; "
-                "choose another batch_size or number of training images"
-            )
+        check_trainer(self.trainer, len(self.seeds), "val" in self._split_names(self.trainer.val_dataloaders, "val"))
+        if self.objective.gradient_hooks:
+            check_single_backward(self.trainer, next(iter(self.objective.gradient_hooks)))
+        check_data(self.trainer, self.seeds, self.network.smallest_batch)
 
     def on_train_epoch_start(self) -> None:
         """Reset the metrics; make the keys of this epoch's random numbers."""
@@ -387,16 +366,7 @@ class Classifier(LightningModule, ABC):
         seeds = checkpoint["hyper_parameters"].get("seeds")
         if seeds is not None and list(seeds) != self.seeds:
             raise UserError(f"seeds: the checkpoint is of seeds {list(seeds)}, not {self.seeds}; leave out --seeds")
-        own = {name: tuple(value.shape) for name, value in self.state_dict().items()}
-        saved = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
-        differing = sorted(name for name in own.keys() | saved.keys() if own.get(name) != saved.get(name))
-        if differing:
-            name = differing[0]
-            there, here = saved.get(name, "absent"), own.get(name, "absent")
-            raise UserError(
-                f"ckpt_path: the checkpoint is of another network or other seeds: {name} is {there} there and "
-                f"{here} here; without --config and --seeds its own are used"
-            )
+        check_same_network(self.state_dict(), checkpoint["state_dict"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the number of inputs and of classes, from which the network is built again."""
@@ -409,34 +379,16 @@ class Classifier(LightningModule, ABC):
             UserError: If the optimizer refuses its arguments, or if it or the scheduler would let replicas influence
                 one another.
         """
-        several = len(self.seeds) > 1
-        if several:
+        if len(self.seeds) > 1:
             check_replica_wise(self.optimizer)
         for name, regularizer in zip(self.regularizers, self._all_regularizers(), strict=True):
             assert self.shape is not None
-            check_independent(name, regularizer, *self.shape)
-        try:
-            optimizer = self.optimizer(self.network.parameters())
-        except (ValueError, TypeError) as error:
-            raise UserError(f"optimizer: {error}") from error
+            check_independent(name, regularizer, partial(self._network_with, name), *self.shape)
+        optimizer = make_optimizer(self.optimizer, self.network.parameters())
         if self.lr_scheduler is None:
             return optimizer
-        try:
-            scheduler = self.lr_scheduler(optimizer)
-        except (ValueError, TypeError, ZeroDivisionError) as error:
-            raise UserError(f"lr_scheduler: {error}") from error
-        if not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            return {"optimizer": optimizer, "lr_scheduler": scheduler}
-        if several:
-            raise UserError(
-                "lr_scheduler: ReduceLROnPlateau would set the learning rate of every seed by the mean over seeds; "
-                "use one seed, or a scheduler that follows the epoch"
-            )
-        return {
-            "optimizer": optimizer,
-            # Lightning's subclass takes a monitor; torch's own class does not
-            "lr_scheduler": {"scheduler": scheduler, "monitor": getattr(scheduler, "monitor", "train/loss")},
-        }
+        scheduler = make_scheduler(self.lr_scheduler, optimizer, len(self.seeds))
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def configure_gradient_clipping(
         self,
@@ -453,17 +405,4 @@ class Classifier(LightningModule, ABC):
             # element by element already
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return
-        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
-        norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)
-        scale = (gradient_clip_val / (norms + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(per_replica(scale, gradient))
-
-
-def _is_plain(value: Any) -> bool:
-    """Return whether a value is plain data, as from the command line, and not an object made in code."""
-    if isinstance(value, Mapping):
-        return all(map(_is_plain, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
+        clip_each_replica(self.network.parameters(), gradient_clip_val)

@@ -1,126 +1,199 @@
 """The check that a regularizer treats each replica as if it were alone."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from fashionreg.errors import UserError
-from fashionreg.models.networks import MLP
+from fashionreg.models.networks import ReplicaNetwork
 from fashionreg.models.objective import batch_key, cross_entropy, gradients_key
 from fashionreg.randomness import Key, epoch_keys, generator
-from fashionreg.regularizers.base import Regularizer
+from fashionreg.regularizers.base import Regularizer, Tensors
 
 #: Two seeds, trained together and each alone, for so many steps of so many images.
 SEEDS, STEPS, IMAGES = [3, 7], 2, 4
 
-#: What the hooks returned: the name of each, and tensors with a leading replica axis.
-Trace = list[tuple[str, list[Tensor]]]
+#: Makes the network of the model, float32 on the CPU, for some seeds, with the layers of this regularizer and no other.
+NetworkWith = Callable[[Regularizer, Sequence[int]], ReplicaNetwork]
+
+#: Name of a hook, and tensors by name, each with a leading replica axis: what the hook returned or changed.
+Result = tuple[str, Tensors]
 
 
-def check_independent(name: str, regularizer: Regularizer, inputs: int, classes: int) -> None:
+def check_independent(name: str, regularizer: Regularizer, make: NetworkWith, inputs: int, classes: int) -> None:
     """Run every hook of a regularizer for two seeds together and for each alone: the results must be the same.
 
     Args:
         name: Its name in the configuration.
-        regularizer: It is not changed: hooks of copies are called, on a small network.
+        regularizer: It is not changed: hooks of copies are called.
+        make: Makes the network that the regularizer acts on.
         inputs: Number of inputs D.
         classes: Number of classes K.
 
     Raises:
-        UserError: With the name of the first hook that fails, gives another shape than it must, mixes the replicas, or
-            draws random numbers that do not come from its key.
+        UserError: With the name of the first hook that fails, returns something else than it must, mixes the replicas,
+            or draws random numbers that do not come from its key.
     """
     with torch.random.fork_rng(devices=[]):
-        traces = [_trace(name, regularizer, seeds, inputs, classes) for seeds in (SEEDS, SEEDS[:1], SEEDS[1:])]
+        # the three run hook by hook beside one another, so that no result is kept longer than its comparison
+        traces = [_trace(name, regularizer, make, seeds, inputs, classes) for seeds in (SEEDS, SEEDS[:1], SEEDS[1:])]
         for (hook, together), (_, first), (_, second) in zip(*traces, strict=True):
-            for got, *alone in zip(together, first, second, strict=True):
-                if got.shape[:1] != (2,) or any(one.shape[:1] != (1,) for one in alone):
-                    raise UserError(
-                        f"regularizers.{name}: {hook}: must give tensors with the replica axis first, (S, ...), got "
-                        f"the shape {tuple(got.shape)} for S = 2"
-                    )
-                # together and alone, the same few float32 terms are summed in another order
-                if not torch.allclose(got, torch.cat(alone), rtol=1e-3, atol=1e-5, equal_nan=True):
+            for key in [key for key in together if key in first and key in second]:
+                if not _agree(together[key], first[key], second[key]):
                     raise UserError(
                         f"regularizers.{name}: {hook}: seed {SEEDS[0]} alone gives other numbers than beside seed "
                         f"{SEEDS[1]}; a hook must not mix replicas, and all its random numbers must come from its key"
                     )
 
 
-def _trace(name: str, regularizer: Regularizer, seeds: Sequence[int], inputs: int, classes: int) -> Trace:
-    """Train `seeds` side by side; return the results of each hook of the regularizer, in order."""
-    trace: Trace = []
-    regularizer = copy.deepcopy(regularizer).train()
+def _trace(
+    name: str, regularizer: Regularizer, make: NetworkWith, seeds: Sequence[int], inputs: int, classes: int
+) -> Iterator[Result]:
+    """Train `seeds` side by side; yield what each hook that the regularizer overrides returns or changes, in order."""
+    regularizer = copy.deepcopy(regularizer).cpu().float().train()
+    has = regularizer.overrides
 
-    def call(hook: str, *arguments: object) -> object:
-        try:
-            return getattr(regularizer, hook)(*arguments)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"regularizers.{name}: {hook}: {type(error).__name__}: {' '.join(str(error).split())}"
-            ) from error
+    def refuse(hook: str, must: str, got: str) -> UserError:
+        return UserError(f"regularizers.{name}: {hook}: must return {must}; got {got}")
 
-    layers = " or ".join(hook for hook in ("before_activation", "after_activation") if regularizer.overrides(hook))
-    try:
-        network = MLP([inputs, 5, classes], seeds, {name: regularizer})
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"regularizers.{name}: {layers}: {type(error).__name__}: {error}") from error
-    call("attach", network, seeds)
+    layers = " or ".join(hook for hook in ("before_activation", "after_activation") if has(hook))
+    with _named(name, layers or "network"):
+        network = make(regularizer, seeds)
+    with _named(name, "attach"):
+        regularizer.attach(network, seeds)
     draws = [generator(seed, "check") for seed in seeds]
-    images = torch.stack([torch.rand(STEPS, IMAGES, inputs, generator=draw) for draw in draws], dim=1)  # (T, S, B, D)
+    images = torch.stack([torch.rand(STEPS, IMAGES, inputs, generator=draw, dtype=torch.float32) for draw in draws], 1)
     labels = torch.stack([torch.randint(classes, (STEPS, IMAGES), generator=draw) for draw in draws], dim=1)
     consumers = [*network.draws, batch_key(name), gradients_key(name)]
     for step in range(STEPS):
-        keys = {
-            consumer: Key(words)
-            for consumer, words in zip(consumers, epoch_keys(list(seeds), consumers, step), strict=True)
-        }
-        x, targets = images[step], labels[step]
-        if regularizer.overrides("batch"):
-            x, targets = call("batch", x, targets, keys[batch_key(name)])  # type: ignore[misc]
-            trace.append(("batch", [x, targets.float()]))
-        parameters = {key: value.detach().clone().requires_grad_() for key, value in network.named_parameters()}
-
-        def compute(
-            at: dict[str, Tensor], x: Tensor = x, targets: Tensor = targets, keys: dict[str, Key] = keys
-        ) -> dict[str, Tensor]:
-            logits = torch.func.functional_call(network, at, (x, keys))
-            losses = cross_entropy(logits, targets).mean(dim=1)
-            return dict(zip(at, torch.autograd.grad(losses.sum(), list(at.values())), strict=True))
-
+        words = epoch_keys(list(seeds), consumers, step)
+        keys = {consumer: Key(key) for consumer, key in zip(consumers, words, strict=True)}
+        x, targets = images[step], labels[step]  # (S, B, D), (S, B)
+        if has("batch"):
+            with _named(name, "batch"):
+                changed = regularizer.batch(x, targets, keys[batch_key(name)])
+            if not _is_batch(changed, len(seeds), inputs, classes):
+                must = "images, float (S, B, D), and targets, int64 (S, B) or float (S, B, K)"
+                raise refuse("batch", must, _shown(changed))
+            x, targets = changed
+            yield "batch", {"images": x, "targets": targets.float()}
+        parameters: Tensors = {key: value for key, value in network.named_parameters() if value.requires_grad}
+        with _named(name, layers or "network"):
+            logits = network(x, keys)
+            here = _gradients(logits, targets, parameters)
         if layers:
-            trace.append((layers, [network(x, keys).detach(), *compute(parameters).values()]))
-        if regularizer.overrides("penalty"):
-            penalty = call("penalty", network)
-            assert isinstance(penalty, Tensor)
-            trace.append(("penalty", [penalty.detach()]))
-        gradients = call("gradients", compute, parameters, keys[gradients_key(name)])
-        assert isinstance(gradients, dict)
-        if regularizer.overrides("gradients"):
-            trace.append(("gradients", [gradients[key] for key in parameters]))
+            yield layers, {"logits": logits.detach(), **here, **_state(network, len(seeds))}
+        if has("penalty"):
+            with _named(name, "penalty"):
+                penalty = regularizer.penalty(network)
+            if not isinstance(penalty, Tensor) or penalty.shape != (len(seeds),):
+                raise refuse(
+                    "penalty", "a tensor with the replica axis, (S,)", f"{_shown(penalty)} for S = {len(seeds)}"
+                )
+            yield "penalty", {"penalty": penalty.detach()}
+        gradients = here
+        if has("gradients"):
+
+            def compute(
+                at: Mapping[str, Tensor],
+                parameters: Tensors = parameters,
+                here: Tensors = here,
+                batch: tuple[Tensor, Tensor, Mapping[str, Key]] = (x, targets, keys),
+            ) -> Tensors:
+                if at is parameters:
+                    return here
+                x, targets, keys = batch
+                moved = {key: value.detach().requires_grad_() for key, value in at.items()}
+                buffers = {key: value.clone() for key, value in network.named_buffers()}
+                with torch.enable_grad():
+                    return _gradients(functional_call(network, moved | buffers, (x, keys)), targets, moved)
+
+            with _named(name, "gradients"):
+                gradients = regularizer.gradients(compute, parameters, keys[gradients_key(name)])
+            must = "a gradient (S, ...) for each parameter, by name"
+            if not isinstance(gradients, Mapping):
+                raise refuse("gradients", must, _shown(gradients))
+            for key, value in parameters.items():
+                found = gradients.get(key)
+                if not isinstance(found, Tensor) or found.shape != value.shape:
+                    raise refuse(
+                        "gradients", must, f"{_shown(found)} for {key}, which has the shape {tuple(value.shape)}"
+                    )
+            yield "gradients", {key: gradients[key].detach() for key in parameters}
         with torch.no_grad():
-            for key, value in network.named_parameters():
+            for key, value in parameters.items():
                 value.sub_(0.1 * gradients[key])
-            call("after_step", network)
-            trace.append(("after_step", _weights(network)))
-    with torch.no_grad():
-        seen = {
-            f"{split}/{metric}": images[0].mean(dim=(1, 2))
-            for split in ("train", "val")
-            for metric in ("loss", "acc", "ece")
-        }
-        call("after_epoch", network, seen)
-        trace.append(("after_epoch", _weights(network)))
-        with regularizer.evaluating(network):
-            trace.append(("evaluating", _weights(network)))
-    return trace
+            with _named(name, "after_step"):
+                regularizer.after_step(network)
+        if has("after_step"):
+            yield "after_step", _state(network, len(seeds))
+    if has("after_epoch"):
+        measures = [f"{split}/{metric}" for split in ("train", "val") for metric in ("loss", "acc", "ece")]
+        with torch.no_grad(), _named(name, "after_epoch"):
+            regularizer.after_epoch(network, {measure: images[0].mean(dim=(1, 2)) for measure in measures})
+        yield "after_epoch", _state(network, len(seeds))
+    if layers or has("evaluating"):
+        network.eval()
+        with torch.no_grad(), _named(name, "evaluating" if has("evaluating") else layers):
+            context = regularizer.evaluating(network)
+            if not hasattr(context, "__enter__"):
+                raise refuse("evaluating", "a context manager", _shown(context))
+            with context:
+                result = {"logits": network(images[0]), **_state(network, len(seeds))}
+        yield ("evaluating" if has("evaluating") else layers), result
 
 
-def _weights(network: MLP) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in network.parameters()]
+@contextmanager
+def _named(name: str, hook: str) -> Iterator[None]:
+    """Turn an error of a hook into one line with the name of the regularizer and the hook."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"regularizers.{name}: {hook}: {text}") from error
+
+
+def _gradients(logits: Tensor, targets: Tensor, at: Mapping[str, Tensor]) -> Tensors:
+    losses = cross_entropy(logits, targets).mean(dim=1)  # (S,)
+    found = torch.autograd.grad(losses.sum(), list(at.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(at, found, strict=True))
+
+
+def _agree(together: Tensor, first: Tensor, second: Tensor) -> bool:
+    """Return whether two replicas together have the numbers of each alone, to rounding."""
+    if first.shape != second.shape or together[:1].shape != first.shape:
+        return False
+    # the same float32 terms, which are of the size of 1, are summed in another order
+    return torch.allclose(together, torch.cat([first, second]), rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
+def _state(network: ReplicaNetwork, replicas: int) -> Tensors:
+    """Return copies of the parameters and buffers with a replica axis."""
+    state = network.state_dict()
+    return {key: value.clone() for key, value in state.items() if value.shape[:1] == (replicas,)}
+
+
+def _is_batch(value: object, replicas: int, inputs: int, classes: int) -> bool:
+    if not isinstance(value, tuple) or len(value) != 2 or not all(isinstance(one, Tensor) for one in value):
+        return False
+    images, targets = value
+    if images.dim() != 3 or (len(images), images.shape[2]) != (replicas, inputs) or not images.is_floating_point():
+        return False
+    if targets.is_floating_point():
+        return bool(targets.shape == (*images.shape[:2], classes))
+    return bool(targets.dtype == torch.int64 and targets.shape == images.shape[:2])
+
+
+def _shown(value: object) -> str:
+    """Describe a value that a hook returned: a tensor by its type and shape."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))})"
+    return "None" if value is None else type(value).__name__

@@ -1,14 +1,18 @@
 """What a training step minimizes: the one place where regularizers meet the network."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from fashionreg.models.networks import ReplicaNetwork
 from fashionreg.randomness import Key
-from fashionreg.regularizers.base import Regularizer
+from fashionreg.regularizers.base import Regularizer, Tensors
 
 #: From logits `(S, B, K)` and targets (int64 `(S, B)` or float `(S, B, K)`) to the loss of each image, `(S, B)`.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -67,6 +71,46 @@ class Objective(nn.Module):
         for regularizer in self._penalties:
             total = total + regularizer.penalty(self.network)
         return StepLosses(total, losses, logits, targets)
+
+    def gradients(
+        self,
+        loss: Tensor,
+        images: Tensor,
+        targets: Tensor,
+        keys: Mapping[str, Key],
+        context: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> Tensors:
+        """Compute the gradients of a step as the hooks `gradients` change them, by the name of the parameter.
+
+        Args:
+            loss: Sum over replicas of the losses of the step, from `forward` with the other arguments.
+            images: float `(S, B, D)`.
+            targets: int64 `(S, B)`.
+            keys: A key for each of `consumers`.
+            context: Makes the context in which losses are computed: that of the precision.
+        """
+        parameters: Tensors = {name: x for name, x in self.network.named_parameters() if x.requires_grad}
+        here = _derivatives(loss, parameters)
+
+        def compute(at: Mapping[str, Tensor]) -> Tensors:
+            if at is parameters:
+                return here
+            moved = {name: x.detach().requires_grad_() for name, x in at.items()}
+            # copies of buffers, so that a step changes running statistics once however often the loss is computed
+            state = moved | {name: x.clone() for name, x in self.network.named_buffers()}
+            with context(), torch.enable_grad():
+                named = {f"network.{name}": x for name, x in state.items()}
+                total = functional_call(self, named, (images, targets, keys)).total.sum()
+            return _derivatives(total, moved)
+
+        for name, regularizer in self.gradient_hooks.items():
+            compute = partial(regularizer.gradients, compute, key=keys[gradients_key(name)])
+        return compute(parameters)
+
+
+def _derivatives(loss: Tensor, parameters: Tensors) -> Tensors:
+    found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(parameters, found, strict=True))
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

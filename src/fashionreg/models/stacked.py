@@ -43,8 +43,10 @@ class StackedNetwork(ReplicaNetwork):
         #: The computation: a plain network whose own parameters are never used. Not a submodule, as it has no state.
         self.plain: nn.Module
         self.__dict__["plain"] = copy.deepcopy(networks[-1]).to("meta")
+        # copies of buffers, so that running statistics start as the user wrote them
+        copies = {name: value.clone() for name, value in self.named_buffers()}
         try:
-            logits = self(torch.zeros(2, inputs))
+            logits = functional_call(self, copies, (torch.zeros(2, inputs),))
         except UserError:
             raise
         except Exception as error:

@@ -101,7 +101,8 @@ class Regularizer(nn.Module):
 
         Args:
             compute: From parameters `(S, ...)` to the gradients there, on the batch of this step, with the same random
-                numbers at each call. Call it with `parameters`, or with others as sharpness-aware minimization does.
+                numbers at each call. Call it with `parameters`, or with others as sharpness-aware minimization does;
+                running statistics change once in a step all the same.
             parameters: The parameters of the networks; not to be changed in place.
             key: The source of random numbers.
 

@@ -1,0 +1,95 @@
+"""Checks of a trainer, before the first step: its callbacks, its options and its data must fit S replicas."""
+
+from collections.abc import Sequence
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    GradientAccumulationScheduler,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
+
+from fashionreg.errors import UserError
+
+
+def check_trainer(trainer: Trainer, replicas: int, validated: bool) -> None:
+    """Refuse callbacks and schedulers that select by test results, by missing metrics or by a mean over replicas.
+
+    Args:
+        trainer: At the start of training.
+        replicas: Number of replicas S.
+        validated: Whether the data have validation images.
+
+    Raises:
+        UserError: With the name of the callback or scheduler.
+    """
+    for watcher in [*trainer.callbacks, *trainer.lr_scheduler_configs]:  # type: ignore[attr-defined]
+        monitor = str(getattr(watcher, "monitor", None))
+        name = type(watcher).__name__.replace("LRSchedulerConfig", "lr_scheduler")
+        if monitor.startswith("test/"):
+            raise UserError(
+                f"{name}: monitor {monitor!r} would select by test results; set data.init_args.val_size "
+                "and monitor 'val/acc' or 'val/loss'"
+            )
+        if monitor.startswith("val/") and not validated:
+            raise UserError(f"{name}: monitor {monitor!r} is not logged: val/* needs data.init_args.val_size")
+        if isinstance(watcher, EarlyStopping) and replicas > 1:
+            raise UserError(
+                "EarlyStopping: would stop every seed by the mean over seeds; use one seed, or train to the end: "
+                "the record has every epoch, and a study's report the best one by val"
+            )
+        if isinstance(watcher, StochasticWeightAveraging | WeightAveraging):
+            raise UserError(
+                f"{name}: the results would be those of the weights before averaging; use the regularizer EMA "
+                "(model.init_args.regularizers), whose average is evaluated, exported and kept in checkpoints"
+            )
+
+
+def check_data(trainer: Trainer, seeds: Sequence[int], smallest_batch: int) -> None:
+    """Refuse data of other seeds, and batches of a single image where batch norm needs two.
+
+    Args:
+        trainer: At the start of training.
+        seeds: Those of the model.
+        smallest_batch: The fewest images that a step of the network needs.
+
+    Raises:
+        UserError: If seeds or batches do not fit.
+    """
+    given = getattr(trainer.datamodule, "seeds", seeds)  # type: ignore[attr-defined]
+    if given != seeds:
+        raise UserError(f"seeds: the model has {seeds}, the data {given}; both must be the same")
+    smallest = getattr(getattr(trainer.train_dataloader, "sampler", None), "smallest_batch", None)
+    if smallest is not None and smallest < smallest_batch:
+        raise UserError(
+            "batch_size: the last batch of an epoch would hold a single image, and batch norm needs at least two; "
+            "choose another batch_size or number of training images"
+        )
+
+
+def check_single_backward(trainer: Trainer, name: str) -> None:
+    """Refuse what a hook `gradients` would not see: several batches in one step, and a scaled loss.
+
+    Args:
+        trainer: At the start of training.
+        name: The regularizer with this hook.
+
+    Raises:
+        UserError: If the trainer accumulates gradients or scales the loss.
+    """
+    factors = [trainer.accumulate_grad_batches]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, GradientAccumulationScheduler):
+            factors += callback.scheduling.values()
+    most = max(factors)
+    if most > 1:
+        raise UserError(
+            f"trainer.accumulate_grad_batches: must be 1, as the hook gradients of regularizers.{name} chooses the "
+            f"gradients of one batch; got {most}; use a larger batch_size"
+        )
+    if getattr(trainer.precision_plugin, "scaler", None) is not None:
+        raise UserError(
+            f"trainer.precision: {trainer.precision} scales the loss, and the hook gradients of regularizers.{name} "
+            "would see scaled gradients; use bf16-mixed or 32-true"
+        )
