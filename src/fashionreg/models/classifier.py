@@ -17,7 +17,7 @@ from fashionreg.errors import UserError
 from fashionreg.models.checkpoints import check_same_network, is_plain
 from fashionreg.models.independence import check_independent
 from fashionreg.models.metrics import Totals
-from fashionreg.models.networks import ReplicaNetwork
+from fashionreg.models.networks import ReplicaNetwork, single_precision
 from fashionreg.models.objective import Objective, StepLosses, cross_entropy
 from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
 from fashionreg.models.optimizers import check_replica_wise
@@ -119,7 +119,9 @@ class Classifier(LightningModule, ABC):
                 )
             return self
         self.shape = inputs, classes
-        self.network = self._single_precision_network(self.seeds).to(torch.get_default_dtype())
+        with single_precision():
+            network = self.make_network(inputs, classes, self.seeds)
+        self.network = network.to(torch.get_default_dtype())
         for regularizer in self._all_regularizers():
             regularizer.attach(self.network, self.seeds)
         # not registered as a submodule, which would list every parameter a second time
@@ -128,23 +130,14 @@ class Classifier(LightningModule, ABC):
         self._after_step = with_hook(named.values(), "after_step")
         return self
 
-    def _single_precision_network(self, seeds: Sequence[int]) -> ReplicaNetwork:
-        """Make the network in float32, as its initial parameters are drawn whatever the precision of the trainer."""
-        assert self.shape is not None
-        precision = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
-        try:
-            return self.make_network(*self.shape, seeds)
-        finally:
-            torch.set_default_dtype(precision)
-
     def _network_with(self, name: str, regularizer: Regularizer, seeds: Sequence[int]) -> ReplicaNetwork:
         """Make another network, with the layers of `regularizer` in place of those of all regularizers."""
+        assert self.shape is not None
         kept = self.regularizers
         self.regularizers = nn.ModuleDict({name: regularizer})
         try:
-            with torch.device("cpu"):
-                return self._single_precision_network(seeds)
+            with single_precision():
+                return self.make_network(*self.shape, seeds)
         finally:
             self.regularizers = kept
 
@@ -268,9 +261,8 @@ class Classifier(LightningModule, ABC):
         """Refuse, before the first step, what would fail later or give wrong results.
 
         Raises:
-            UserError: If the trainer selects by test metrics or by a metric that does not exist, if a hook
-                `gradients` would not see all that it does to gradients, or if batch norm would meet a batch of a single
-                image.
+            UserError: If the trainer selects by test metrics or by a metric that does not exist, if it changes what a
+                hook `gradients` would not see, or if batch norm would meet a batch of a single image.
         """
         check_trainer(self.trainer, len(self.seeds), "val" in self._split_names(self.trainer.val_dataloaders, "val"))
         if self.objective.gradient_hooks:

@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -71,6 +72,17 @@ class ReplicaNetwork(nn.Module, ABC):
     def hidden_weights(self) -> dict[str, nn.Parameter]:
         """Return the weights `(S, ...)` of each of `pre_activations`, by the same names."""
         raise UserError(f"{type(self).__name__}: does not show its hidden weights; implement hidden_weights()")
+
+
+@contextmanager
+def single_precision() -> Iterator[None]:
+    """Make tensors float32 by default: initial parameters are drawn so, whatever the precision of the trainer."""
+    precision = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(precision)
 
 
 class MLP(ReplicaNetwork):
