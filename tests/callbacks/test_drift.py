@@ -97,13 +97,15 @@ def test_drift_is_the_distance_from_the_first_measurement_in_its_standard_deviat
         zip(start.pre_activations(images).values(), end.network.pre_activations(images).values(), strict=True), start=1
     ):
         scale = first.std(dim=1)
+        # six digits in the file; means of sums over the pixels, divided by the smallest standard deviation
+        off = rounding(PIXELS, 2 * max(first.abs().max(), last.abs().max()) / scale.min())
         mean = ((last.mean(dim=1) - first.mean(dim=1)).abs() / scale).mean(dim=1)
         std = ((last.std(dim=1) - scale).abs() / scale).mean(dim=1)
         for seed in range(3):
             # the measurement of step 3 is made before its update: after three updates
             row = table[seed, 3, f"hidden{layer}"]
-            assert row["mean_drift"] == pytest.approx(mean[seed].item(), rel=1e-3, abs=1e-6)
-            assert row["std_drift"] == pytest.approx(std[seed].item(), rel=1e-3, abs=1e-6)
+            assert row["mean_drift"] == pytest.approx(mean[seed].item(), rel=1e-5, abs=off)
+            assert row["std_drift"] == pytest.approx(std[seed].item(), rel=1e-5, abs=off)
 
 
 def test_measurements_are_made_at_the_chosen_steps_and_tensorboard_has_their_means(drifting):

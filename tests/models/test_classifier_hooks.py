@@ -19,8 +19,16 @@ from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, Weight
 from fashionreg.regularizers.base import per_replica
 from fashionreg.training.fit import EXPECTED_WARNINGS
 from fashionreg.training.loop import DirectEpochLoop
+from samples import PIXELS, rounding
 
 pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in EXPECTED_WARNINGS))
+
+
+#: Arguments of `fit` for a comparison of numbers that are computed in different orders.
+EXACT = {"precision": "64-true"}
+
+#: How far these may lie apart: sums over the pixels, of absolute values below 1000; eight steps carry differences on.
+DOUBLE = rounding(PIXELS, 1000, torch.float64)
 
 
 class Noise(Regularizer):
@@ -113,12 +121,12 @@ def fit(regularizers, seeds, direct=True, epochs=2, kind=RegularizedMLP, **optio
 
 
 def test_a_replica_with_every_kind_of_hook_trains_among_others_as_alone():
-    (together, _), (alone, _) = fit(SEVERAL, [5, 1, 7]), fit(SEVERAL, [1])
+    (together, _), (alone, _) = fit(SEVERAL, [5, 1, 7], **EXACT), fit(SEVERAL, [1], **EXACT)
     for name, value in alone.state_dict().items():
         if value.dim():
-            torch.testing.assert_close(together.state_dict()[name][1], value[0], rtol=1e-3, atol=1e-4, msg=name)
+            torch.testing.assert_close(together.state_dict()[name][1], value[0], rtol=0, atol=DOUBLE, msg=name)
     for split, metrics in alone.results().items():
-        torch.testing.assert_close(together.results()[split]["loss"][1], metrics["loss"][0], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(together.results()[split]["loss"][1], metrics["loss"][0], rtol=0, atol=DOUBLE)
 
 
 def test_both_loops_compute_the_same_with_every_kind_of_hook():
@@ -129,17 +137,19 @@ def test_both_loops_compute_the_same_with_every_kind_of_hook():
 
 
 def test_clipping_as_a_hook_is_clipping_by_the_trainer():
-    (hook, _), (option, _) = fit({"clipping": Clipping}, [0, 1]), fit({}, [0, 1], gradient_clip_val=0.1)
+    hook, _ = fit({"clipping": Clipping}, [0, 1], **EXACT)
+    option, _ = fit({}, [0, 1], gradient_clip_val=0.1, **EXACT)
     for name, value in hook.state_dict().items():
-        torch.testing.assert_close(value, option.state_dict()[name], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(value, option.state_dict()[name], rtol=0, atol=DOUBLE)
 
 
 def test_sharpness_aware_minimization_makes_the_steps_of_a_plain_loop():
-    ours, _ = fit({"sharpness": Sharpness}, [3], epochs=1)
-    start = RegularizedMLP([8], seeds=[3]).build(784, 10).network.replica(0)
+    ours, _ = fit({"sharpness": Sharpness}, [3], epochs=1, **EXACT)
+    start = RegularizedMLP([8], seeds=[3]).build(784, 10).network.replica(0).double()
     optimizer = torch.optim.SGD(start.parameters(), lr=0.1, momentum=0.9)
     data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64, val_size=40, seeds=[3])
     for images, labels in data.train_dataloader():
+        images = images.double()
         F.cross_entropy(start(images[0]), labels[0]).backward()
         gradients = [x.grad.clone() for x in start.parameters()]
         norm = torch.stack([x.norm() for x in gradients]).norm()
@@ -154,7 +164,7 @@ def test_sharpness_aware_minimization_makes_the_steps_of_a_plain_loop():
         optimizer.step()
         optimizer.zero_grad()
     for trained, plain in zip(ours.network.replica(0).parameters(), start.parameters(), strict=True):
-        torch.testing.assert_close(trained, plain, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(trained, plain, rtol=0, atol=DOUBLE)
 
 
 class Twice(Regularizer):
@@ -270,9 +280,9 @@ class Mean(RegularizedMLP):
 
 
 def test_a_loss_of_ones_own_is_trained_on_and_reported_for_each_replica():
-    (together, _), (alone, _) = (fit({}, seeds, kind=Mean) for seeds in ([4, 2], [2]))
+    (together, _), (alone, _) = (fit({}, seeds, kind=Mean, **EXACT) for seeds in ([4, 2], [2]))
     for name, value in alone.state_dict().items():
-        torch.testing.assert_close(together.state_dict()[name][1], value[0], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(together.state_dict()[name][1], value[0], rtol=0, atol=DOUBLE)
 
 
 @pytest.mark.parametrize(

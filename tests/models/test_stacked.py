@@ -11,8 +11,13 @@ from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
 from fashionreg.models import StackedClassifier, StackedNetwork
 from fashionreg.training.fit import EXPECTED_WARNINGS
+from samples import PIXELS, rounding
 
 pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in EXPECTED_WARNINGS))
+
+
+#: How far two computations in double precision may lie apart.
+DOUBLE = rounding(PIXELS, 1000, torch.float64)
 
 
 class Own(nn.Module):
@@ -44,20 +49,23 @@ class WithDropout(nn.Sequential):
 @pytest.mark.parametrize("kind", [Own, WithBatchNorm])
 @pytest.mark.parametrize("training", [True, False])
 def test_every_replica_computes_what_its_plain_network_computes(kind, training):
-    net = StackedNetwork(kind, 9, 4, [5, 2, 8]).train(training)
+    # in double precision: sums of at most 12 terms, whose sum of absolute values stays below 1000
+    net = StackedNetwork(kind, 9, 4, [5, 2, 8]).double().train(training)
+    net.plain.double()
+    exact = {"rtol": 0, "atol": rounding(12, 1000, torch.float64)}
     plain = [net.replica(k).train(training) for k in range(3)]
-    x = torch.randn(3, 7, 9, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(3, 7, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     y = net(x)
     y.square().sum().backward()
     for k in range(3):
         expected = plain[k](x[k])
-        torch.testing.assert_close(y[k], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(y[k], expected, **exact)
         expected.square().sum().backward()
         stacked = dict(net.stacked.named_parameters())
         for name, parameter in plain[k].named_parameters():
-            torch.testing.assert_close(stacked[name].grad[k], parameter.grad, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(stacked[name].grad[k], parameter.grad, **exact)
         for name, buffer in plain[k].named_buffers():
-            torch.testing.assert_close(dict(net.stacked.named_buffers())[name][k], buffer, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(dict(net.stacked.named_buffers())[name][k], buffer, **exact)
 
 
 def test_a_replica_starts_the_same_whichever_seeds_run_beside_it_and_others_differently():
@@ -78,13 +86,15 @@ def test_a_replica_among_others_trains_as_alone():
         model = StackedClassifier(Own, optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9), seeds=seeds)
         options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "max_epochs": 2}
         options |= {"enable_model_summary": False, "accelerator": "cpu", "num_sanity_val_steps": 0}
+        options["precision"] = "64-true"
         data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64, seeds=seeds)
         Trainer(**options).fit(model, datamodule=data)
         return model.state_dict()
 
     together, alone = fit([4, 1, 6]), fit([1])
     for name, value in alone.items():
-        torch.testing.assert_close(together[name][1], value[0], rtol=1e-3, atol=1e-4, msg=name)
+        # sums over the pixels, of absolute values below 1000, whose differences eight steps carry on
+        torch.testing.assert_close(together[name][1], value[0], rtol=0, atol=DOUBLE, msg=name)
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,18 @@ import torch
 from fashionreg.errors import UserError
 from fashionreg.models.networks import MLP
 from fashionreg.regularizers import EMA, BatchNorm
+from samples import rounding
 
 
 def test_the_average_is_that_of_torchs_swa_utils():
-    net = MLP([5, 4, 3], [0, 1], {"batch_norm": BatchNorm()})
+    net = MLP([5, 4, 3], [0, 1], {"batch_norm": BatchNorm()}).double()
     average = EMA(0.9)
     average.attach(net, [0, 1])
     reference, generator = copy.deepcopy(net), torch.Generator().manual_seed(0)
     for step in range(1, 200):
         with torch.no_grad():
             for tensor in net.state_dict().values():
-                tensor.add_(torch.randn(tensor.shape, generator=generator))
+                tensor.add_(torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype))
             average.after_step(net)
             decay = min(0.9, (1 + step) / (10 + step))
             update = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
@@ -24,7 +25,9 @@ def test_the_average_is_that_of_torchs_swa_utils():
     trained = copy.deepcopy(net.state_dict())
     with average.evaluating(net):
         for name, value in net.state_dict().items():
-            torch.testing.assert_close(value, reference.state_dict()[name], rtol=1e-4, atol=1e-4)
+            # the weight of an update is a float32 number, whatever the precision; the average remembers about ten
+            # updates, none of which is 40 away from it
+            torch.testing.assert_close(value, reference.state_dict()[name], rtol=0, atol=rounding(10, 40))
     for name, value in net.state_dict().items():
         assert torch.equal(value, trained[name]), name
 
@@ -50,7 +53,7 @@ def test_the_average_is_evaluated_exported_kept_in_checkpoints_and_resumed(run):
     exported = torch.load("net.pt", weights_only=True)
     last = exported[max(key for key in exported if key.endswith("weight"))]
     averaged = whole["regularizers.ema.layers/4/weight"][0].T
-    torch.testing.assert_close(last, averaged)
+    assert torch.equal(last, averaged)
     assert not torch.equal(averaged, whole["network.layers.4.weight"][0].T)
 
 

@@ -7,11 +7,12 @@ import json
 import pytest
 import yaml
 
-from fashionreg import callbacks
+from fashionreg import callbacks, regularizers
 from fashionreg.config import read_layers, split_arguments
 from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import CSVDataModule, FashionMNISTDataModule, SyntheticDataModule
-from fashionreg.models import BaselineMLP, RegularizedMLP
+from fashionreg.models import BaselineMLP, RegularizedMLP, StackedClassifier
+from fashionreg.regularizers import EMA, BatchNorm, Dropout, WeightDecay
 from fashionreg.training.fit import resolve
 from samples import random_images
 
@@ -35,6 +36,16 @@ EXAMPLES = {
     SyntheticDataModule: DATA | {"train_size": [300], "test_size": [70], "data_seed": [4]},
     BaselineMLP: MODEL,
     RegularizedMLP: MODEL | {"batch_norm": [True, False], "dropout": [0, 0.3], "regularizers": [None]},
+    StackedClassifier: {
+        "network": [{"class_path": "torch.nn.Linear", "init_args": {"bias": False}}],
+        "optimizer": [SGD],
+        "lr_scheduler": [None, STEP],
+        "regularizers": [None],
+    },
+    BatchNorm: {"eps": [1e-4], "momentum": [0.2]},
+    Dropout: {"p": [0.0, 0.3]},
+    WeightDecay: {"strength": [0.0, 0.01], "biases": [True, False]},
+    EMA: {"decay": [0.0, 0.9]},
     callbacks.TrainingImages: {},
     callbacks.TestFigures: {},
     callbacks.Histograms: {"every_n_epochs": [2], "replica": [1]},
@@ -57,6 +68,8 @@ def made(words):
 
 def test_every_option_has_an_example():
     assert {kind.__name__ for kind in EXAMPLES} >= set(callbacks.__all__)
+    # not what a user's own classes derive from
+    assert {kind.__name__ for kind in EXAMPLES} >= set(regularizers.__all__) - {"Regularizer", "ReplicaLayer"}
     for kind, options in EXAMPLES.items():
         parameters = {} if kind.__init__ is object.__init__ else inspect.signature(kind).parameters
         assert options.keys() == parameters.keys() - {"seeds"}, kind
@@ -83,6 +96,12 @@ def test_options_reach_the_object_and_the_stored_configuration(workplace, monkey
     if section == "callbacks":
         tree, words = {"trainer": {"callbacks": [content]}}, ["--trainer.callbacks+", path]
         words += [f"--trainer.callbacks.{name}={text}" for name, text in texts.items()]
+    elif section == "regularizers":
+        model = {"class_path": "RegularizedMLP", "init_args": {"regularizers": {"mine": content}}}
+        place = "--model.init_args.regularizers"
+        tree, words = {"model": model}, ["--model", "RegularizedMLP", f"{place}={{mine: {{class_path: {path}}}}}"]
+        words += [f"{place}.mine.{name}={text}" for name, text in texts.items()]
+        (workplace / "tiny.yaml").write_text(yaml.safe_dump({"data": {"class_path": "SyntheticDataModule"}}))
     else:
         section = section.removesuffix("s")
         tree, words = {section: content}, [f"--{section}", path]
@@ -94,7 +113,10 @@ def test_options_reach_the_object_and_the_stored_configuration(workplace, monkey
         (workplace / "option.yaml").write_text(yaml.safe_dump(tree))
         words = ["--config", "option.yaml"]
     config = yaml.safe_load(made(words).config_text())
-    stored = config["trainer"]["callbacks"][0] if section == "callbacks" else config[section]
+    if section == "callbacks":
+        stored = config["trainer"]["callbacks"][0]
+    else:
+        stored = config["model"]["init_args"]["regularizers"]["mine"] if section == "regularizers" else config[section]
     for name, value in options.items():
         shown = stored.get("init_args", {})[name]
         if isinstance(value, dict):

@@ -200,8 +200,7 @@ class Classifier(LightningModule, ABC):
         losses: StepLosses = self.objective(*batch, keys)
         labels = losses.targets.argmax(dim=-1) if losses.targets.is_floating_point() else losses.targets
         self._add("train", losses.losses, losses.logits, labels)
-        total: Tensor = losses.total.sum()
-        return total
+        return losses.total.sum()
 
     def backward(self, loss: Tensor) -> None:
         """Set the gradients: those of the loss, as changed by regularizers."""
@@ -265,8 +264,8 @@ class Classifier(LightningModule, ABC):
                 hook `gradients` would not see, or if batch norm would meet a batch of a single image.
         """
         check_trainer(self.trainer, len(self.seeds), "val" in self._split_names(self.trainer.val_dataloaders, "val"))
-        if self.objective.gradient_hooks:
-            check_single_backward(self.trainer, next(iter(self.objective.gradient_hooks)))
+        for name in self.objective.gradient_hooks:
+            check_single_backward(self.trainer, name)
         check_data(self.trainer, self.seeds, self.network.smallest_batch)
 
     def on_train_epoch_start(self) -> None:
