@@ -1,5 +1,8 @@
 """Configurations: files that build on one another, layers that are merged in order, and what identifies a run."""
 
+import copy
+import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +26,7 @@ _CIRCUMSTANCES = re.compile(
     r"config|name|seeds|seed_everything|threads|compile|allow_oversize|ckpt_path|trust_checkpoint|synthetic_if_missing"
     r"|data\.init_args\.(root|mirror|path)"
     r"|trainer\.(accelerator|strategy|devices|num_nodes|benchmark|inference_mode|default_root_dir|logger|callbacks"
-    r"|profiler|log_every_n_steps|barebones|enable_\w+|model_registry)(\..*)?"
+    r"|profiler|num_sanity_val_steps|detect_anomaly|log_every_n_steps|barebones|enable_\w+|model_registry)(\..*)?"
 )
 
 #: Callbacks that change what a run computes are part of it. These only look, and so do all of this project.
@@ -92,15 +95,68 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nested(options: Mapping[str, Any]) -> Layer:
-    """Options by dotted names as a nested configuration: `{"a.b": 1}` becomes `{"a": {"b": 1}}`."""
+    """Return options by dotted names as a nested configuration: `{"a.b": 1}` becomes `{"a": {"b": 1}}`.
+
+    Raises:
+        UserError: If one option is a part of another.
+    """
     layer: Layer = {}
     for name, value in options.items():
         *parents, last = name.split(".")
         inner = layer
         for parent in parents:
             inner = inner.setdefault(parent, {})
-        inner[last] = value
+            if not isinstance(inner, dict):
+                raise UserError(f"{name}: {parent} is given a value and options of it at once; give one of them")
+        # a copy: what comes later must not write into the caller's mapping
+        inner[last] = copy.deepcopy(value)
     return layer
+
+
+def merge_regularizers(layers: Sequence[Layer]) -> list[Layer]:
+    """Let the regularizers of each layer add to those of the layers before, by name.
+
+    The parser replaces a mapping whole. Here a later layer changes options of a regularizer of the same name and class,
+    replaces it by another class, or removes it with `name: null`; `regularizers: null` removes all.
+
+    Args:
+        layers: To be merged in order; they stay as they are.
+
+    Returns:
+        The layers; `model.init_args.regularizers` of each holds all regularizers so far.
+    """
+    merged: list[Layer] = []
+    known: dict[str, Any] = {}
+    for layer in layers:
+        copied = copy.deepcopy(layer)
+        arguments = (
+            (copied.get("model") or {}).get("init_args") if isinstance(copied.get("model"), dict | None) else None
+        )
+        if isinstance(arguments, dict) and "regularizers" in arguments:
+            given = arguments["regularizers"]
+            if isinstance(given, dict):
+                for name, part in given.items():
+                    known[name] = _merged_part(known.get(name), part)
+                known = {name: part for name, part in known.items() if part is not None}
+                arguments["regularizers"] = copy.deepcopy(known)
+            elif given is None:
+                known = {}
+        merged.append(copied)
+    return merged
+
+
+def _merged_part(before: Any, part: Any) -> Any:
+    """A regularizer of a later layer, with the options of the same class that it does not set."""
+    if isinstance(part, str):
+        part = {"class_path": part}
+    if not isinstance(before, dict) or not isinstance(part, dict):
+        return part
+    path = part.get("class_path", before.get("class_path"))
+    # the same class may be named with and without its module
+    if str(path).rpartition(".")[2] != str(before.get("class_path")).rpartition(".")[2]:
+        return part
+    options = (before.get("init_args") or {}) | (part.get("init_args") or {})
+    return {"class_path": path} | ({"init_args": options} if options else {})
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,8 +167,24 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {name: value for name, value in flat(dict(config)).items() if not _CIRCUMSTANCES.fullmatch(name)}
     callbacks = (config.get("trainer") or {}).get("callbacks") or []
+    callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
     changing = [callback for callback in callbacks if not _OBSERVERS.fullmatch(callback["class_path"])]
     return found | ({"trainer.callbacks": changing} if changing else {})
+
+
+def cache_key(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> str:
+    """Return the cache key of results: a digest of all that they depend on but the seeds, 16 hexadecimal digits.
+
+    Options that are not set do not count, so that an option that a later version adds does not change the key of runs
+    without it.
+
+    Args:
+        config: A resolved configuration.
+        fingerprints: Of the images of each split.
+    """
+    given = {name: value for name, value in identity(config).items() if value is not None}
+    text = json.dumps([given, dict(fingerprints)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def resumable(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,6 +60,9 @@ def fit(config: Source, seeds: int | Sequence[int] | None = None, overrides: Map
     import_beside(config)
     with errors_in_one_line(), expected_warnings_ignored():
         cli = TrainingCLI("fit", layers, observers=[EpochSummary()])
+        if cli.config.trainer.fast_dev_run:
+            shutil.rmtree(cli.folder)
+            raise UserError("trainer.fast_dev_run: leaves no run; use `fashionreg fit`, or trainer.max_epochs: 1")
         _fit(cli, print)
     return Run(cli.folder, trusted=True)
 
