@@ -42,8 +42,9 @@ _LENGTH = re.compile(r"trainer\.(max|min)_(epochs|steps|time)")
 def read_layers(source: Source) -> list[Layer]:
     """Return a configuration as layers, to be merged in order.
 
-    `base: other.yaml` (or a list of files) in a file, relative to that file, names what comes before it. A file that is
-    named more than once counts where it is first named, so that bases can share a base of their own.
+    `base: other.yaml` (or a list of files) names what comes before it: in a file relative to that file, in a mapping
+    relative to the working folder. A file that is named more than once counts where it is first named, so that bases
+    can share a base.
 
     Args:
         source: A YAML file, a mapping, or several of these.
@@ -54,10 +55,14 @@ def read_layers(source: Source) -> list[Layer]:
     layers: list[Layer] = []
     merged: dict[str, Layer] = {}
     for part in [source] if isinstance(source, str | Path | Mapping) else source:
-        if isinstance(part, Mapping):
-            layers.append(dict(part))
-            continue
         known = len(merged)
+        if isinstance(part, Mapping):
+            # a copy: the parser changes what it is given, and a notebook's cell may run twice
+            layer = copy.deepcopy(dict(part))
+            for base in _bases(layer, "configuration"):
+                _collect(Path(base), merged, ())
+            layers += [*list(merged.values())[known:], layer]
+            continue
         # a base that an earlier file shares is not read again: it would take back what that file says
         layers += list(_collect(Path(part), merged, ()).values())[known:]
     return layers
@@ -73,17 +78,23 @@ def _collect(path: Path, merged: dict[str, dict[str, Any]], within: tuple[str, .
     if len(within) >= MAX_BASES:
         raise UserError(f"{path}: base: more than {MAX_BASES} files that build on one another")
     content = read_yaml(path, "configuration file")
-    bases = content.pop("base", None) or []
-    if isinstance(bases, str):
-        bases = [bases]
-    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise UserError(f"{path}: base: must be a file name or a list of them, got {bases!r}")
-    for base in bases:
-        if "\0" in base:
-            raise UserError(f"{path}: base: {base!r} cannot be the name of a file")
+    for base in _bases(content, str(path)):
         _collect(path.parent / base, merged, (*within, place))
     merged[place] = content
     return merged
+
+
+def _bases(layer: Layer, where: str) -> list[str]:
+    """Take the names of the files that a configuration builds on out of it."""
+    bases = layer.pop("base", None) or []
+    if isinstance(bases, str):
+        bases = [bases]
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(f"{where}: base: must be a file name or a list of them, got {bases!r}")
+    for base in bases:
+        if "\0" in base:
+            raise UserError(f"{where}: base: {base!r} cannot be the name of a file")
+    return bases
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
