@@ -135,13 +135,16 @@ class Classifier(LightningModule, ABC):
 
     def configure_model(self) -> None:
         """Build the network for the datamodule of the trainer, if it is not built yet."""
-        if self._trainer is not None and self.shape is None:
+        if self.shape is not None:
+            return
+        try:
             datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-            if datamodule is None:
-                raise UserError(
-                    "network: unknown number of inputs and classes; call model.build(inputs, classes) first"
-                )
-            self.build(datamodule.inputs, len(datamodule.class_names))
+        except RuntimeError:
+            # no trainer yet: `load_from_checkpoint` comes here too
+            return
+        if datamodule is None:
+            raise UserError("network: unknown number of inputs and classes; call model.build(inputs, classes) first")
+        self.build(datamodule.inputs, len(datamodule.class_names))
 
     def _all_regularizers(self) -> list[Regularizer]:
         return list(self.regularizers.values())  # type: ignore[arg-type]
