@@ -236,7 +236,7 @@ def modules_with_examples():
             yield ".".join(path.relative_to(sources).with_suffix("").parts).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("module", modules_with_examples())
+@pytest.mark.parametrize("module", [*modules_with_examples()])
 def test_examples_in_docstrings_hold(module):
     result = doctest.testmod(importlib.import_module(module))
     assert result.failed == 0
