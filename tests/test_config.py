@@ -1,9 +1,20 @@
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from fashionreg.config import flat, identity, nested, option_value, read_layers, resumable, split_arguments
+from fashionreg.config import (
+    cache_key,
+    flat,
+    identity,
+    merge_regularizers,
+    nested,
+    option_value,
+    read_layers,
+    resumable,
+    split_arguments,
+)
 from fashionreg.errors import UserError
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + "\n".join(
@@ -94,6 +105,48 @@ def test_places_hardware_and_observers_do_not_identify_a_run(name, value):
 def test_what_is_computed_identifies_a_run_and_a_resumed_run_shares_it(name, value):
     assert identity(changed(name, value)) != identity(CONFIG)
     assert resumable(changed(name, value)) != resumable(CONFIG)
+
+
+def test_options_that_are_not_set_do_not_change_the_cache_key():
+    assert cache_key(changed("model.init_args.later", None), {"train": "a"}) == cache_key(CONFIG, {"train": "a"})
+    assert cache_key(CONFIG, {"train": "b"}) != cache_key(CONFIG, {"train": "a"})
+
+
+def test_one_callback_that_is_no_list_is_one_callback():
+    observer = {"class_path": "fashionreg.callbacks.Histograms"}
+    alone = {**CONFIG, "trainer": CONFIG["trainer"] | {"callbacks": observer}}
+    assert identity(changed("trainer.callbacks", [observer])) == identity(alone)
+
+
+REGULARIZERS = [
+    {"dropout": {"class_path": "Dropout", "init_args": {"p": 0.3}}, "decay": "WeightDecay"},
+    {"norm": {"class_path": "BatchNorm"}},
+    {"dropout": {"init_args": {"p": 0.1}}},
+    {"dropout": {"class_path": "fashionreg.regularizers.Dropout"}},
+    {"decay": {"class_path": "EMA", "init_args": {"decay": 0.9}}, "norm": None},
+]
+
+
+def test_regularizers_of_layers_merge_by_name():
+    layers = [{"model": {"init_args": {"regularizers": each}}} for each in REGULARIZERS]
+    before = json.dumps(layers)
+    found = [layer["model"]["init_args"]["regularizers"] for layer in merge_regularizers(layers)]
+    assert json.dumps(layers) == before
+    assert found[1] == {**found[0], "norm": {"class_path": "BatchNorm"}}
+    assert found[0]["decay"] == {"class_path": "WeightDecay"}
+    assert found[2]["dropout"] == {"class_path": "Dropout", "init_args": {"p": 0.1}}
+    assert found[3]["dropout"] == {"class_path": "fashionreg.regularizers.Dropout", "init_args": {"p": 0.1}}
+    assert found[4] == {"dropout": found[3]["dropout"], "decay": {"class_path": "EMA", "init_args": {"decay": 0.9}}}
+    (last,) = merge_regularizers([*layers, {"model": {"init_args": {"regularizers": None}}}, layers[1]])[-1:]
+    assert last["model"]["init_args"]["regularizers"] == REGULARIZERS[1]
+
+
+def test_nesting_options_leaves_the_callers_mapping_alone_and_refuses_a_part_of_a_value():
+    trainer = {"max_epochs": 1}
+    assert nested({"trainer": trainer, "trainer.max_epochs": 2}) == {"trainer": {"max_epochs": 2}}
+    assert trainer == {"max_epochs": 1}
+    with pytest.raises(UserError, match="seeds.x: seeds is given a value and options of it at once"):
+        nested({"seeds": 1, "seeds.x": 2})
 
 
 def test_a_resumed_run_may_be_longer():

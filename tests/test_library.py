@@ -60,6 +60,30 @@ def test_mistakes_are_one_line_from_python_too(workplace):
         fr.Run.load("logs/tiny/version_7")
 
 
+def test_the_callers_mappings_stay_as_they_are_and_a_cell_can_run_twice(workplace):
+    config = {"base": "tiny.yaml", "trainer": {"max_epochs": 1, "callbacks": [{"class_path": "LearningRateMonitor"}]}}
+    overrides = {"trainer": {"limit_train_batches": 2}, "trainer.max_epochs": 1}
+    before = repr((config, overrides))
+    first, second = (fr.fit(config, np.int64(2), overrides) for _ in range(2))
+    assert repr((config, overrides)) == before
+    pd.testing.assert_frame_equal(first.history, second.history)
+
+
+@pytest.mark.parametrize("seeds", ["12", [1.5, 2], 2.0, True])
+def test_seeds_are_whole_numbers(workplace, seeds):
+    with pytest.raises(UserError, match="seeds: must be a count"):
+        fr.fit("tiny.yaml", seeds)
+
+
+def test_overrides_of_one_regularizer_leave_the_others(workplace):
+    mapping = {"dropout": {"class_path": "Dropout"}, "decay": {"class_path": "WeightDecay"}}
+    config = ["tiny.yaml", {"model": {"init_args": {"dropout": 0.0, "regularizers": mapping}}}]
+    run = fr.fit(config, overrides={"model.init_args.regularizers.dropout.init_args.p": 0.2, "trainer.max_epochs": 1})
+    found = run.config["model"]["init_args"]["regularizers"]
+    assert found.keys() == {"dropout", "decay"}
+    assert found["dropout"]["init_args"]["p"] == 0.2
+
+
 def results(variants=("plain", "bn", "dropout"), n=12, seed=0):
     values = np.random.default_rng(seed).normal(0.8, 0.01, (len(variants), n))
     return pd.DataFrame(

@@ -38,3 +38,16 @@ def test_it_is_resumed(old, run):
 
 def test_its_configuration_trains(old, run):
     assert run("fit", "--config", old.folder / "config.yaml")[0] == 0
+
+
+def test_a_study_of_an_old_version_is_read_and_not_trained_again(workplace, run):
+    checkout = Path(__file__).parents[1]
+    kept = checkout / "docs" / "studies" / "batch_norm"
+    shutil.copytree(kept, workplace / "kept")
+    data = checkout / "data"
+    if not (data / "FashionMNIST" / "raw" / "train-images-idx3-ubyte.gz").is_file():
+        pytest.skip("needs the official files of Fashion-MNIST in data of the checkout")
+    study = checkout / "configs" / "studies" / "batch_norm.yaml"
+    code, out, err = run("study", study, "--seeds", 10, "--out", "kept", "--data.init_args.root", data)
+    assert code == 0, err
+    assert out.count("has all 10 seeds already") == 2

@@ -168,7 +168,9 @@ def behind(watched, monkeypatch):
     names[grids] = ("worst_mistakes", "image_grid")
     for module, name in ((module, name) for module, several in names.items() for name in several):
         draw = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *a, name=name, draw=draw: given.update({name: a}) or draw(*a))
+        monkeypatch.setattr(
+            module, name, lambda *a, name=name, draw=draw, **k: given.update({name: a}) or draw(*a, **k)
+        )
     watched("--seeds", 3)
     data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64).splits
     model = RegularizedMLP.load_from_checkpoint("logs/tiny/version_0/checkpoints/last.ckpt", map_location="cpu")

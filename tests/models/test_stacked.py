@@ -41,6 +41,51 @@ class WithDropout(nn.Sequential):
         super().__init__(nn.Linear(inputs, classes), nn.Dropout(0.5))
 
 
+class Unregistered(nn.Linear):
+    """A random tensor that is no buffer."""
+
+    def __init__(self, inputs, classes):
+        super().__init__(inputs, classes)
+        self.offset = torch.randn(classes)
+
+    def forward(self, x):
+        return super().forward(x) + self.offset
+
+
+class InAList(nn.Module):
+    def __init__(self, inputs, classes):
+        super().__init__()
+        self.layers = [nn.Linear(inputs, 5)]
+        self.last = nn.Linear(5, classes)
+
+    def forward(self, x):
+        return self.last(self.layers[0](x))
+
+
+class Tied(nn.Module):
+    def __init__(self, inputs, classes):
+        super().__init__()
+        self.one = self.other = nn.Linear(inputs, inputs)
+        self.last = nn.Linear(inputs, classes)
+
+    def forward(self, x):
+        return self.last(self.other(self.one(x)))
+
+
+class Frozen(nn.Module):
+    """A frozen random projection, an unused layer, and a random buffer that is not kept in checkpoints."""
+
+    def __init__(self, inputs, classes):
+        super().__init__()
+        self.projection = nn.Linear(inputs, 6).requires_grad_(False)
+        self.unused = nn.Linear(2, 2)
+        self.last = nn.Linear(6, classes)
+        self.register_buffer("scale", torch.rand(6), persistent=False)
+
+    def forward(self, x):
+        return self.last(self.projection(x) * self.scale)
+
+
 @pytest.mark.parametrize("kind", [Own, WithBatchNorm])
 @pytest.mark.parametrize("training", [True, False])
 def test_every_replica_computes_what_its_plain_network_computes(kind, training):
@@ -65,6 +110,22 @@ def test_a_replica_starts_the_same_whichever_seeds_run_beside_it_and_others_diff
     for name, value in alone.state_dict().items():
         assert torch.equal(value[0], together.state_dict()[name][1]), name
     assert not torch.equal(*together.state_dict()["stacked.first.weight"])
+
+
+@pytest.mark.parametrize("seeds", [[4], [4, 2]])
+def test_what_is_frozen_stays_frozen_and_an_exported_network_has_every_buffer(seeds):
+    net = StackedNetwork(Frozen, 9, 4, seeds).eval()
+    assert not net.stacked.projection.weight.requires_grad
+    x = torch.rand(3, 9, generator=torch.Generator().manual_seed(0))
+    for k in range(len(seeds)):
+        torch.testing.assert_close(net.replica(k)(x), net(x)[k], rtol=1e-4, atol=1e-5)
+
+
+def test_building_changes_no_statistics():
+    net = StackedNetwork(WithBatchNorm, 9, 4, [0, 1])
+    buffers = dict(net.stacked.named_buffers())
+    assert buffers["1.num_batches_tracked"].tolist() == [0, 0]
+    assert (buffers["1.running_var"] == 1).all()
 
 
 def test_building_leaves_the_global_generator_as_it_was():
@@ -94,6 +155,9 @@ def test_a_replica_among_others_trains_as_alone():
         (lambda inputs, classes: nn.Linear(inputs, classes + 1), r"must give 4 logits for each image.*got \(2, 5\)"),
         (lambda inputs, classes: nn.Conv2d(1, 2, 3), "network: cannot run side by side"),
         (lambda inputs, classes: 3, "must make a torch.nn.Module, got int"),
+        (Unregistered, "register every tensor of it as a parameter or with register_buffer"),
+        (InAList, "keep layers in nn.ModuleList"),
+        (Tied, "two of its layers share a parameter"),
     ],
 )
 def test_what_cannot_be_stacked_is_refused_in_one_line(make, fault):

@@ -245,4 +245,6 @@ grid: {dropout.p: [0.0, 0.5]}
     assert [variant["levels"] for variant in plan["variants"]] == [{"dropout.p": 0.0}, {"dropout.p": 0.5}]
     chosen = [variant["config"]["model"]["init_args"]["regularizers"] for variant in plan["variants"]]
     assert [each["dropout"]["init_args"]["p"] for each in chosen] == [0.0, 0.5]
+    # the other regularizers of what is shared stay
+    assert all(each.keys() == {"dropout", "decay"} for each in chosen)
     assert "model.init_args.regularizers.dropout.init_args.p" in Path("logs/studies/rates/report.md").read_text()

@@ -27,33 +27,62 @@ class StackedNetwork(ReplicaNetwork):
         seeds: The S seeds; seed k alone fixes the initial parameters of replica k.
 
     Raises:
-        UserError: If the networks draw random numbers in training, or cannot run side by side.
+        UserError: If the networks draw random numbers in training, hold tensors that are neither parameters nor
+            buffers, or cannot run side by side.
     """
 
     def __init__(self, make: NetworkCallable, inputs: int, classes: int, seeds: Sequence[int]) -> None:
         super().__init__()
         networks = [_made_with(seed, make, inputs, classes) for seed in seeds]
         parameters, buffers = stack_module_state(networks)
-        #: Holds the stacked parameters and buffers, `(S, ...)`, under the names of the plain network.
-        self.stacked = networks[0]
-        for name, value in {**parameters, **buffers}.items():
-            owner = self.stacked.get_submodule(name.rpartition(".")[0])
-            stacked = nn.Parameter(value.detach()) if name in parameters else value
-            setattr(owner, name.rpartition(".")[2], stacked)
         #: The computation: a plain network whose own parameters are never used. Not a submodule, as it has no state.
         self.plain: nn.Module
-        self.__dict__["plain"] = copy.deepcopy(networks[-1]).to("meta")
-        try:
-            logits = self(torch.zeros(2, inputs))
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(f"network: cannot run side by side: {' '.join(str(error).split())}") from error
+        self.__dict__["plain"] = copy.deepcopy(networks[0])
+        #: Holds the stacked parameters and buffers, `(S, ...)`, under the names of the plain network.
+        self.stacked = copy.deepcopy(networks[0])
+        for name, value in {**parameters, **buffers}.items():
+            owner = self.stacked.get_submodule(name.rpartition(".")[0])
+            # what the user has frozen stays frozen
+            stacked = nn.Parameter(value.detach(), value.requires_grad) if name in parameters else value.clone()
+            setattr(owner, name.rpartition(".")[2], stacked)
+        logits = self._tried(torch.zeros(2, inputs))
         if logits.shape != (len(seeds), 2, classes):
             raise UserError(
                 f"network: must give {classes} logits for each image, shape (2, {classes}) for two images of "
                 f"{inputs} inputs; got {tuple(logits.shape[1:])}"
             )
+        if not logits.is_meta:
+            self._check_state(networks, torch.rand(2, inputs, generator=generator(0, "check")))
+
+    @torch.no_grad()
+    def _tried(self, images: Tensor) -> Tensor:
+        """Run a training step's forward pass, and put back the buffers that it changes."""
+        before = {name: buffer.clone() for name, buffer in self.stacked.named_buffers()}
+        try:
+            logits: Tensor = self(images)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"network: cannot run side by side: {' '.join(str(error).split())}") from error
+        finally:
+            for name, buffer in self.stacked.named_buffers():
+                buffer.copy_(before[name])
+        return logits
+
+    @torch.no_grad()
+    def _check_state(self, networks: list[nn.Module], images: Tensor) -> None:
+        """Refuse networks with tensors that are neither parameters nor buffers: these cannot be stacked."""
+        self.eval()
+        together = self(images)
+        for index in {0, len(networks) - 1}:
+            alone = networks[index].eval()(images)
+            # the same sums in float32, in another order
+            if not torch.allclose(together[index], alone, rtol=1e-3, atol=1e-4, equal_nan=True):
+                raise UserError(
+                    "network: computes something else beside other seeds than alone; register every tensor of it as a "
+                    "parameter or with register_buffer, and keep layers in nn.ModuleList, not in a list"
+                )
+        self.train()
 
     def forward(self, images: Tensor, keys: Keys | None = None) -> Tensor:
         """Compute the logits, float `(S, B, K)`; see `ReplicaNetwork.forward`.
@@ -83,8 +112,11 @@ class StackedNetwork(ReplicaNetwork):
     @torch.no_grad()
     def replica(self, index: int) -> nn.Module:
         """Return replica `index` as the plain network that the user wrote, with copied parameters."""
-        plain: nn.Module = copy.deepcopy(self.plain).to_empty(device="cpu")
-        plain.load_state_dict({name: value[index] for name, value in self.stacked.state_dict().items()})
+        plain: nn.Module = copy.deepcopy(self.plain).cpu()
+        stacked = dict(self.stacked.named_parameters()) | dict(self.stacked.named_buffers())
+        # not by the state dict, which leaves out buffers that are not persistent
+        for name, value in (*plain.named_parameters(), *plain.named_buffers()):
+            value.data = stacked[name][index].detach().cpu().clone()
         return plain.train(self.training)
 
     def describe(self) -> str:
@@ -100,4 +132,6 @@ def _made_with(seed: int, make: NetworkCallable, inputs: int, classes: int) -> n
         network = make(inputs, classes)
     if not isinstance(network, nn.Module):
         raise UserError(f"network: must make a torch.nn.Module, got {type(network).__name__}")
+    if len(list(network.named_parameters())) < len(list(network.named_parameters(remove_duplicate=False))):
+        raise UserError("network: two of its layers share a parameter, which cannot be stacked")
     return network

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from fashionreg.config import flat
+from fashionreg.config import resumable
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
 from fashionreg.randomness import expand_seeds
@@ -29,10 +29,6 @@ from fashionreg.yaml_files import parse_yaml
 
 #: Key under which a checkpoint carries the configuration of its run, as YAML text.
 CONFIG_KEY = "fashionreg_config"
-
-#: Where in a configuration stands what makes a run the run that it is, and what of it is only a place on disk.
-SETTLED = ("model.", "data.", "trainer.gradient_clip", "trainer.accumulate")
-PLACES = (".root", ".mirror", ".path")
 
 #: What stands in an archive's comment before the digest, and the length of the digest, in hexadecimal digits.
 _MARKER, _DIGITS = b"\nfashionreg sha256 ", 64
@@ -205,8 +201,8 @@ def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], 
     whole_epoch = loop.get("epoch_loop.batch_progress", {}).get("is_last_batch")
     if CONFIG_KEY not in checkpoint or not isinstance(recorded, list) or len(recorded) != epochs or not whole_epoch:
         raise UserError(
-            f"ckpt_path: {path} does not stand at the end of an epoch of `fashionreg fit`, from which alone a run goes "
-            "on as if it had never stopped; use its last.ckpt"
+            f"ckpt_path: {path} was not saved at the end of an epoch of `fashionreg fit` and cannot be resumed; use "
+            "last.ckpt"
         )
     try:
         history = read_history(numbers)
@@ -223,9 +219,9 @@ def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], 
     if len(seeds := expand_seeds(config["seeds"])) != len(trained) or list(seeds) != trained:
         wanted = list(seeds) if len(seeds) <= 50 else f"{len(seeds):,} others"
         raise UserError(f"seeds: the checkpoint is of seeds {trained}, not {wanted}; leave out --seeds")
-    before = flat(parse_yaml(checkpoint[CONFIG_KEY], f"ckpt_path: {path}"))
-    for name, value in flat(config).items():
-        if name.startswith(SETTLED) and not name.endswith(PLACES) and before.get(name) != value:
+    before = resumable(parse_yaml(checkpoint[CONFIG_KEY], f"ckpt_path: {path}"))
+    for name, value in resumable(config).items():
+        if before.get(name) != value:
             raise UserError(
                 f"{name}: the run in {path} has {before.get(name)}, not {value}; a resumed run is the same run: leave "
                 "out --config, or start a new run without --ckpt_path"

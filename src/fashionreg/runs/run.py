@@ -25,13 +25,18 @@ class Run:
     trusted: bool = False
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Run":
+    def load(cls, folder: str | Path, *, trusted: bool = False) -> "Run":
         """Return the run in a folder.
+
+        Args:
+            folder: `logs/NAME/version_N`.
+            trusted: Whether its checkpoint may name classes of any module, which runs code of theirs: for runs of
+                people you trust.
 
         Raises:
             UserError: If there is no record in it, or it is damaged.
         """
-        run = cls(Path(folder))
+        run = cls(Path(folder), trusted)
         read_about(run.folder)
         return run
 

@@ -6,6 +6,7 @@ checkpoint is therefore reduced, before LightningCLI sees it, to what an allow-l
 
 import importlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -70,33 +71,32 @@ def configuration(text: Any, source: str) -> dict[str, Any]:
     return config | {"trainer": trainer}
 
 
-def named_by_user(words: Sequence[str]) -> frozenset[str]:
-    """Return what a command line names: texts of options of model and data, and `trainer.X` for options of the trainer.
+def named_by_user(layers: Sequence[Mapping[str, Any]], arguments: Sequence[str]) -> frozenset[str]:
+    """Return what a user names: texts of options of model and data, and `trainer.X` for options of the trainer.
 
     Texts inside YAML count. Names of files do not: whoever made a checkpoint has chosen the name of its file. Nor do
     names of callbacks: the class might be harmless with the arguments of the user and not with those of a checkpoint.
+
+    Args:
+        layers: The configurations of the user.
+        arguments: The arguments of the command line, without `--config`.
     """
     named: set[str] = set()
+    for layer in layers:
+        named |= {*_texts(layer.get("model")), *_texts(layer.get("data"))}
+        trainer = layer.get("trainer")
+        named |= {f"trainer.{name}" for name in trainer} if isinstance(trainer, dict) else set()
     option = ""
-    for word in words:
-        text = word
-        if word.startswith("--"):
-            option, _, text = word.partition("=")
+    for argument in arguments:
+        text = argument
+        if argument.startswith("--"):
+            option, _, text = argument.partition("=")
             if option.startswith("--trainer."):
                 named.add(option.removeprefix("--"))
-        part = option.removeprefix("--").partition(".")[0].rstrip("+")
-        if part not in ("config", "model", "data"):
+        if not text or option.removeprefix("--").partition(".")[0].rstrip("+") not in ("model", "data"):
             continue
-        try:
-            content = parse_value(text, option)
-        except UserError:
-            continue
-        if part != "config":
-            named |= {text, *_texts(content)}
-        elif isinstance(content, dict):
-            named |= {*_texts(content.get("model")), *_texts(content.get("data"))}
-            trainer = content.get("trainer")
-            named |= {f"trainer.{name}" for name in trainer} if isinstance(trainer, dict) else set()
+        with suppress(UserError):
+            named |= {text, *_texts(parse_value(text, option))}
     return frozenset(named)
 
 

@@ -6,16 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fashionreg.config import flat
+from fashionreg.config import flat, identity
 from fashionreg.errors import shortened
 from fashionreg.runs.record import Record
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.notes import notes
 from fashionreg.studies.page import Block, Code, Items, Section, Table, Text
 from fashionreg.text import NOTHING, counted, named_seeds
-
-#: Options that say where a run was, not what it computed; the methods do not list them as differences.
-PLACES = ("name", "trainer.default_root_dir", "seeds", "threads")
 
 #: What the first line of a report says of the variants, where all share it: option, and the text before its value.
 SETUP = {
@@ -81,8 +78,8 @@ def _data(found: Findings) -> list[Block]:
 
 def _configurations(found: Findings) -> Block:
     """Return a table of the options that differ; all options are in the config.yaml of each run."""
-    configs = {variant.name: flat(variant.config) for variant in found.plan.variants}
-    names = list(dict.fromkeys(name for config in configs.values() for name in config if name not in PLACES))
+    configs = {variant.name: identity(variant.config) for variant in found.plan.variants}
+    names = list(dict.fromkeys(name for config in configs.values() for name in config))
     differing = [name for name in names if _differs([config.get(name) for config in configs.values()])]
     if not differing:
         return Section("Configurations", [Text("There is one configuration; it is in config.yaml of its run.")])

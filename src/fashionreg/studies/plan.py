@@ -19,7 +19,6 @@ Files come before overrides, and what is shared before what is a variant's own. 
 (`model.init_args.dropout`) or by its last part, where only one option has it.
 """
 
-import hashlib
 import itertools
 import json
 import math
@@ -28,7 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fashionreg.config import Layer, flat, identity, nested, read_layers
+from fashionreg.config import Layer, cache_key, flat, nested, read_layers
 from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
 from fashionreg.randomness import expand_seeds
@@ -233,8 +232,7 @@ def _resolve(layers: list[Layer], options: Sequence[str], fingerprints: dict[str
     data = json.dumps(config["data"], sort_keys=True)
     if data not in fingerprints:
         fingerprints[data] = run.datamodule.describe()["fingerprints"]
-    text = json.dumps([identity(config), fingerprints[data]], sort_keys=True)
-    return config, hashlib.sha256(text.encode()).hexdigest()[:16]
+    return config, cache_key(config, fingerprints[data])
 
 
 def _grid_options(path: Path, study: dict[str, Any], arguments: list[str], problems: list[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from fashionreg.config import cache_key
 from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
 from fashionreg.runs.record import COLUMNS, DRIFT_COLUMNS, Metric, Record, Seed, Split, check_seeds, read_about
@@ -153,6 +154,14 @@ def read_plan(folder: Path) -> StudyPlan:
     return read_json(path, StudyPlan, "study")
 
 
+def has_key(about: Record, key: str) -> bool:
+    """Return whether a run of a study belongs to the variant with this cache key.
+
+    The key that the run carries may be made otherwise, by another version; then its configuration and data decide.
+    """
+    return about.key == key or (about.key is not None and cache_key(about.config, about.data.fingerprints) == key)
+
+
 def finished_runs(folder: Path, variant: str) -> dict[Path, Record]:
     """Return the run folders of a variant that hold a whole record of a finished run, with their `record.json`.
 
@@ -241,7 +250,7 @@ def read_results(folder: Path) -> StudyResults:
         needed, lengths = set(plan.seeds), set()
         for path, about in finished_runs(folder, variant.name).items():
             wanted = [seed for seed in about.seeds if seed in needed]
-            if about.key != variant.key or not wanted:
+            if not wanted or not has_key(about, variant.key):
                 continue
             needed -= set(wanted)
             lengths.add(len(about.epoch_seconds))

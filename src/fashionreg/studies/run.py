@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans, whole_file
-from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant, finished_runs, read_plan
+from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant, finished_runs, has_key, read_plan
 from fashionreg.text import in_percent
 from fashionreg.training.fit import train
 
@@ -129,10 +129,10 @@ def _missing_seeds(folder: Path, variant: Variant, seeds: Sequence[int]) -> list
     """The seeds without a finished record; what cut-off runs have left is taken away."""
     finished = finished_runs(folder, variant.name)
     for path in (folder / variant.name).glob("version_*"):
-        # a fit of the same name may live here too, and is nobody's to take away but its owner's
+        # a fit of the same name may have its folder here; leave it
         if path not in finished and ((path / OWN).exists() or not any(path.iterdir())):
             shutil.rmtree(path)
-    done = {seed for about in finished.values() if about.key == variant.key for seed in about.seeds}
+    done = {seed for about in finished.values() if has_key(about, variant.key) for seed in about.seeds}
     return [seed for seed in seeds if seed not in done]
 
 
@@ -140,7 +140,7 @@ def _train(plan: StudyPlan, folder: Path, variant: Variant, seeds: list[int], pr
     """Train the seeds of a variant side by side; returns what came out, in a line.
 
     Raises:
-        UserError: If that is not possible, whatever the reason; the traceback of an error that is nobody's fault is in
+        UserError: If that is not possible, whatever the reason; the traceback of an unexpected error is in
             `<folder>/<variant>/failed.txt`.
     """
     own = {"name": variant.name, "seeds": seeds, "trainer": {"default_root_dir": str(folder)}}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -20,7 +19,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.callbacks.tensorboard import EventLogger
-from fashionreg.config import Layer, each_option, option_value
+from fashionreg.config import Layer, each_option, merge_regularizers, option_value
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
@@ -206,7 +205,7 @@ class TrainingCLI(LightningCLI):
                 check_limits(value, option.lstrip("-"))
         layers = [*self._checkpoint_layer(args), *self._layers]
         config: Namespace | None = None
-        for layer in layers:
+        for layer in merge_regularizers(layers):
             config = parser.parse_object(layer, namespace=config, defaults=config is None)
         self.config = parser.parse_args(args, namespace=config)
         if self._checkpoint_path is not None:
@@ -257,12 +256,10 @@ class TrainingCLI(LightningCLI):
         source = f"ckpt_path: {path}"
         config = trust.configuration(text, source)
         if "--trust_checkpoint" not in arguments and not given("trust_checkpoint", False):
-            said = [*arguments]
-            for layer in self._layers:
-                said += ["--config", yaml.safe_dump(layer)]
+            named = trust.named_by_user(self._layers, arguments)
             way_on = "name it yourself (in a --config, or as an option such as --model CLASS), or "
             allowed = CALLBACKS if self.command == "fit" else None
-            config = trust.as_data(config, source, trust.named_by_user(said), way_on, allowed)
+            config = trust.as_data(config, source, named, way_on, allowed)
             root = results_root(Path(path), config.get("name", RUN_NAME), LOGS)
             config["trainer"]["default_root_dir"] = root
         # how fast a run was made on its machine is no part of it

@@ -1,11 +1,12 @@
 """What `fashionreg fit|validate|test|predict` do, from configurations to results, as commands and as a library."""
 
 import logging
+import operator
 import shutil
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,29 @@ def fit(config: Source, seeds: int | Sequence[int] | None = None, overrides: Map
     """
     layers = [*read_layers(config), nested(overrides or {})]
     if seeds is not None:
-        layers.append({"seeds": seeds if isinstance(seeds, int) else [int(seed) for seed in seeds]})
+        layers.append({"seeds": whole_seeds(seeds)})
     import_beside(config)
     with errors_in_one_line(), expected_warnings_ignored():
         cli = TrainingCLI("fit", layers, observers=[EpochSummary()])
+        if cli.config.trainer.fast_dev_run:
+            shutil.rmtree(cli.folder)
+            raise UserError("trainer.fast_dev_run: leaves no run; use `fashionreg fit`, or trainer.max_epochs: 1")
         _fit(cli, print)
     return Run(cli.folder, trusted=True)
+
+
+def whole_seeds(seeds: int | Sequence[int]) -> int | list[int]:
+    """Return a count or a list of seeds as plain integers, NumPy's integers too.
+
+    Raises:
+        UserError: If they are anything else.
+    """
+    try:
+        if isinstance(seeds, str | bool):
+            raise TypeError
+        return [operator.index(seed) for seed in seeds] if isinstance(seeds, Iterable) else operator.index(seeds)
+    except TypeError:
+        raise UserError(f"seeds: must be a count (10) or a list ([3, 7]) of whole numbers, got {seeds!r:.80}") from None
 
 
 # -- commands ----------------------------------------------------------------------------------------------------
