@@ -117,8 +117,8 @@ def compare(frame: "pd.DataFrame", reference: str, *, higher_is_better: bool = T
     >>> rows = [(variant, seed, 0.8 + 0.01 * seed + 0.05 * (variant == "bn")) for variant in ("plain", "bn")
     ...         for seed in range(10)]
     >>> table = compare(pd.DataFrame(rows, columns=["variant", "seed", "value"]), reference="plain")
-    >>> [round(table.difference["bn"], 3), table.n["bn"]]
-    [0.05, 10]
+    >>> print(round(table.difference["bn"], 3), table.n["bn"])
+    0.05 10
 
     Args:
         frame: Columns `variant`, `seed`, `value`: one row for each variant and seed. Seeds that the reference does not
