@@ -97,13 +97,18 @@ def photograph_tensorboard(logs: Path, folder: Path) -> None:
         print("no Chromium here: the pictures of TensorBoard stay as they are")
         return
     with tensorboard(logs) as address:
-        for name, (view, texts) in VIEWS.items():
-            with Browser(1280, 720) as browser:
-                open_when_there(browser, address + view)
-                if not shows(browser, *texts):
-                    raise SystemExit(f"{view} does not show {texts}")
-                browser.wait_for("false", seconds=6)  # charts are still being drawn
-                browser.photograph(folder / f"{name}.png")
+        photograph_views(address, folder)
+
+
+def photograph_views(address: str, folder: Path, *names: str) -> None:
+    """Write one picture of each view of a TensorBoard into `folder`; each must show its texts and these names."""
+    for name, (view, texts) in VIEWS.items():
+        with Browser(1280, 720) as browser:
+            open_when_there(browser, address + view)
+            if not shows(browser, *texts, *names):
+                raise SystemExit(f"{view} does not show {[*texts, *names]}")
+            browser.wait_for("false", seconds=6)  # charts are still being drawn
+            browser.photograph(folder / f"{name}.png")
 
 
 #: Languages of fenced code, by the suffix of a file.

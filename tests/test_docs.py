@@ -1,5 +1,6 @@
 """What README and docs show is there, can be run, and has the numbers of the records."""
 
+import doctest
 import importlib
 import json
 import re
@@ -210,8 +211,6 @@ def test_the_error_of_the_independence_check_is_the_one_shown(run, place):
 
 
 def test_the_worked_example_of_a_regularizer_holds_what_it_promises(run, place, monkeypatch):
-    import doctest
-
     module, test = (
         textwrap.dedent(block)
         for block in re.findall(r"   ```python\n(.*?)   ```", PAGES["CONTRIBUTING.md"], flags=re.DOTALL)
@@ -228,6 +227,20 @@ def test_the_worked_example_of_a_regularizer_holds_what_it_promises(run, place, 
     names = {"Path": Path, "load_classifier": load_classifier}
     exec(test, names)
     names["test_no_weight_leaves_the_interval"](run)
+
+
+def modules_with_examples():
+    sources = CHECKOUT / "src"
+    for path in sorted(sources.rglob("*.py")):
+        if ">>>" in path.read_text():
+            yield ".".join(path.relative_to(sources).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("module", [*modules_with_examples()])
+def test_examples_in_docstrings_hold(module):
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.failed == 0
+    assert result.attempted > 0
 
 
 def test_the_readers_walk_names_each_function_once_and_all_exist():

@@ -6,19 +6,18 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy import stats
 
 import fashionreg as fr
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
+from fashionreg.models.classifier import Classifier
 from samples import LAST
 
 
 def test_importing_it_loads_none_of_the_slow_libraries():
     slow = {"torch", "lightning", "pandas", "numpy", "scipy"}
-    code = f"import sys, fashionreg as fr; assert callable(fr.fit); print(sorted({slow} & sys.modules.keys()))"
-    code = code.replace("assert callable(fr.fit)", "assert 'fit' in fr.__all__")
+    code = f"import sys, fashionreg as fr; assert 'fit' in fr.__all__; print(sorted({slow} & sys.modules.keys()))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
     with pytest.raises(AttributeError, match="has no attribute 'fits'"):
@@ -118,6 +117,10 @@ def test_seeds_that_only_one_variant_has_are_left_out():
         (lambda f: f.rename(columns={"value": "accuracy"}), "value: there is no such column"),
         (lambda f: pd.concat([f, f.tail(1)]), "variant dropout, seed 11: appears twice"),
         (lambda f: f.assign(value=f.value.where(f.seed != 3, np.nan)), "variant .*: has a value that is not finite"),
+        (
+            lambda f: f.assign(value=f.value.astype(object).where(f.seed != 3, "high")),
+            "variant plain, seed 3: .* number, got high",
+        ),
         (lambda f: f.query("variant != 'plain'"), "reference: there is no variant 'plain'; there are"),
     ],
 )
@@ -139,5 +142,55 @@ def test_a_study_from_python_has_the_tables_of_its_report(workplace):
     last = study.table.query("split == 'test' and metric == 'acc' and epoch == 2")
     wide = last.pivot(index="seed", columns="variant", values="value")
     assert study.comparisons.difference["dropout"] == pytest.approx((wide.dropout - wide.plain).mean(), rel=1e-9)
-    torch.testing.assert_close(len(fr.study("study.yaml", seeds=3, out="out").table), len(study.table))
+    again = fr.study("study.yaml", seeds=3, out="out")
+    pd.testing.assert_frame_equal(again.table, study.table)
+    assert again.failures == {}
     assert not (workplace / LAST).exists()
+
+
+def test_overrides_of_a_study_hold_for_every_variant_as_those_of_a_fit_do(workplace):
+    (workplace / "study.yaml").write_text(
+        "name: s\nvariants:\n  plain: [tiny.yaml]\n  dropout: [tiny.yaml, {model: {init_args: {dropout: 0.5}}}]\n"
+    )
+    data = {"class_path": "SyntheticDataModule", "init_args": {"train_size": 100, "test_size": 40}}
+    overrides = {"trainer.max_epochs": 1, "data": data, "model.init_args.hidden_sizes": [9], "threads": None}
+    overrides |= {"trainer.accelerator": "cpu", "model.init_args.batch_norm": False}
+    study = fr.study("study.yaml", [0, 2], overrides=overrides)
+    assert set(study.table.epoch) == {1}
+    for variant in ("plain", "dropout"):
+        config = fr.Run.load(study.folder / variant / "version_0").config
+        assert config["data"]["init_args"]["train_size"] == 100
+        assert config["model"]["init_args"]["hidden_sizes"] == [9]
+        assert config["model"]["init_args"]["batch_norm"] is False
+    alone = fr.fit("tiny.yaml", [0, 2], overrides)
+    pd.testing.assert_frame_equal(fr.Run.load(study.folder / "plain" / "version_0").history, alone.history)
+
+
+def test_a_variant_that_fails_is_a_value_and_the_others_are_reported(workplace, monkeypatch):
+    (workplace / "study.yaml").write_text(
+        "name: s\nvariants:\n  plain: [tiny.yaml]\n  wide: [tiny.yaml, {model: {init_args: {hidden_sizes: [9]}}}]\n"
+    )
+    step = Classifier.training_step
+
+    def breaking(width):
+        def training_step(self, batch, batch_idx):
+            if width in (None, self.hparams["hidden_sizes"]):
+                raise RuntimeError("out of luck")
+            return step(self, batch, batch_idx)
+
+        monkeypatch.setattr(Classifier, "training_step", training_step)
+
+    breaking(None)
+    with pytest.raises(UserError, match="2 of 2 variants failed: plain, wide; the same command tries anew"):
+        fr.study("study.yaml", 2)
+    breaking([9])
+    study = fr.study("study.yaml", 2)
+    assert study.failures.keys() == {"wide"}
+    assert "RuntimeError: out of luck" in study.failures["wide"]
+    assert set(study.table.variant) == {"plain"}
+    assert (study.folder / "report.html").is_file()
+
+
+def test_a_study_is_given_as_a_file(workplace):
+    with pytest.raises(UserError, match="file: must be the path of a study file, got a mapping of 1"):
+        fr.study({"name": "s"})

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.studies.findings import find
 from fashionreg.studies.notes import notes
 from fashionreg.studies.results import read_results
@@ -241,8 +242,13 @@ def test_a_loss_that_is_no_number_is_noted_and_not_averaged(findings):
     assert any(note.text == diverged and note.warns for note in notes(found))
 
 
+@pytest.mark.parametrize("source", ["synthetic fibres", "/home/synthetic/images.csv", "synthetic garments 2"])
+def test_data_of_other_names_are_not_called_drawn_garments(findings, source):
+    assert "synthetic" not in {note.kind for note in notes(findings(source=source))}
+
+
 def test_synthetic_data_and_running_means_are_noted(findings):
-    found = findings(source="synthetic garments", evaluate_train=False)
+    found = findings(source=SyntheticDataModule().source, evaluate_train=False)
     assert any("nothing here is about Fashion-MNIST" in note.text for note in notes(found))
     assert {note.kind: note.warns for note in notes(found)} == {
         "synthetic": True,

@@ -19,11 +19,11 @@ OUT = Path("results")
 
 
 @pytest.fixture
-def study(run):
-    """Runs the smoke study; returns exit code, standard output and standard error."""
+def study(run, drawn):
+    """Runs the smoke study without rendering figures; returns exit code, standard output and standard error."""
 
-    def study(*words):
-        return run("study", SMOKE, "--out", OUT, *words)
+    def study(*arguments):
+        return run("study", SMOKE, "--out", OUT, *arguments)
 
     return study
 
@@ -126,14 +126,15 @@ def test_a_folder_belongs_to_one_study_and_one_process(study, run, refusal):
     assert "another process runs this study" in line
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_grid_of_lists_is_trained_once_and_reported(run):
     text = SMOKE.read_text().replace("reference: plain", "reference: hidden_sizes=[8]")
     Path("grid.yaml").write_text(text[: text.index("variants:")] + "grid: {hidden_sizes: [[8], [9, 8]]}")
-    words = ["study", "grid.yaml", "--out", OUT, "--seeds", 2, "--trainer.max_epochs", 1]
-    code, out, err = run(*words)
+    arguments = ["study", "grid.yaml", "--out", OUT, "--seeds", 2, "--trainer.max_epochs", 1]
+    code, out, err = run(*arguments)
     assert (code, err) == (0, "")
     assert "2 seeds are too few to test hidden_sizes=[9, 8] against hidden_sizes=[8]" in out
-    assert run(*words)[1].count("has all 2 seeds already") == 2
+    assert run(*arguments)[1].count("has all 2 seeds already") == 2
     assert "fashionreg study grid.yaml --seeds 2 --trainer.max_epochs 1" in (OUT / "report.md").read_text()
 
 
@@ -185,15 +186,15 @@ def test_options_are_checked_before_anything_runs(run):
     assert run("study", SMOKE, "--seeds", "some")[0] == 1
 
 
-def test_killed_ten_times_a_study_ends_with_the_records_of_one_never_interrupted(study, workplace):
+def test_killed_again_and_again_a_study_ends_with_the_records_of_one_never_interrupted(study, workplace):
     # processes forked from one that has imported everything: the kills hit runs, not imports
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fashionreg.studies.run", "fashionreg.studies.plan"])
-    words = ["study", str(SMOKE), "--seeds", "2", "--trainer.max_epochs", "60"]
+    arguments = ["study", str(SMOKE), "--seeds", "2", "--trainer.max_epochs", "60"]
     luck = random.Random(0)
     kills = reached = 0
-    for _ in range(10):
-        process = context.Process(target=main, args=([*words, "--out", "killed"],))
+    for _ in range(6):
+        process = context.Process(target=main, args=([*arguments, "--out", "killed"],))
         process.start()
         if not Path("killed").exists():
             wait_for("killed/*/version_*/record.json", process)
@@ -204,9 +205,9 @@ def test_killed_ten_times_a_study_ends_with_the_records_of_one_never_interrupted
         kills += process.exitcode == -signal.SIGKILL
         unfinished = [path for path in Path("killed").glob("*/version_*") if not (path / "record.json").is_file()]
         reached += bool(unfinished)
-    assert kills >= 3
-    assert reached >= 2
-    assert main([*words, "--out", "killed"]) == 0
+    assert kills >= 2
+    assert reached >= 1
+    assert main([*arguments, "--out", "killed"]) == 0
     assert study("--seeds", "2", "--trainer.max_epochs", "60")[0] == 0
     pd.testing.assert_frame_equal(numbers("killed"), numbers())
     assert all((path / "record.json").is_file() for path in Path("killed").glob("*/version_*"))
@@ -226,6 +227,7 @@ def test_an_observer_added_to_a_finished_study_retrains_nothing(study):
     assert {path for path in files(OUT) if "version_" in str(path)} == {p for p in before if "version_" in str(p)}
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_grid_reaches_into_regularizers_by_their_names(run):
     text = """
 name: rates

@@ -1,4 +1,3 @@
-import doctest
 import itertools
 import math
 from dataclasses import asdict
@@ -11,11 +10,8 @@ from fashionreg.studies.statistics import (
     bootstrap_interval,
     compare,
     comparisons,
-    convergence,
     epochs_to_target,
     estimate,
-    estimates,
-    factorial,
     factorial_effects,
     holm,
     reaching,
@@ -51,11 +47,6 @@ def brute_force_wilcoxon(differences):
     ranks = stats.rankdata(np.abs(differences))
     sums = np.array([np.dot(signs, ranks) for signs in itertools.product((-1, 1), repeat=len(ranks))])
     return np.mean(np.abs(sums) >= abs(np.dot(np.sign(differences), ranks)))
-
-
-def test_examples_in_the_docstrings_hold():
-    tested = [doctest.testmod(module) for module in (comparisons, convergence, estimates, factorial)]
-    assert (sum(one.failed for one in tested), sum(one.attempted for one in tested)) == (0, 3)
 
 
 # --- estimate ---------------------------------------------------------------------------------------------------------

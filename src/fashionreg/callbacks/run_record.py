@@ -15,7 +15,7 @@ from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
 from fashionreg.runs.checkpoint import CONFIG_KEY
-from fashionreg.runs.record import History, read_history, surroundings, write_record
+from fashionreg.runs.record import History, environment, read_history, write_record
 from fashionreg.yaml_files import parse_yaml
 
 #: Group of TensorBoard's tags for the curves of single seeds.
@@ -113,7 +113,7 @@ class RunRecord(Callback):
     def _write(self, trainer: Trainer, status: str) -> None:
         if trainer.is_global_zero and self._history is not None and self._history.epochs:
             about = self._about | {"status": status, "device": str(trainer.strategy.root_device)}
-            about |= {"threads": torch.get_num_threads()} | surroundings()
+            about |= {"threads": torch.get_num_threads()} | environment()
             for callback in trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, Recorded):
                     with whole_file(self._folder / f"{callback.table_name}.csv") as file:

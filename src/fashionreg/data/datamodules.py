@@ -13,7 +13,7 @@ from fashionreg.data.batches import Loader, ResidentImages, evaluation_loader, t
 from fashionreg.data.csv_files import PIXELS, read_csv
 from fashionreg.data.garments import draw_garments
 from fashionreg.data.images import CLASS_NAMES, LabelledImages
-from fashionreg.data.location import data_root
+from fashionreg.data.location import SYNTHETIC_SOURCE, data_root
 from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
 from fashionreg.data.splits import image_count, split_off
 from fashionreg.errors import UserError
@@ -288,7 +288,7 @@ class SyntheticDataModule(ImageDataModule):
     @property
     def source(self) -> str:
         """Where the images come from."""
-        return "synthetic garments"
+        return SYNTHETIC_SOURCE
 
     @property
     def expected_images(self) -> int:

@@ -1,7 +1,10 @@
-"""Where data lies on disk. This module imports no torch, so that `--help` stays fast."""
+"""Where data comes from and lies on disk. This module imports no torch, so that `--help` stays fast."""
 
 import os
 from pathlib import Path
+
+#: What records name as the source of the built-in synthetic data; a report warns of exactly this one.
+SYNTHETIC_SOURCE = "synthetic garments"
 
 
 def data_root(root: str | Path | None = None) -> Path:

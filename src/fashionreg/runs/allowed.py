@@ -43,21 +43,21 @@ PLAIN_TYPES = (str, bool, int, float, types.NoneType, Path)
 CONTAINERS = (typing.Union, types.UnionType, list, tuple, set, dict, Sequence, Iterable, Collection, Mapping)
 
 
-def classes_of(room: str, kind: type) -> dict[str, type]:
+def classes_of(package: str, kind: type) -> dict[str, type]:
     """Return the public classes of a kind that a package offers and defines, by every path that names them.
 
     A path outside the result is refused as a whole: nobody follows its parts, so that none of them is imported.
 
     Args:
-        room: Name of a package or module of this project or of torch.
+        package: Name of a package or module of this project or of torch.
         kind: The class that all of them derive from.
     """
-    named = {name: value for name, value in vars(importlib.import_module(room)).items() if isinstance(value, type)}
+    named = {name: value for name, value in vars(importlib.import_module(package)).items() if isinstance(value, type)}
     return {
         path: value
         for name, value in named.items()
-        if issubclass(value, kind) and not name.startswith("_") and f"{value.__module__}.".startswith(f"{room}.")
-        for path in (f"{room}.{name}", f"{value.__module__}.{value.__qualname__}")
+        if issubclass(value, kind) and not name.startswith("_") and f"{value.__module__}.".startswith(f"{package}.")
+        for path in (f"{package}.{name}", f"{value.__module__}.{value.__qualname__}")
     }
 
 
@@ -72,7 +72,7 @@ OPTIMIZATION = (
 
 
 def is_plain(text: str, hint: Any) -> bool:
-    """Whether a text for an argument of type `hint` stays a text: nothing is imported or read for it.
+    """Say whether a text for an argument of type `hint` stays a text: nothing is imported or read for it.
 
     Where anything may stand, a word is plain; a path such as `os.system`, YAML or the name of a file is not.
     """
@@ -98,7 +98,7 @@ def hints_of(cls: type) -> dict[str, Any]:
 
 
 def is_trainer_value(name: str, value: Any) -> bool:
-    """Whether a value for an option of the trainer names neither a class nor a file."""
+    """Say whether a value for an option of the trainer names neither a class nor a file."""
     if isinstance(value, str):
         # the parser reads a file of that name, should there be one in the working folder, instead of the word
         known = name in TRAINER_TEXTS and re.fullmatch(TRAINER_TEXTS[name], value) is not None

@@ -39,7 +39,7 @@ class Answers:
 
 @torch.no_grad()
 def answers(network: nn.Module, loader: Loader) -> Answers:
-    """One pass over a split, in evaluation mode; the mode of the network is put back.
+    """Make one pass over a split, in evaluation mode, and put the mode of the network back.
 
     Args:
         network: From images float `(B, D)` to logits `(S, B, K)`.
@@ -56,14 +56,14 @@ def answers(network: nn.Module, loader: Loader) -> Answers:
 
 
 def _joined(chunks: list[Answers]) -> Answers:
-    """The answers on all chunks of a split."""
+    """Join the answers on all chunks of a split."""
     fields = [[getattr(chunk, name) for chunk in chunks] for name in Answers.__annotations__]
     labels, predicted, confidence, probabilities = fields
     return Answers(torch.cat(labels), torch.cat(predicted, 1), torch.cat(confidence, 1), torch.cat(probabilities))
 
 
 def _chunk(logits: Tensor, labels: Tensor) -> Answers:
-    """The answers on a chunk, from logits `(S, B, K)` and labels `(B,)`."""
+    """Make the answers on a chunk, from logits `(S, B, K)` and labels `(B,)`."""
     # only this much is kept of a chunk: all probabilities of many replicas would fill the memory
     probabilities = logits.float().softmax(dim=-1)
     kept = (labels, logits.argmax(dim=-1), probabilities.amax(dim=-1), probabilities.nanmean(dim=0))
@@ -71,7 +71,7 @@ def _chunk(logits: Tensor, labels: Tensor) -> Answers:
 
 
 def confusion(given: Answers) -> NDArray[np.int64]:
-    """Counts `(S, K, K)`: row true class, column predicted class."""
+    """Count answers, `(S, K, K)`: row true class, column predicted class."""
     classes = given.probabilities.shape[1]
     tables = [multiclass_confusion_matrix(row, given.labels, classes) for row in given.predicted]
     counts: NDArray[np.int64] = torch.stack(tables).numpy()
@@ -79,7 +79,7 @@ def confusion(given: Answers) -> NDArray[np.int64]:
 
 
 def accuracy_by_class(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The share `(S, K)` of each class that is right, 0 to 1, from counts `(S, K, K)`; NaN for one without images."""
+    """Return the share `(S, K)` of each class that is right, 0 to 1, of counts `(S, K, K)`; NaN without images."""
     images = counts.sum(axis=2)
     right: NDArray[np.int64] = counts.diagonal(axis1=1, axis2=2)
     shares = np.full(images.shape, np.nan)
@@ -88,7 +88,7 @@ def accuracy_by_class(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def mistakes(given: Answers, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The images to which the replicas together give the highest probabilities of a wrong class, the worst first.
+    """Find the images to which the replicas together give the highest probabilities of a wrong class, worst first.
 
     Args:
         given: The answers.
@@ -104,7 +104,7 @@ def mistakes(given: Answers, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def reliability(given: Answers, bins: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Confidence and accuracy of all replicas' answers together, in bins of equal width of confidence.
+    """Compute confidence and accuracy of all replicas' answers together, in bins of equal width of confidence.
 
     Returns:
         For each bin the number of answers, their mean confidence and the share of right ones (both 0 to 1, and 0 where
@@ -121,7 +121,7 @@ def reliability(given: Answers, bins: int) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def by_class(counts: NDArray[np.int64], class_names: tuple[str, ...]) -> pd.DataFrame:
-    """Precision, recall and F1 (0 to 1; 0 where nothing counts) and number of images of each class.
+    """Compute precision, recall and F1 (0 to 1; 0 where nothing counts) and number of images of each class.
 
     Args:
         counts: int `(K, K)`: row true class, column predicted class.
@@ -174,22 +174,22 @@ class Evaluation(Callback):
         self.answers = {split: _joined(chunks) for split, chunks in self._chunks.items()}
 
     def ensemble(self, split: str) -> float:
-        """The accuracy (0 to 1) of the class with the largest mean probability over replicas."""
+        """Compute the accuracy (0 to 1) of the class with the largest mean probability over replicas."""
         given = self.answers[split]
         return (given.probabilities.argmax(dim=1) == given.labels).double().mean().item()
 
     def confusion(self, split: str) -> NDArray[np.int64]:
-        """Counts `(K, K)` of all replicas together: row true class, column predicted class."""
+        """Count the answers of all replicas together, `(K, K)`: row true class, column predicted class."""
         pooled: NDArray[np.int64] = confusion(self.answers[split]).sum(axis=0)
         return pooled
 
     def by_class(self, split: str) -> pd.DataFrame:
-        """The table by class, with the number of images of each."""
+        """Return the table by class, with the number of images of each."""
         table = by_class(self.confusion(split), self._class_names)
         return table.assign(images=table.images // len(self._seeds))
 
     def describe(self) -> str:
-        """The report as text: loss and accuracy of each split, the generalization gap, the test split by class."""
+        """Write the report as text: loss and accuracy of each split, generalization gap, the test split by class."""
         lines = []
         for split, metrics in self.metrics.items():
             numbers = f"loss {metrics['loss'].mean():.4f}   accuracy {in_percent(metrics['acc'])}"
@@ -204,7 +204,7 @@ class Evaluation(Callback):
         return "\n".join([*lines, "", "test by class", table])
 
     def table(self) -> pd.DataFrame:
-        """Seed (or `ensemble`), split, metric and value, one row for each number."""
+        """Return seed (or `ensemble`), split, metric and value, one row for each number."""
         rows: list[tuple[int | str, str, str, float]] = []
         for split, metrics in self.metrics.items():
             for metric, values in metrics.items():

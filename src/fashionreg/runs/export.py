@@ -155,7 +155,7 @@ def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier",
 
 
 def fold_batch_norm(network: "nn.Sequential") -> "nn.Sequential":
-    """The same function in evaluation with fewer layers: no dropout, batch norm folded into the linear before it."""
+    """Make the same function in evaluation of fewer layers: no dropout, batch norm folded into the linear before."""
     from torch import nn
     from torch.nn.utils.fusion import fuse_linear_bn_eval
 
@@ -169,7 +169,7 @@ def fold_batch_norm(network: "nn.Sequential") -> "nn.Sequential":
 
 
 def to_onnx(network: "nn.Module", inputs: int, description: str) -> bytes:
-    """The network as the bytes of an ONNX file for batches of any size, with a description of what it expects.
+    """Write the network as the bytes of an ONNX file for batches of any size, with a description of its input.
 
     Raises:
         UserError: If the packages that write ONNX are not installed.

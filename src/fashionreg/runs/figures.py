@@ -11,7 +11,7 @@ from fashionreg.palette import COLOURS
 
 
 def confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
-    """A confusion matrix, each row in percent of the images of its true class.
+    """Draw a confusion matrix, each row in percent of the images of its true class.
 
     Args:
         counts: int `(K, K)`: row true class, column predicted class.
@@ -36,7 +36,7 @@ def confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str]) -> F
 
 
 def class_accuracy(accuracy: NDArray[np.float64], class_names: Sequence[str]) -> Figure:
-    """Accuracy of each class: a bar for the mean over seeds and, with several seeds, a dot for every one.
+    """Draw the accuracy of each class: a bar for the mean over seeds and, with several seeds, a dot for every one.
 
     Args:
         accuracy: float `(S, K)`, 0 to 1: the share of the images of a class that each seed's network gets right; NaN
@@ -72,7 +72,7 @@ def class_accuracy(accuracy: NDArray[np.float64], class_names: Sequence[str]) ->
 def reliability_diagram(
     counts: NDArray[np.int64], confidence: NDArray[np.float64], accuracy: NDArray[np.float64]
 ) -> Figure:
-    """How far confidence can be trusted (Guo et al. 2017): accuracy by confidence above, number of answers below.
+    """Draw how far confidence can be trusted (Guo et al. 2017): accuracy by confidence, and number of answers.
 
     The title gives the expected calibration error: the mean over answers of the distance between mean confidence and
     accuracy in the answer's bin.

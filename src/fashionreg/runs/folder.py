@@ -9,7 +9,7 @@ from fashionreg.runs.checkpoint import read_checkpoint
 
 
 def is_folder_below(name: Any) -> bool:
-    """Whether a run can have this name: that of a folder below the folder of all results."""
+    """Say whether a run can have this name: that of a folder below the folder of all results."""
     if not isinstance(name, str) or not name.isprintable():
         return False
     parts = Path(name).parts
@@ -42,7 +42,7 @@ def _numbered(parent: Path, prefix: str) -> list[Path]:
 
 
 def newest_checkpoint(parent: Path) -> tuple[Path, str]:
-    """The last checkpoint of the newest run in `parent` that has a whole one, and why it is that one.
+    """Find the last checkpoint of the newest run in `parent` that has a whole one, and why it is that one.
 
     Raises:
         UserError: If there is none.

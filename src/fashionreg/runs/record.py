@@ -20,7 +20,7 @@ from fashionreg.errors import MAX_SEED, shortened
 from fashionreg.files import whole_file
 from fashionreg.runs.schema import Between, SchemaError, build, read_json
 
-#: What a column holds: whole numbers from 0 (`int`), numbers that may be NaN or infinite (`float`), or words.
+#: What a column holds: whole numbers from 0 (`int`), numbers that may be NaN or infinite (`float`), or texts.
 Column = type[int] | type[float] | tuple[str, ...] | re.Pattern[str]
 
 Metric = Literal["acc", "loss", "ece"]
@@ -147,7 +147,7 @@ class History:
         self.seconds.append(seconds)
 
     def rows(self) -> list[tuple[int, int, str, str, float]]:
-        """One `(seed, epoch, split, metric, value)` for each number."""
+        """Return one `(seed, epoch, split, metric, value)` for each number."""
         return [
             (seed, epoch, split, metric, value)
             for epoch, results in enumerate(self.epochs, start=1)
@@ -206,8 +206,8 @@ def write_record(folder: Path, history: History, about: dict[str, Any]) -> None:
         file.write(json.dumps(meta, indent=2).encode() + b"\n")
 
 
-def surroundings() -> dict[str, Any]:
-    """Versions, machine and git commit, as plain data."""
+def environment() -> dict[str, Any]:
+    """Return versions, machine and git commit, as plain data."""
     return {
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         "machine": {"system": platform.system(), "processor": platform.machine()},
@@ -216,7 +216,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def git_commit(folder: Path) -> str | None:
-    """Commit of the checkout that holds `folder`, with `-dirty` if it has changes; None if there is no checkout."""
+    """Return the commit of the checkout around `folder`, with `-dirty` if it has changes; None without a checkout."""
     command: Sequence[str] = ("git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashionreg.errors import UserError
+from fashionreg.studies.study import STUDIES, carry_out, failed, results_folder
 
 if TYPE_CHECKING:
     from fashionreg.studies.findings import Findings
-
-#: A study's results go to STUDIES/NAME unless another folder is given.
-STUDIES = Path("logs", "studies")
 
 _STUDY = """\
 Trains every variant that a study file names with every seed, side by side, compares them, and writes a report:
@@ -74,10 +72,9 @@ def run_study_command(arguments: argparse.Namespace) -> int:
             raise UserError(f"seeds: must be a count (10) or a list ([3, 7]), got {shortened(arguments.seeds)}")
 
     from fashionreg.studies.plan import read_study
-    from fashionreg.studies.run import run_study
 
     plan = read_study(arguments.file, seeds, arguments.options)
-    folder = arguments.out or STUDIES / plan.name
+    folder = results_folder(plan, arguments.out)
     print(f"study   {plan.name}: {len(plan.variants)} variants x {len(plan.seeds)} seeds, reference {plan.reference}")
     print(f"results {folder}", flush=True)
     if arguments.dry_run:
@@ -86,18 +83,12 @@ def run_study_command(arguments: argparse.Namespace) -> int:
         print("everything is in order; nothing was run")
         return 0
     try:
-        failures = run_study(plan, folder)
+        study = carry_out(plan, folder)
     except KeyboardInterrupt:
         raise UserError(f"{plan.name}: interrupted; the same command goes on with what is missing") from None
-    if len(failures) < len(plan.variants):
-        from fashionreg.studies.report import write_report
-
-        _print_report(write_report(folder), folder)
-    if failures:
-        names = ", ".join(failures)
-        raise UserError(
-            f"{len(failures)} of {len(plan.variants)} variants failed: {names}; the same command tries anew"
-        )
+    _print_report(study.findings, folder)
+    if study.failures:
+        raise UserError(failed(study.failures, plan))
     return 0
 
 

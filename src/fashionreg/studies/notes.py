@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from fashionreg.data.location import SYNTHETIC_SOURCE
 from fashionreg.studies.findings import Findings
 from fashionreg.text import counted, named_seeds
 
@@ -56,7 +57,7 @@ def _different(found: Findings) -> Iterator[Note]:
     for what, field in (("versions", "versions"), ("git commits", "git_commit"), ("devices", "device")):
         if len({str(getattr(run, field)) for run in runs}) > 1:
             yield Note("mixed", f"Mixed: the runs were made with different {what}; see Environment.")
-    if any("synthetic" in run.data.source for run in runs):
+    if any(run.data.source == SYNTHETIC_SOURCE for run in runs):
         yield Note("synthetic", "Trained on synthetic garments: nothing here is about Fashion-MNIST.")
     lengths = table.groupby("variant", sort=False).epoch.max()
     if lengths.nunique() > 1:

@@ -1,16 +1,19 @@
 """Studies and comparisons as a library: `fashionreg.study`, `fashionreg.compare`."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashionreg.errors import UserError
-from fashionreg.studies.findings import Findings, against_reference
-from fashionreg.studies.statistics import Comparison
+from fashionreg.errors import UserError, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fashionreg.studies.findings import Findings
+    from fashionreg.studies.results import StudyPlan
+    from fashionreg.studies.statistics import Comparison
 
 #: A study's results go to STUDIES/NAME unless another folder is given.
 STUDIES = Path("logs", "studies")
@@ -23,10 +26,12 @@ class Study:
     Attributes:
         folder: Its folder, with records, `report.html`, `report.md` and `results.csv`.
         findings: Estimates and comparisons.
+        failures: For each variant that failed, what went wrong; the others were trained and are compared.
     """
 
     folder: Path
-    findings: Findings
+    findings: "Findings"
+    failures: dict[str, str] = field(default_factory=dict)
 
     @property
     def table(self) -> "pd.DataFrame":
@@ -49,31 +54,60 @@ def study(
     file: str | Path,
     seeds: int | Sequence[int] | None = None,
     out: str | Path | None = None,
-    options: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
 ) -> Study:
     """Train every variant of a study file with every seed, compare them, and write the report.
 
-    What has been trained before is not trained again.
+    What has been trained before is not trained again. A variant that fails does not end the study: see
+    `Study.failures`.
 
     Args:
         file: The study file.
         seeds: A count or a list, in place of the file's.
         out: Folder for the results; `logs/studies/NAME` by default.
-        options: Arguments of `fashionreg fit` that hold for every variant.
+        overrides: Options by dotted names, `{"trainer.max_epochs": 20}`; they hold for every variant.
 
     Raises:
-        UserError: With everything that is wrong with the file; or if variants failed.
+        UserError: With everything that is wrong with the file; or if every variant failed.
     """
     from fashionreg.studies.plan import read_study
+
+    if not isinstance(file, str | Path):
+        raise UserError(f"file: must be the path of a study file, got {shortened(file)}")
+    chosen = seeds if seeds is None or isinstance(seeds, int) else [int(seed) for seed in seeds]
+    return carry_out(read_study(Path(file), chosen, _as_options(overrides or {})), out)
+
+
+def results_folder(plan: "StudyPlan", out: str | Path | None) -> Path:
+    """Return `out`, or where the results of a study go without it."""
+    return Path(out) if out is not None else STUDIES / plan.name
+
+
+def carry_out(plan: "StudyPlan", out: str | Path | None) -> Study:
+    """Train what a plan still lacks, and write the report on everything that there is.
+
+    Raises:
+        UserError: If every variant failed: then there is nothing new to report.
+    """
     from fashionreg.studies.report import write_report
     from fashionreg.studies.run import run_study
 
-    plan = read_study(Path(file), seeds if seeds is None or isinstance(seeds, int) else list(seeds), options)
-    folder = Path(out) if out is not None else STUDIES / plan.name
+    folder = results_folder(plan, out)
     failures = run_study(plan, folder)
-    if failures:
-        raise UserError(f"{folder}: {len(failures)} of {len(plan.variants)} variants failed: {', '.join(failures)}")
-    return Study(folder, write_report(folder))
+    if len(failures) == len(plan.variants):
+        raise UserError(failed(failures, plan))
+    return Study(folder, write_report(folder), failures)
+
+
+def failed(failures: Mapping[str, str], plan: "StudyPlan") -> str:
+    """Say in one line which variants failed."""
+    names = ", ".join(failures)
+    return f"{len(failures)} of {len(plan.variants)} variants failed: {names}; the same command tries anew"
+
+
+def _as_options(overrides: Mapping[str, Any]) -> list[str]:
+    """Write overrides as arguments of the command line: a text stands as it is, everything else as JSON."""
+    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in overrides.items()]
 
 
 def compare(frame: "pd.DataFrame", reference: str, *, higher_is_better: bool = True) -> "pd.DataFrame":
@@ -83,8 +117,8 @@ def compare(frame: "pd.DataFrame", reference: str, *, higher_is_better: bool = T
     >>> rows = [(variant, seed, 0.8 + 0.01 * seed + 0.05 * (variant == "bn")) for variant in ("plain", "bn")
     ...         for seed in range(10)]
     >>> table = compare(pd.DataFrame(rows, columns=["variant", "seed", "value"]), reference="plain")
-    >>> [round(table.difference["bn"], 3), table.n["bn"]]
-    [0.05, 10]
+    >>> print(round(table.difference["bn"], 3), table.n["bn"])
+    0.05 10
 
     Args:
         frame: Columns `variant`, `seed`, `value`: one row for each variant and seed. Seeds that the reference does not
@@ -98,15 +132,25 @@ def compare(frame: "pd.DataFrame", reference: str, *, higher_is_better: bool = T
         which the variant is better (ties count half), and the minimum detectable effect with 80% power.
 
     Raises:
-        UserError: If a column is missing, a value is not finite, a row is there twice, or there is no such reference.
+        UserError: If a column is missing, a value is not a finite number, a row is there twice, or there is no such
+            reference.
     """
+    import pandas as pd
+
+    from fashionreg.studies.findings import against_reference
+
     for name in ("variant", "seed", "value"):
         if name not in frame.columns:
             raise UserError(f"{name}: there is no such column; there are {', '.join(map(str, frame.columns))}")
     if frame.duplicated(["variant", "seed"]).any():
         row = frame[frame.duplicated(["variant", "seed"])].iloc[0]
         raise UserError(f"variant {row.variant}, seed {row.seed}: appears twice")
-    columns = {str(name): rows.set_index("seed").value.astype(float) for name, rows in frame.groupby("variant")}
+    numbers = pd.to_numeric(frame.value, errors="coerce")
+    if len(wrong := frame[numbers.isna() & frame.value.notna()]):
+        row = wrong.iloc[0]
+        raise UserError(f"variant {row.variant}, seed {row.seed}: value must be a number, got {shortened(row.value)}")
+    frame = frame.assign(value=numbers.astype(float))
+    columns = {str(name): rows.set_index("seed").value for name, rows in frame.groupby("variant")}
     if reference not in columns:
         raise UserError(f"reference: there is no variant {reference!r}; there are {', '.join(columns)}")
     for name, values in columns.items():
@@ -115,7 +159,7 @@ def compare(frame: "pd.DataFrame", reference: str, *, higher_is_better: bool = T
     return _as_table(against_reference(columns, reference, higher_is_better))
 
 
-def _as_table(comparisons: dict[str, Comparison]) -> "pd.DataFrame":
+def _as_table(comparisons: "dict[str, Comparison]") -> "pd.DataFrame":
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
