@@ -195,4 +195,4 @@ def test_a_resumed_run_is_the_same_run(fitted, refusal, words, fault):
 def test_a_run_goes_on_only_from_the_end_of_an_epoch(run, refusal):
     assert run("fit", "--config", "tiny.yaml", "--trainer.max_steps", 6)[0] == 0
     _, line = refusal("fit", "--ckpt_path", LAST, "--trainer.max_steps", 12, "--trainer.max_epochs", 3)
-    assert "does not stand at the end of an epoch" in line
+    assert "was not saved at the end of an epoch" in line

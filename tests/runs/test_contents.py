@@ -95,13 +95,13 @@ FIRST = (*RECORD, "epochs", 0, "test")
 @pytest.mark.parametrize(
     ("places", "value", "fault"),
     [
-        (RECORD, None, "does not stand at the end of an epoch"),
+        (RECORD, None, "was not saved at the end of an epoch"),
         (
             RECORD,
             {"epochs": [1, 2], "seconds": [0, 0], "seeds": [0, 1]},
             "RunRecord: epochs[0]: must be a mapping, got 1",
         ),
-        ([*RECORD, "epochs"], [{}], "does not stand at the end of an epoch"),
+        ([*RECORD, "epochs"], [{}], "was not saved at the end of an epoch"),
         ([*RECORD, "evil"], 1, "RunRecord: evil: unknown"),
         ([*RECORD, 3], 1, "RunRecord: 3: unknown"),
         ([*RECORD, "seconds"], [0.1], "RunRecord: seconds: must have a value for each of 2 epochs"),
@@ -117,7 +117,7 @@ FIRST = (*RECORD, "epochs", 0, "test")
         ([*EPOCHS, "current", "processed"], 5, "loops: the counts of epochs are [2, 2, 5], expected 2"),
         ([*EPOCHS, "current", "completed"], 0, "loops: the counts of epochs are"),
         (EPOCHS, {"total": {}, "current": {}}, "loops: the counts of epochs are [None, None, None]"),
-        (["epoch"], 2, "does not stand at the end of an epoch"),
+        (["epoch"], 2, "was not saved at the end of an epoch"),
         (["hyper_parameters", "seeds"], [0, 2], "RunRecord: has the numbers of seeds [0, 1], not of [0, 2]"),
     ],
 )
