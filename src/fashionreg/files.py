@@ -96,15 +96,18 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         if path.exists():
             refuse_special(path)
         _remove_orphan(temporary)
-        with temporary.open("xb") as file:
+        with _open_locked(temporary) as file:
             opened = True
-            _lock(file)
             yield file
             # a full disk or a quota may show only here; and a rename that reaches the disk before the content does
             # would put an empty file in the place of a whole one
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            if sys.platform != "win32":
+                # while it is locked: a process that starts now takes it for an orphan as soon as it is not
+                temporary.replace(path)
+        if sys.platform == "win32":
+            temporary.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -122,12 +125,28 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{start}.{_HOST}-{os.getpid()}{_TEMPORARY}")
 
 
-def _lock(file: BinaryIO) -> bool:
-    """Lock a file until it is closed; return whether that could be done: not if another process has locked it."""
+def _open_locked(temporary: Path) -> BinaryIO:
+    """Make and lock a new file; again, where a process that removes orphans was faster than the lock."""
+    while True:
+        file = temporary.open("xb")
+        _lock(file, wait=True)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
+                return file
+        file.close()
+
+
+def _lock(file: BinaryIO, *, wait: bool = False) -> bool:
+    """Lock a file until it is closed; return whether that could be done: not if another process has locked it.
+
+    Args:
+        file: An open file.
+        wait: Whether to wait for that process.
+    """
     if sys.platform == "win32":
         return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:  # among them file systems without locks
         return False
     return True
@@ -208,6 +227,8 @@ def remove_orphans(folder: Path, pattern: str = ".") -> None:
 def _remove_orphan(temporary: Path) -> None:
     """Remove a temporary file unless a process writes it, or it cannot be removed."""
     with suppress(OSError), temporary.open("rb") as file:
-        # never through a link to a file of the user
-        if not temporary.is_symlink() and _lock(file):
+        # never through a link to a file of the user; and only the file that is locked: by now its writer may have
+        # finished it and begun another one of this name
+        ours = not temporary.is_symlink() and _lock(file)
+        if ours and os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
             temporary.unlink()

@@ -389,6 +389,40 @@ def test_a_file_that_a_process_writes_is_not_removed_whatever_its_number(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
+def _write_often(folder, stop):
+    count = 0
+    while not stop.is_set():
+        with whole_file(folder / "file") as file:
+            file.write(b"x" * 1000)
+        count += 1
+    return count
+
+
+def test_a_process_that_removes_orphans_never_takes_the_file_of_a_writer(tmp_path):
+    import threading
+
+    stop = threading.Event()
+
+    def clean():
+        # another open file of the same process is another owner to flock, as another process would be
+        while not stop.is_set():
+            remove_orphans(tmp_path)
+
+    cleaners = [threading.Thread(target=clean) for _ in range(2)]
+    for cleaner in cleaners:
+        cleaner.start()
+    timer = threading.Timer(1.0, stop.set)
+    timer.start()
+    try:
+        # without the lock at every moment this fails within a few of them
+        assert _write_often(tmp_path, stop) > 20
+    finally:
+        stop.set()
+        for cleaner in cleaners:
+            cleaner.join()
+    assert (tmp_path / "file").read_bytes() == b"x" * 1000
+
+
 def test_an_orphan_that_cannot_be_removed_stops_nothing(break_disk, tmp_path):
     writer(tmp_path / "x", "die").communicate()
     (orphan,) = tmp_path.iterdir()
