@@ -23,14 +23,6 @@ __all__ = ["Run", "Study", "compare", "fit", "study"]
 
 __version__ = "0.1.0"
 
-#: The commands that train or use networks, and what each does.
-TRAINING_COMMANDS = {
-    "fit": "train a network, one replica for each seed, and test it after every epoch",
-    "validate": "evaluate a checkpoint on the val and test splits",
-    "test": "report a checkpoint: test and train accuracy, per class, with a confusion matrix",
-    "predict": "classify images, or the rows of a CSV file, with a checkpoint",
-}
-
 _PLACES = {"Run": "runs.run", "Study": "studies.study", "compare": "studies.study", "study": "studies.study"}
 _PLACES |= {"fit": "training.fit"}
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from fashionreg import TRAINING_COMMANDS, __version__
+from fashionreg import __version__
+from fashionreg.config import TRAINING_COMMANDS
 from fashionreg.data import commands
 from fashionreg.errors import UserError, printable
 from fashionreg.runs import export

@@ -12,6 +12,14 @@ from typing import Any
 from fashionreg.errors import UserError
 from fashionreg.yaml_files import read_yaml
 
+#: The commands that train or use networks, and what each does.
+TRAINING_COMMANDS = {
+    "fit": "train a network, one replica for each seed, and test it after every epoch",
+    "validate": "evaluate a checkpoint on the val and test splits",
+    "test": "report a checkpoint: test and train accuracy, per class, with a confusion matrix",
+    "predict": "classify images, or the rows of a CSV file, with a checkpoint",
+}
+
 #: More files than this in a row, each the base of the one before, are taken for a mistake.
 MAX_BASES = 50
 

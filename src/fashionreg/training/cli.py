@@ -16,10 +16,9 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from fashionreg import TRAINING_COMMANDS
 from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.callbacks.tensorboard import EventLogger
-from fashionreg.config import Layer, each_option, merge_regularizers, option_value
+from fashionreg.config import TRAINING_COMMANDS, Layer, each_option, merge_regularizers, option_value
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
