@@ -15,7 +15,7 @@ from fashionreg.data.garments import draw_garments
 from fashionreg.data.images import CLASS_NAMES, LabelledImages
 from fashionreg.data.location import SYNTHETIC_SOURCE, data_root
 from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
-from fashionreg.data.splits import image_count, split_off
+from fashionreg.data.splits import ImageCount, image_count, split_off
 from fashionreg.errors import UserError
 
 
@@ -44,7 +44,7 @@ class ImageDataModule(LightningDataModule, ABC):
     def __init__(
         self,
         batch_size: int,
-        val_size: int | float,
+        val_size: ImageCount,
         normalize: bool,
         evaluate_train: bool,
         split_seed: int,
@@ -167,8 +167,8 @@ class FashionMNISTDataModule(ImageDataModule):
         self,
         root: str | None = None,
         mirror: str | None = None,
-        train_size: int | float | None = None,
-        val_size: int | float = 0,
+        train_size: ImageCount | None = None,
+        val_size: ImageCount = 0,
         batch_size: int = 64,
         normalize: bool = False,
         evaluate_train: bool = False,
@@ -220,8 +220,8 @@ class CSVDataModule(ImageDataModule):
     def __init__(
         self,
         path: str,
-        test_size: int | float = 0.2,
-        val_size: int | float = 0,
+        test_size: ImageCount = 0.2,
+        val_size: ImageCount = 0,
         batch_size: int = 32,
         normalize: bool = False,
         evaluate_train: bool = False,
@@ -271,7 +271,7 @@ class SyntheticDataModule(ImageDataModule):
         train_size: int = 10_000,
         test_size: int = 2_000,
         data_seed: int = 0,
-        val_size: int | float = 0,
+        val_size: ImageCount = 0,
         batch_size: int = 64,
         normalize: bool = False,
         evaluate_train: bool = False,

@@ -5,9 +5,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import TypeAliasType
 
 from fashionreg.data.images import LabelledImages
 from fashionreg.errors import UserError
+
+#: What an option takes that means a number of images or a share, see `image_count`. It is a named type, so that 2000
+#: stays 2000: jsonargparse wraps a plain `int | float | None` in `typing.Optional`, which returns of two equal unions
+#: the one that the process wrapped first, and `float | int | None` of any other class would make it 2000.0.
+ImageCount = TypeAliasType("ImageCount", int | float)
 
 
 def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
@@ -44,7 +50,7 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     return torch.from_numpy(drawn)
 
 
-def image_count(size: float, total: int, field: str, file: Path | None = None) -> int:
+def image_count(size: ImageCount, total: int, field: str, file: Path | None = None) -> int:
     """Return how many of `total` images an option means.
 
     The rule for every option that takes a number of images or a share: up to 1 it is a share (0.2 is a fifth, 1 is
@@ -72,7 +78,7 @@ def image_count(size: float, total: int, field: str, file: Path | None = None) -
 
 
 def split_off(
-    data: LabelledImages, size: float, seed: int, field: str, file: Path | None = None
+    data: LabelledImages, size: ImageCount, seed: int, field: str, file: Path | None = None
 ) -> tuple[LabelledImages, LabelledImages]:
     """Split images in two, both with the same shares of classes.
 
