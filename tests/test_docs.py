@@ -18,8 +18,8 @@ from PIL import Image
 from fashionreg.cli import build_parser
 from fashionreg.data.csv_files import write_csv
 from fashionreg.runs.export import load_classifier
+from sample_studies import write_study
 from samples import random_images
-from studies import write_study
 
 CHECKOUT = Path(__file__).parents[1]
 #: The text of every page by its place in the checkout.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from damage import TABLE, TEXT, damaged, numbers_replaced
 from fashionreg.studies.results import ROUNDING, read_results
-from studies import write_study
+from sample_studies import write_study
 
 RECORD = "plain/version_0/record"
 

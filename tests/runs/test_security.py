@@ -14,8 +14,8 @@ from PIL import Image
 from conftest import TINY
 from fashionreg.cli import main
 from fashionreg.runs.checkpoint import CONFIG_KEY
+from sample_studies import write_study
 from samples import LAST, files
-from studies import write_study
 
 #: What each command needs besides the checkpoint.
 COMMANDS = {

@@ -19,8 +19,8 @@ from fashionreg.studies.report import MOST_SHOWN, write_combined_report, write_r
 from fashionreg.studies.results import read_results
 from fashionreg.studies.verdict import verdict
 from fashionreg.text import p_value
+from sample_studies import write_study
 from samples import files, message
-from studies import write_study
 
 FACTORIAL = {f"a{a} b{b}": {"a": a, "b": b} for a in (0, 1) for b in (0, 1)}
 

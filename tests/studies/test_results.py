@@ -8,8 +8,8 @@ import pytest
 from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
 from fashionreg.studies.results import read_plan, read_results
+from sample_studies import write_study
 from samples import message
-from studies import write_study
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from browser import CHROMIUM, Browser
 
 from fashionreg.studies.report import write_combined_report, write_report
-from studies import write_study
+from sample_studies import write_study
 
 pytestmark = [
     pytest.mark.browser,

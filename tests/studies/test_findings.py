@@ -15,7 +15,7 @@ from fashionreg.studies.notes import notes
 from fashionreg.studies.results import read_results
 from fashionreg.studies.statistics import holm
 from fashionreg.studies.verdict import verdict
-from studies import write_study
+from sample_studies import write_study
 
 
 @pytest.fixture
