@@ -29,6 +29,11 @@ BAD_WORDS = {
         2,
         "trainer.max_epochs: expected int; got x",
     ),
+    "wrong type of a number of images": (
+        ["fit", "--config", "tiny.yaml", "--data.init_args.val_size", "x"],
+        2,
+        "val_size: expected int; expected float; got x",
+    ),
     "unknown class": (["fit", "--config", "tiny.yaml", "--model", "Nonsense"], 2, "Nonsense"),
     "dropout": (
         ["fit", "--config", "tiny.yaml", "--model.init_args.dropout", "1.5"],
@@ -122,6 +127,8 @@ def test_what_a_user_can_get_wrong_ends_in_one_line_and_leaves_nothing(case, ref
     got, line = refusal(*words)
     assert got == code
     assert fault in line
+    parts = line.split("; ")
+    assert len(set(parts)) == len(parts)
     assert not list(Path("logs").rglob("version_*"))
 
 

@@ -20,11 +20,11 @@ _DESCRIPTION = """\
 Takes the network of one seed out of a checkpoint and writes it as
 
   torch   the state dict of a plain torch.nn.Sequential, whose layers are printed; load it with weights_only=True
-  onnx    an ONNX file with the input `images` (batch, 784) and the output `logits` (batch, 10)
+  onnx    an ONNX file with the input `images` (batch, pixels) and the output `logits` (batch, classes)
 
-Input of both: float32, one row for each image, its 28 x 28 pixels row by row, black background, divided by 255 (if the
-run had `normalize: true`, then shifted and scaled as is printed). Output: unnormalised logits; their softmax are
-probabilities, in the order of Fashion-MNIST's labels. Dropout does nothing here, and batch norm uses its running
+Input of both: float32, one row for each image, its pixels row by row, black background, divided by 255 (if the run had
+`normalize: true`, then shifted and scaled as is printed). Output: unnormalised logits; their softmax are
+probabilities, in the order of the classes. Dropout does nothing here, and batch norm uses its running
 statistics; it is folded into the linear layers before it unless --keep_batch_norm is given.
 
 examples:

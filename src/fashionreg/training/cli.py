@@ -430,8 +430,13 @@ def in_one_line(error: Exception) -> str:
     # jsonargparse tells of each type that an option could have had, None among them
     noise = ("Does not validate against", "Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
     lines = [line for line in lines if line and not line.startswith(noise) and line != "Expected a NoneType"]
-    text = "; ".join(lines).replace("Given value: ", "got ").replace("Expected a ", "expected ").replace(":;", ":")
+    # the parser repeats a value for each type that it does not have
+    text = (
+        "; ".join(dict.fromkeys(lines))
+        .replace("Given value: ", "got ")
+        .replace("Expected a ", "expected ")
+        .replace(":;", ":")
+    )
     if "is not accepted" in text:
         text += "; see --model.help or --data.help CLASS for the options of a class"
-    # the parser repeats a value for each type that it does not have
     return text if len(text) <= 1000 else f"{text[:800]} ... {text[-200:]}"
