@@ -22,9 +22,6 @@ from fashionreg.runs.tables import read_table, refuse
 
 PLAN_FILE = "study.json"
 
-#: How far rounding may take a share beyond 0 and 1, and a loss below 0.
-ROUNDING = 1e-6
-
 #: A loss or an activation beyond this is that of a diverged network; sums of such numbers leave the range of float64.
 MAX_NUMBER = 1e30
 
@@ -193,10 +190,12 @@ def read_values(folder: Path, about: Record) -> pd.DataFrame:
     _check_keys(table, path, about)
     refuse(~table.epoch.between(1, epochs), table.epoch, str(path), f"must be from 1 to {epochs}")
     value, metric = table.value, table.metric
-    share = value.between(-ROUNDING, 1 + ROUNDING)
+    # no rounding takes them further: a cross entropy is log(sum of exp) - logit with a sum of at least exp(0) = 1, and
+    # an error that is a mean of numbers up to 1 has a sum up to their count, since rounding never passes a whole number
+    share = value.between(0, 1)
     refuse((metric == "acc") & ~share, value, str(path), "an accuracy must be from 0 to 1")
     refuse((metric == "ece") & ~share & np.isfinite(value), value, str(path), "a calibration error is from 0 to 1")
-    refuse((metric != "acc") & (value < -ROUNDING), value, str(path), "must be at least 0")
+    refuse((metric != "acc") & (value < 0), value, str(path), "must be at least 0")
     counts = (table.split + "/" + table.metric).value_counts()
     if table.empty or (counts != len(about.seeds) * epochs).any():
         what = "it is empty" if table.empty else f"{counts.idxmin()} has {counts.min()} rows"
