@@ -18,7 +18,9 @@ BASE = {"train/loss", "train/acc", "test/loss", "test/acc", "test/ece"}
 def two_runs(run):
     """A run of one seed, and one of three seeds with a validation split."""
     assert run("fit", "--config", "tiny.yaml", "--name", "single")[0] == 0
+    decay = "{decay: {class_path: WeightDecay, init_args: {strength: 0.02}}}"
     words = ["--name", "several", "--seeds", 3, "--data.init_args.val_size", 50]
+    words += ["--model.init_args.regularizers", decay]
     assert run("fit", "--config", "tiny.yaml", *words)[0] == 0
     return run
 
@@ -85,6 +87,8 @@ def test_a_server_serves_the_tags_points_and_hyperparameters_of_both_runs(ask):
         "dropout",
         "batch_norm",
         "batch_size",
+        "regularizers/decay",
+        "regularizers/decay/strength",
     } <= names
     metrics = {info["name"]["tag"] for info in experiment["metricInfos"]}
     assert metrics >= BASE
@@ -98,6 +102,8 @@ def test_a_server_serves_the_tags_points_and_hyperparameters_of_both_runs(ask):
         "single/version_0": 0,
         "several/version_0": 50,
     }
+    assert rows["several/version_0"]["regularizers/decay"] == "WeightDecay"
+    assert rows["several/version_0"]["regularizers/decay/strength"] == 0.02
     assert all(values["optimizer/weight_decay"] == 0.001 for values in rows.values())
 
     text = str(ask("plugin/text/text?run=single%2Fversion_0&tag=run%2Ftext_summary"))

@@ -1,4 +1,4 @@
-"""The console during a fit: a heading, one line an epoch, a progress bar within long epochs."""
+"""The console: a heading and one line an epoch of a fit with a bar within long epochs, and how far a study is."""
 
 import sys
 import time
@@ -10,6 +10,9 @@ from tqdm import tqdm
 
 from fashionreg.models.classifier import Classifier
 from fashionreg.text import in_percent, named_seeds
+
+#: Seconds between lines that say how far a study is, where nobody watches a bar.
+QUIET = 10.0
 
 
 class EpochSummary(Callback):
@@ -58,6 +61,52 @@ def _epoch(trainer: Trainer) -> str:
     count = trainer.current_epoch + 1
     last = trainer.max_epochs
     return f"epoch {count}" if last in (None, -1) else f"epoch {count:{len(str(last))}}/{last}"
+
+
+class StudyProgress(Callback):
+    """Say which variant and epoch a study is at, and how long it still takes: a bar on terminals, lines elsewhere.
+
+    Args:
+        study: Name of the study.
+        epochs: Epochs of all runs that are still to be done.
+    """
+
+    def __init__(self, study: str, epochs: int) -> None:
+        self._study = study
+        self._epochs = epochs
+        self._done = 0
+        self._where = ""
+        self._started = self._said = time.monotonic()
+        self._bar: tqdm[Any] | None = None
+        if sys.stderr.isatty():
+            layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
+            self._bar = tqdm(total=epochs, leave=False, bar_format=layout)
+
+    def start(self, where: str) -> None:
+        """Name the variant that comes next."""
+        self._where = where
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the epoch."""
+        self._done += 1
+        now = time.monotonic()
+        where = f"{self._study}: {self._where}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        if self._bar is not None:
+            self._bar.set_description_str(where, refresh=False)
+            self._bar.update()
+        elif now - self._said >= QUIET:
+            self._said = now
+            left = (now - self._started) / self._done * (self._epochs - self._done)
+            print(f"  {where}, about {left:.0f} s left", flush=True)
+
+    def say(self, line: str) -> None:
+        """Print a line without harm to the bar."""
+        tqdm.write(line) if self._bar is not None else print(line, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str) -> str:

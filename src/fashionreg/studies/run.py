@@ -2,18 +2,15 @@
 
 import json
 import shutil
-import sys
 import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
-from lightning.pytorch import Callback, LightningModule, Trainer
-from tqdm import tqdm
 
+from fashionreg.callbacks.progress import StudyProgress
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans, whole_file
 from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant, finished_runs, has_key, read_plan
@@ -22,55 +19,6 @@ from fashionreg.training.fit import train
 
 #: Marks the folder of a run as a study's own.
 OWN = ".study"
-
-#: Seconds between lines that say how far a study is, where nobody watches a bar.
-QUIET = 10.0
-
-
-class Progress(Callback):
-    """Says which variant and epoch a study is at, and how long it still takes: a bar on terminals, lines elsewhere.
-
-    Args:
-        study: Name of the study.
-        epochs: Epochs of all runs that are still to be done.
-    """
-
-    def __init__(self, study: str, epochs: int) -> None:
-        self._study = study
-        self._epochs = epochs
-        self._done = 0
-        self._where = ""
-        self._started = self._said = time.monotonic()
-        self._bar: tqdm[Any] | None = None
-        if sys.stderr.isatty():
-            layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
-            self._bar = tqdm(total=epochs, leave=False, bar_format=layout)
-
-    def start(self, where: str) -> None:
-        """Name the variant that comes next."""
-        self._where = where
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the epoch."""
-        self._done += 1
-        now = time.monotonic()
-        where = f"{self._study}: {self._where}: epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        if self._bar is not None:
-            self._bar.set_description_str(where, refresh=False)
-            self._bar.update()
-        elif now - self._said >= QUIET:
-            self._said = now
-            left = (now - self._started) / self._done * (self._epochs - self._done)
-            print(f"  {where}, about {left:.0f} s left", flush=True)
-
-    def say(self, line: str) -> None:
-        """Print a line without harm to the bar."""
-        tqdm.write(line) if self._bar is not None else print(line, flush=True)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
 
 
 def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
@@ -106,7 +54,7 @@ def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
             file.write(json.dumps(asdict(plan), indent=2).encode() + b"\n")
         missing = {variant.name: _missing_seeds(folder, variant, plan.seeds) for variant in plan.variants}
         epochs = sum(variant.config["trainer"]["max_epochs"] for variant in plan.variants if missing[variant.name])
-        progress = Progress(plan.name, epochs)
+        progress = StudyProgress(plan.name, epochs)
         failures = {}
         try:
             for position, variant in enumerate(plan.variants, start=1):
@@ -136,7 +84,7 @@ def _missing_seeds(folder: Path, variant: Variant, seeds: Sequence[int]) -> list
     return [seed for seed in seeds if seed not in done]
 
 
-def _train(plan: StudyPlan, folder: Path, variant: Variant, seeds: list[int], progress: Progress) -> str:
+def _train(plan: StudyPlan, folder: Path, variant: Variant, seeds: list[int], progress: StudyProgress) -> str:
     """Train the seeds of a variant side by side; returns what came out, in a line.
 
     Raises:
