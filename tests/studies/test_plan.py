@@ -45,6 +45,15 @@ def problems(error):
     return [line.strip() for line in lines]
 
 
+def test_missing_data_are_said_once(study, workplace):
+    files = {"class_path": "FashionMNISTDataModule", "init_args": {"root": "nowhere", "mirror": "http://127.0.0.1:9/"}}
+    (workplace / "data.yaml").write_text(yaml.safe_dump({"data": files}))
+    with pytest.raises(UserError) as error:
+        study(shared=["tiny.yaml", "data.yaml"])
+    (problem,) = problems(error)
+    assert problem.startswith("plain: Fashion-MNIST is not complete in ")
+
+
 def test_variants_are_resolved_files_before_overrides_and_shared_before_own(study):
     plan = study()
     assert [variant.name for variant in plan.variants] == ["plain", "dropout"]

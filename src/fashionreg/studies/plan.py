@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from fashionreg.config import Layer, cache_key, flat, nested, read_layers
+from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
 from fashionreg.randomness import expand_seeds
@@ -174,6 +175,8 @@ def _expand(
                 problems.append(f"{name}: split: there is no val without data.init_args.val_size")
         except (UserError, SchemaError) as error:
             problems.append(f"{name}: {error}")
+            if isinstance(error, MissingDataError):
+                break  # each of the other variants would try the same download
     first = {variant.key: variant.name for variant in reversed(variants)}
     doubles = [variant for variant in variants if first[variant.key] != variant.name]
     problems += [f"{variant.name}: is the same configuration as {first[variant.key]}" for variant in doubles]
