@@ -88,9 +88,17 @@ def _mix_(x: Tensor) -> Tensor:
     return x
 
 
-def fold_in(keys: Tensor, number: int) -> Tensor:
-    """Derive keys from `keys` and a number (a step, a layer): int32 `(S, 2)` to int32 `(S, 2)`."""
+def fold_in(keys: Tensor, number: int | Tensor) -> Tensor:
+    """Derive keys from `keys` and a number (a step, a layer): int32 `(S, 2)` to int32 `(S, 2)`.
+
+    Args:
+        keys: int32, any shape.
+        number: An integer, or an int32 scalar tensor, which a compiled step takes without being compiled anew.
+    """
     # the odd multiplier spreads small numbers over all bits, so that folding 1 then 2 is not folding 2 then 1
+    if isinstance(number, Tensor):
+        # int32 arithmetic wraps around
+        return _mix_(keys ^ (number * _as_int32(0x9E3779B1) + _as_int32(0x85EBCA6B)))
     return _mix_(keys ^ _as_int32(number * 0x9E3779B1 + 0x85EBCA6B))
 
 

@@ -109,7 +109,7 @@ class StudyProgress(Callback):
             self._bar.close()
 
 
-def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str) -> str:
+def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str, *, compiled: bool) -> str:
     """Return the lines that describe model, data, seeds and device before training.
 
     Args:
@@ -117,6 +117,7 @@ def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str
         model: The model.
         data: As `ImageDataModule.describe` returns it.
         name: Name of the run.
+        compiled: Whether the training step is compiled.
     """
     sizes = ", ".join(f"{split} {count:,}" for split, count in data["sizes"].items())
     replicas = len(model.seeds)
@@ -134,6 +135,6 @@ def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str
             f"model   {type(model).__name__} {model.describe()} ({parameters:,} parameters)",
             f"data    {data['source']} ({sizes})",
             f"seeds   {named_seeds(model.seeds)}{side_by_side}",
-            f"device  {device}{threads}",
+            f"device  {device}{threads}{', compiled' * compiled}",
         )
     )

@@ -1,6 +1,7 @@
 """Batches by index: the images stay on the device of the network, and only indices are transferred."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ EVALUATION_CHUNK = 2000
 #: Images times replicas in one evaluation step: what keeps the memory of many replicas that of a few training batches.
 EVALUATION_WORK = 40_000
 
-Loader = DataLoader[tuple[Tensor, Tensor]]
+Loader = DataLoader[Any]
 
 #: Mean and standard deviation of all pixels of Fashion-MNIST's 60,000 training images, on the scale 0 to 1.
 PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
@@ -34,24 +35,74 @@ def to_network_input(pixels: Tensor, *, normalize: bool) -> Tensor:
 
 
 class ResidentImages(Dataset[tuple[Tensor, Tensor]]):
-    """All images of a split on one device, as uint8 `(N, 784)`: an index tensor of any shape fetches a batch."""
+    """All images of a split on one device, as uint8 `(N, 784)`: an index tensor of any shape fetches a batch.
+
+    Attributes:
+        normalize: How pixels become the input of a network; see `to_network_input`.
+    """
 
     def __init__(self, data: LabelledImages, device: torch.device, *, normalize: bool) -> None:
         self.device = device
+        self.normalize = normalize
         self._pixels = data.images.flatten(1).to(device)
         self._labels = data.labels.to(device)
-        self._normalize = normalize
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return images float32 `(*index.shape, 784)` and labels int64 `index.shape`."""
+        pixels, labels = self.fetch(index)
+        return to_network_input(pixels, normalize=self.normalize), labels
+
+    def fetch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return pixels uint8 `(*index.shape, 784)` and labels int64 `index.shape`."""
         # index_select copies whole rows; indexing with a matrix of indices is ten times slower on a CPU
         flat = index.reshape(-1)
         pixels = self._pixels.index_select(0, flat).view(*index.shape, -1)
-        labels = self._labels.index_select(0, flat).view(index.shape)
-        return to_network_input(pixels, normalize=self._normalize), labels
+        return pixels, self._labels.index_select(0, flat).view(index.shape)
+
+
+class IndexedBatch:
+    """A training batch that is fetched when it is unpacked, `images, labels = batch`.
+
+    A compiled step does not unpack it: it converts the pixels together with what comes next.
+
+    Attributes:
+        source: The images of the split.
+        index: Which images each replica sees, int32 `(S, B)`.
+    """
+
+    def __init__(self, source: ResidentImages, index: Tensor) -> None:
+        self.source = source
+        self.index = index
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.source[self.index])
+
+    def __getitem__(self, position: int) -> Tensor:
+        return self.source[self.index][position]
+
+    def __len__(self) -> int:
+        return 2
+
+
+class TrainingImages(Dataset["tuple[Tensor, Tensor] | IndexedBatch"]):
+    """The images to train on: an index fetches a batch of images and labels.
+
+    Attributes:
+        by_index: Whether to leave the fetching to the training step.
+    """
+
+    def __init__(self, source: ResidentImages) -> None:
+        self.source = source
+        self.by_index = False
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor] | IndexedBatch:
+        return IndexedBatch(self.source, index) if self.by_index else self.source[index]
 
 
 class ReplicaSampler(Sampler[Tensor]):
@@ -104,7 +155,8 @@ class ChunkSampler(Sampler[Tensor]):
 def training_loader(dataset: ResidentImages, batch_size: int, seeds: Sequence[int]) -> Loader:
     """Return the loader of training batches `(S, B)`, in a separate order for each replica."""
     # an ordinary DataLoader, whose sampler yields whole batches of indices
-    return DataLoader(dataset, batch_size=None, sampler=ReplicaSampler(len(dataset), batch_size, seeds, dataset.device))
+    sampler = ReplicaSampler(len(dataset), batch_size, seeds, dataset.device)
+    return DataLoader(TrainingImages(dataset), batch_size=None, sampler=sampler)
 
 
 def evaluation_loader(dataset: ResidentImages, replicas: int) -> Loader:

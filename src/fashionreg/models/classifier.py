@@ -19,7 +19,7 @@ from fashionreg.models.independence import check_independent
 from fashionreg.models.metrics import Totals
 from fashionreg.models.networks import ReplicaNetwork, single_precision
 from fashionreg.models.objective import Objective, StepLosses, cross_entropy
-from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
+from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler, plain_rates
 from fashionreg.models.optimizers import check_replica_wise
 from fashionreg.models.trainers import check_data, check_single_backward, check_trainer
 from fashionreg.randomness import Key, epoch_keys, fold_in
@@ -56,6 +56,7 @@ class Classifier(LightningModule, ABC):
 
     Attributes:
         network: The networks, with S replicas, once they are built.
+        epoch_keys: int32 `(R, S, 2)`, the keys of this epoch for the R consumers of random numbers, if there are any.
         logs_itself: Whether metrics go to the loggers by `self.log`, whose x-axis is the step; `RunRecord` turns it off
             and logs by epoch.
 
@@ -89,7 +90,7 @@ class Classifier(LightningModule, ABC):
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self._totals: dict[str, Totals] = {}
-        self._epoch_keys: Tensor | None = None
+        self.epoch_keys: Tensor | None = None
         self._step: tuple[Batch, dict[str, Key]] | None = None
         self._evaluation: ExitStack | None = None
         self.logs_itself = True
@@ -191,13 +192,14 @@ class Classifier(LightningModule, ABC):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the sum over replicas of the losses that they minimize."""
         keys: dict[str, Key] = {}
-        if self._epoch_keys is not None:
+        if self.epoch_keys is not None:
             # one hash for the keys of all consumers: (R, S, 2)
-            words = fold_in(self._epoch_keys, batch_idx).unbind()
+            words = fold_in(self.epoch_keys, batch_idx).unbind()
             keys = {name: Key(row) for name, row in zip(self.objective.consumers, words, strict=True)}
+        images, targets = batch
         if self.objective.gradient_hooks:
-            self._step = (batch, keys)
-        losses: StepLosses = self.objective(*batch, keys)
+            self._step = ((images, targets), keys)
+        losses: StepLosses = self.objective(images, targets, keys)
         labels = losses.targets.argmax(dim=-1) if losses.targets.is_floating_point() else losses.targets
         self._add("train", losses.losses, losses.logits, labels)
         return losses.total.sum()
@@ -233,9 +235,13 @@ class Classifier(LightningModule, ABC):
         return logits
 
     def _add(self, split: str, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+        self.totals(split).add(losses.detach(), logits.detach(), labels)
+
+    def totals(self, split: str) -> Totals:
+        """Return the sums of the metrics of a split in this epoch."""
         if split not in self._totals:
-            self._totals[split] = Totals(len(logits), logits.device, calibrated=not self.training)
-        self._totals[split].add(losses.detach(), logits.detach(), labels)
+            self._totals[split] = Totals(len(self.seeds), self.device, calibrated=not self.training)
+        return self._totals[split]
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add the batch to the totals of the split that the dataloader holds."""
@@ -274,7 +280,7 @@ class Classifier(LightningModule, ABC):
         if consumers := self.objective.consumers:
             # each process of a distributed run sees other images and draws other numbers
             keys = fold_in(epoch_keys(self.seeds, consumers, self.current_epoch), self.global_rank)
-            self._epoch_keys = keys.to(self.device)  # (R, S, 2)
+            self.epoch_keys = keys.to(self.device)  # (R, S, 2)
 
     def on_validation_epoch_start(self) -> None:
         """Reset the metrics of evaluated splits; those of training remain, unless `train` is evaluated too."""
@@ -360,8 +366,12 @@ class Classifier(LightningModule, ABC):
         check_same_network(self.state_dict(), checkpoint["state_dict"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the number of inputs and of classes, from which the network is built again."""
+        """Add the number of inputs and of classes, from which the network is built again; keep rates as numbers."""
         checkpoint[SHAPE_KEY] = self.shape
+        for state in checkpoint.get("optimizer_states", []):
+            state["param_groups"] = plain_rates(state["param_groups"])
+        if "lr_schedulers" in checkpoint:
+            checkpoint["lr_schedulers"] = plain_rates(checkpoint["lr_schedulers"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimizer and, if any, its scheduler.

@@ -20,21 +20,26 @@ class Totals:
         replicas: Number of replicas S.
         device: Where the logits are.
         calibrated: Whether to compare confidence with accuracy; only in evaluation, as it doubles the cost.
+
+    Attributes:
+        loss: Sum over images of the losses, `(S,)`.
+        correct: Number of correct predictions, int64 `(S,)`.
+        count: Number of images.
     """
 
     def __init__(self, replicas: int, device: torch.device, *, calibrated: bool) -> None:
-        self._loss = torch.zeros(replicas, device=device)
-        self._correct = torch.zeros(replicas, dtype=torch.int64, device=device)
+        self.loss = torch.zeros(replicas, device=device)
+        self.correct = torch.zeros(replicas, dtype=torch.int64, device=device)
         self._excess = torch.zeros(replicas, CALIBRATION_BINS, device=device) if calibrated else None
-        self._count = 0
+        self.count = 0
 
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: mean losses `(S,)`, logits `(S, B, K)`, labels `(S, B)` or `(B,)`."""
         batch = logits.shape[1]
         correct = logits.argmax(dim=-1) == labels
-        self._loss += losses * batch
-        self._correct += correct.sum(dim=-1)
-        self._count += batch
+        self.loss += losses * batch
+        self.correct += correct.sum(dim=-1)
+        self.count += batch
         if self._excess is not None:
             confidence = logits.softmax(dim=-1).amax(dim=-1).to(self._excess.dtype)
             bins = calibration_bin(confidence)
@@ -48,7 +53,7 @@ class Totals:
         `ece` is the expected calibration error (Naeini et al. 2015; Guo et al. 2017): the mean over images of the
         distance between mean confidence and accuracy in the image's bin.
         """
-        means = {"loss": self._loss / self._count, "acc": self._correct.cpu().double() / self._count}
+        means = {"loss": self.loss / self.count, "acc": self.correct.cpu().double() / self.count}
         if self._excess is not None:
-            means["ece"] = self._excess.abs().sum(dim=1) / self._count
+            means["ece"] = self._excess.abs().sum(dim=1) / self.count
         return means

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -60,3 +60,20 @@ def clip_each_replica(parameters: Iterable[nn.Parameter], largest: float) -> Non
     scale = (largest / (norms + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(per_replica(scale, gradient))
+
+
+def make_rates_tensors(optimizer: Optimizer) -> None:
+    """Hold the learning rates of an optimizer as tensors, which a compiled update reads anew at each step."""
+    for group in optimizer.param_groups:
+        if not isinstance(group["lr"], Tensor):
+            # float64, as Python's numbers: a scheduler that multiplies its last value rounds as without compilation
+            group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
+
+
+def plain_rates(state: Any) -> Any:
+    """Return the state of optimizers or schedulers with numbers in place of learning rates that are tensors."""
+    if isinstance(state, dict):
+        return {key: plain_rates(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(map(plain_rates, state))
+    return state.item() if isinstance(state, Tensor) and state.dtype == torch.float64 and not state.dim() else state

@@ -117,9 +117,9 @@ def as_data(
 ) -> dict[str, Any]:
     """Return the part of a checkpoint's configuration that neither runs code nor chooses where to write.
 
-    What stays is `name`, `seeds`, `model`, `data` and plain options of the trainer; for a fit the callbacks too, since
-    a resumed run is the same run. What only says where results go, or how fast, is left out, and so is what the user
-    has set. A class that the allow-list does not have is refused unless the user has named it, in `model` and `data`.
+    What stays is `name`, `seeds`, `model`, `data`, `compile` and plain options of the trainer; for a fit the callbacks
+    too, since a resumed run is the same run. What only says where results go, or how fast, is left out, and so is what
+    the user has set. A class that the allow-list does not have is refused unless the user has named it, in `model` and `data`.
 
     Args:
         config: As `configuration` returns it.
@@ -141,6 +141,8 @@ def as_data(
     if "data" in config:
         kept["data"] = reader.instance(config["data"], "data", DATA, {})
         _leave_out_places(kept["data"])
+    if isinstance(compiled := config.get("compile"), bool):
+        kept["compile"] = compiled
     kept["trainer"] = {}
     for name, value in config.get("trainer", {}).items():
         where = f"trainer.{name}"

@@ -1,11 +1,13 @@
 """The options of `fashionreg fit|validate|test|predict`, and the objects that they ask for."""
 
 import argparse
+import math
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jsonargparse import Namespace
@@ -32,6 +34,7 @@ from fashionreg.runs.contents import check_optimization
 from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, results_root
 from fashionreg.training.estimate import refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
+from fashionreg.training.step import pays
 from fashionreg.yaml_files import check_limits, parse_yaml
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
@@ -159,9 +162,10 @@ class TrainingCLI(LightningCLI):
         )
         parser.add_argument(
             "--compile",
-            type=bool,
-            default=False,
-            help="Compile the network for a fit (torch.compile); on a CPU it takes longer than it saves.",
+            type=bool | Literal["auto"],
+            default="auto",
+            help="Compile the training step (torch.compile): true, false, or auto, which compiles on a CPU if the fit "
+            "is long enough to save more time than compiling takes. Results are the same to rounding.",
         )
         parser.add_argument(
             "--allow_oversize",
@@ -262,7 +266,9 @@ class TrainingCLI(LightningCLI):
             root = results_root(Path(path), config.get("name", RUN_NAME), LOGS)
             config["trainer"]["default_root_dir"] = root
         # how fast a run was made on its machine is no part of it
-        local = ("threads", "compile", "allow_oversize", "seed_everything")
+        local = ["threads", "allow_oversize", "seed_everything"]
+        if self.command != "fit":
+            local.append("compile")  # a resumed run goes on as it began
         return [{name: value for name, value in config.items() if name not in local}]
 
     # -- objects -------------------------------------------------------------------------------------------------
@@ -361,8 +367,6 @@ class TrainingCLI(LightningCLI):
             whole: dict[str, Any] = {"limit_val_batches": 1.0, "limit_test_batches": 1.0, "limit_predict_batches": 1.0}
             whole |= {"fast_dev_run": False, "logger": False, "callbacks": [], "enable_checkpointing": False}
             return super().instantiate_trainer(**kwargs | whole)
-        if self.config.compile:
-            self.model.network.compile()
         self.datamodule.prepare_data()
         self.data_description = self.datamodule.describe()
         remove_orphans(self.results_folder, "version_*")
@@ -375,7 +379,26 @@ class TrainingCLI(LightningCLI):
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
 
+    def _compiles(self) -> bool:
+        """Return whether the training step is to be compiled."""
+        if self.config.compile != "auto":
+            return bool(self.config.compile)
+        options = self.config.trainer
+        on_cpu = options.accelerator == "cpu" or not torch.accelerator.is_available()
+        if not on_cpu or shutil.which(os.environ.get("CXX", "g++")) is None:
+            return False
+        epochs, limit = options.max_epochs, options.limit_train_batches
+        images = self.data_description["sizes"]["train"]
+        per_epoch = -(-images // self.datamodule.batch_size)
+        if limit is not None:
+            per_epoch = min(per_epoch, limit) if isinstance(limit, int) else int(per_epoch * limit)
+        steps = math.inf if epochs in (None, -1) else epochs * per_epoch
+        if options.max_steps != -1:
+            steps = min(steps, options.max_steps)
+        return pays(steps, len(self.model.seeds) * self.datamodule.batch_size)
+
     def _fit_trainer(self, kwargs: dict[str, Any]) -> Trainer:
+        self.config.compile = self._compiles()
         about = {"name": self.config.name, "data": self.data_description, "config": self.config_text()} | self._about
         callbacks: list[Callback] = [RunRecord(self.folder, about), *self._observers]
         if self.config.trainer.enable_checkpointing is not False:
@@ -390,7 +413,7 @@ class TrainingCLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         if trainer.world_size > 1:
             raise UserError("trainer.devices: all replicas train on one device, side by side; set it to 1")
-        DirectEpochLoop.install(trainer)
+        DirectEpochLoop.install(trainer, compiling=self.config.compile)
         return trainer
 
     # -- configuration -------------------------------------------------------------------------------------------

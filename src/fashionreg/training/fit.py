@@ -146,7 +146,7 @@ def _fit(cli: TrainingCLI, say: Callable[[str], None]) -> None:
     trainer, model, last = cli.trainer, cli.model, cli.folder / "checkpoints" / "last.ckpt"
     source = cli.config.ckpt_path
     try:
-        say(heading(trainer, model, cli.data_description, cli.config.name))
+        say(heading(trainer, model, cli.data_description, cli.config.name, compiled=cli.config.compile))
         say(f"logs    {cli.folder}")
         trainer.fit(model, datamodule=cli.datamodule, ckpt_path=source, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
@@ -288,6 +288,4 @@ def errors_in_one_line(*, parser: bool = True) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error):
             raise UserError("memory: there is not enough; use fewer seeds, a smaller network or batch_size") from error
-        if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
-            raise
-        raise UserError(f"compile: {str(error).splitlines()[0]}; leave out --compile") from error
+        raise
