@@ -119,7 +119,8 @@ def as_data(
 
     What stays is `name`, `seeds`, `model`, `data`, `compile` and plain options of the trainer; for a fit the callbacks
     too, since a resumed run is the same run. What only says where results go, or how fast, is left out, and so is what
-    the user has set. A class that the allow-list does not have is refused unless the user has named it, in `model` and `data`.
+    the user has set. A class that the allow-list does not have is refused unless the user has named it, in `model` and
+    `data`.
 
     Args:
         config: As `configuration` returns it.
