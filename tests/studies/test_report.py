@@ -332,3 +332,18 @@ def test_what_cannot_be_reported_is_refused(tmp_path, folder):
     with pytest.raises(UserError, match="have the same name: fake, fake"):
         write_combined_report([folder, twin], tmp_path / "out")
     assert json.loads((folder / "study.json").read_text())["name"] == "fake"
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_report_leaves_its_folder_through_no_link(folder, tmp_path, refusal):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "final.png").write_text("precious")
+    (folder / "figures").symlink_to(victim)
+    assert f"{folder / 'figures'}: is a link" in refusal("report", folder)[1]
+    assert [path.read_text() for path in victim.iterdir()] == ["precious"]
+    # a folder that the user names is where the user wants it
+    (folder / "figures").unlink()
+    (tmp_path / "elsewhere").symlink_to(folder)
+    write_report(tmp_path / "elsewhere")
+    assert (folder / "figures").is_dir()
