@@ -23,7 +23,7 @@ from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs.contents import check_contents, without_paths
-from fashionreg.runs.record import read_history
+from fashionreg.runs.record import read_about, read_history
 from fashionreg.runs.schema import SchemaError
 from fashionreg.yaml_files import parse_yaml
 
@@ -227,9 +227,16 @@ def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], 
                 "out --config, or start a new run without --ckpt_path"
             )
     # a fit that could not write its record in the end is taken up once more, to write it from the checkpoint
-    unrecorded = epochs == max_epochs and not (Path(path).parent.parent / "record.json").is_file()
-    if 0 <= (max_epochs or -1) <= epochs and not unrecorded:
+    if 0 <= (max_epochs or -1) <= epochs and (epochs != max_epochs or _has_finished(Path(path).parent.parent)):
         raise UserError(
             f"ckpt_path: {path} has done {epochs} epochs, and trainer.max_epochs is {max_epochs}: nothing is left to "
             "do; set a larger --trainer.max_epochs to go on"
         )
+
+
+def _has_finished(folder: Path) -> bool:
+    """Say whether the record of a run is there, whole, and that of a fit that came to its end."""
+    try:
+        return read_about(folder).status == "finished"
+    except UserError:
+        return False

@@ -67,7 +67,8 @@ class TrainingCLI(LightningCLI):
         arguments: Arguments of the command line, which win over all layers.
         observers: Callbacks of the program that show how a fit goes.
         about: What the record says of the run besides its data and configuration, as plain data.
-        marker: Name of an empty file that is made in the folder of a fit, to find it again.
+        marker: Name and text of a file that is made in the folder of a fit, to find it again.
+        resume: A checkpoint of the run that the layers describe; nothing but its state is used.
         dry_run: Make model, data and trainer, and leave nothing behind: no folder is made for the run.
 
     Attributes:
@@ -89,7 +90,8 @@ class TrainingCLI(LightningCLI):
         *,
         observers: Sequence[Callback] = (),
         about: Mapping[str, Any] | None = None,
-        marker: str | None = None,
+        marker: tuple[str, str] | None = None,
+        resume: Path | None = None,
         dry_run: bool = False,
     ) -> None:
         self.command = command
@@ -97,6 +99,7 @@ class TrainingCLI(LightningCLI):
         self._observers = list(observers)
         self._about = dict(about or {})
         self._marker = marker
+        self._resume = resume
         self._dry_run = dry_run
         #: Number of inputs and of classes, where a checkpoint says them.
         self._shape: tuple[int, int] | None = None
@@ -234,7 +237,7 @@ class TrainingCLI(LightningCLI):
                 found = found if value is None else value
             return option_value(arguments, f"--{option}") or found
 
-        path = given("ckpt_path", None)
+        path = given("ckpt_path", None) if self._resume is None else str(self._resume)
         self._checkpoint_path: str | None = None
         if path is None:
             return []
@@ -250,7 +253,7 @@ class TrainingCLI(LightningCLI):
         self._checkpoint_path = path
         self._checkpoint = checkpoint = read_checkpoint(Path(path))
         self._shape = checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
-        if (text := checkpoint.get(CONFIG_KEY)) is None:
+        if self._resume is not None or (text := checkpoint.get(CONFIG_KEY)) is None:
             return []
         source = f"ckpt_path: {path}"
         config = trust.configuration(text, source)
@@ -369,7 +372,8 @@ class TrainingCLI(LightningCLI):
         self.folder = claim_folder(self.results_folder, "version_")
         try:
             if self._marker is not None:
-                (self.folder / self._marker).touch()
+                name, text = self._marker
+                (self.folder / name).write_text(text)
             return self._fit_trainer(kwargs)
         except Exception:
             shutil.rmtree(self.folder, ignore_errors=True)

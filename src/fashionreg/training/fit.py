@@ -125,9 +125,12 @@ def train(layers: Sequence[Layer], **options: Any) -> TrainingCLI:
     with errors_in_one_line(), expected_warnings_ignored():
         cli = TrainingCLI("fit", layers, **options)
         try:
-            cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from stop
+        except Exception:
+            _remove_if_nothing_is_finished(cli)
+            raise
     return cli
 
 
@@ -154,10 +157,8 @@ def _fit(cli: TrainingCLI, say: Callable[[str], None]) -> None:
         done = f"after {trainer.current_epoch}{planned} epochs"
         raise UserError(f"interrupted {done}; {_way_on(last, source) or 'nothing to go on from'}") from stop
     except Exception as error:
-        if not trainer.current_epoch and not (cli.folder / "record.csv").exists() and not last.exists():
-            # no epoch was finished
-            shutil.rmtree(cli.folder, ignore_errors=True)
-        elif isinstance(error, UserError) and (way_on := _way_on(last, source)):
+        removed = _remove_if_nothing_is_finished(cli)
+        if not removed and isinstance(error, UserError) and (way_on := _way_on(last, source)):
             raise UserError(f"{error}; {way_on}") from error
         raise
     if not trainer.global_step:
@@ -182,6 +183,14 @@ def _fit(cli: TrainingCLI, say: Callable[[str], None]) -> None:
     say(f"curves: tensorboard --logdir {cli.config.trainer.default_root_dir}")
     if last.exists():
         say(f"report: fashionreg test --ckpt_path {last}")
+
+
+def _remove_if_nothing_is_finished(cli: TrainingCLI) -> bool:
+    """Remove the folder of a fit that has failed before its first epoch was finished; say whether that was so."""
+    kept = any((cli.folder / name).exists() for name in ("record.csv", "checkpoints/last.ckpt"))
+    if nothing := not cli.trainer.current_epoch and not kept:
+        shutil.rmtree(cli.folder, ignore_errors=True)
+    return nothing
 
 
 def _way_on(last: Path, source: str | None) -> str | None:
