@@ -186,18 +186,22 @@ def _expand(
     if problems:
         return None
     targets = [float(target) for target in study["targets"]]
-    return StudyPlan(
-        study["name"],
-        study["question"],
-        variants,
-        reference,
-        list(chosen),
-        study["metric"],
-        study["split"],
-        targets,
-        str(path),
-        options,
-    )
+    try:
+        return StudyPlan(
+            study["name"],
+            study["question"],
+            variants,
+            reference,
+            list(chosen),
+            study["metric"],
+            study["split"],
+            targets,
+            str(path),
+            options,
+        )
+    except SchemaError as error:
+        problems.append(str(error))
+        return None
 
 
 def _unfit(trainer: dict[str, Any]) -> list[str]:
