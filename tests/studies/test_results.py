@@ -165,6 +165,7 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
     [
         ({"question": None}, "question: is missing"),
         ({"colour": "red"}, "colour: unknown"),
+        ({"name": "a\x1b[2J"}, r"name: 'a\x1b[2J' cannot be the name of a folder"),
         ({"metric": "f1"}, "metric: must be one of acc, loss, ece, got f1"),
         ({"split": ["test"]}, "split: must be one of train, val, test, got a list of 1"),
         ({"targets": [0.5, float("nan")]}, "targets[1]: must be a finite number"),

@@ -86,6 +86,8 @@ class StudyPlan:
     options: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if not is_folder_name(self.name):
+            raise SchemaError(f"name: {self.name!r} cannot be the name of a folder")
         check_seeds(self.seeds)
         check_targets(self.targets, self.metric)
         names = [variant.name for variant in self.variants]
