@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from fashionreg.runs import trust
 from fashionreg.runs.allowed import classes_of
 from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, read_checkpoint
 from fashionreg.runs.contents import check_optimization
-from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, results_root
+from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, remove_run, results_root
 from fashionreg.training.estimate import refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
 from fashionreg.yaml_files import check_limits, parse_yaml
@@ -376,8 +375,12 @@ class TrainingCLI(LightningCLI):
                 (self.folder / name).write_text(text)
             return self._fit_trainer(kwargs)
         except Exception:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.remove_folder()
             raise
+
+    def remove_folder(self) -> None:
+        """Remove the folder of a fit that leaves nothing."""
+        remove_run(self.folder, Path(self.config.trainer.default_root_dir))
 
     def _fit_trainer(self, kwargs: dict[str, Any]) -> Trainer:
         about = {"name": self.config.name, "data": self.data_description, "config": self.config_text()} | self._about

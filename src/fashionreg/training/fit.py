@@ -2,7 +2,6 @@
 
 import logging
 import operator
-import shutil
 import sys
 import warnings
 from argparse import ArgumentError
@@ -62,7 +61,7 @@ def fit(config: Source, seeds: int | Sequence[int] | None = None, overrides: Map
     with errors_in_one_line(), expected_warnings_ignored():
         cli = TrainingCLI("fit", layers, observers=[EpochSummary()])
         if cli.config.trainer.fast_dev_run:
-            shutil.rmtree(cli.folder)
+            cli.remove_folder()
             raise UserError("trainer.fast_dev_run: leaves no run; use `fashionreg fit`, or trainer.max_epochs: 1")
         _fit(cli, print)
     return Run(cli.folder, trusted=True)
@@ -162,13 +161,13 @@ def _fit(cli: TrainingCLI, say: Callable[[str], None]) -> None:
             raise UserError(f"{error}; {way_on}") from error
         raise
     if not trainer.global_step:
-        shutil.rmtree(cli.folder)
+        cli.remove_folder()
         raise UserError(
             "nothing was trained: trainer.max_epochs, max_steps, max_time and limit_train_batches must leave "
             "at least one step"
         )
     if cli.config.trainer.fast_dev_run:
-        shutil.rmtree(cli.folder)
+        cli.remove_folder()
         say("fast_dev_run: a batch of each split went through; nothing is kept")
         return
     length = f"{trainer.current_epoch} epochs" if trainer.is_last_batch else f"{trainer.global_step} steps"
@@ -189,7 +188,7 @@ def _remove_if_nothing_is_finished(cli: TrainingCLI) -> bool:
     """Remove the folder of a fit that has failed before its first epoch was finished; say whether that was so."""
     kept = any((cli.folder / name).exists() for name in ("record.csv", "checkpoints/last.ckpt"))
     if nothing := not cli.trainer.current_epoch and not kept:
-        shutil.rmtree(cli.folder, ignore_errors=True)
+        cli.remove_folder()
     return nothing
 
 
