@@ -252,7 +252,7 @@ grid: {dropout.p: [0.0, 0.5]}
 
 @pytest.fixture
 def cut_off(study, monkeypatch):
-    """The smoke study, interrupted in variant `bn` after two of its four epochs."""
+    """The smoke study, interrupted in its first variant after two of its four epochs."""
     from fashionreg.callbacks.progress import StudyProgress
 
     with monkeypatch.context() as patch:
@@ -260,22 +260,22 @@ def cut_off(study, monkeypatch):
 
         def interrupting(self, trainer, module):
             tell(self, trainer, module)
-            if "bn" in self._where and trainer.current_epoch == 2:
+            if "plain" in self._where and trainer.current_epoch == 2:
                 raise KeyboardInterrupt
 
         patch.setattr(StudyProgress, "on_train_epoch_end", interrupting)
         code, _, err = study("--seeds", 2)
     assert code == 1
     assert "interrupted; the same command goes on" in err
-    return OUT / "bn" / "version_0"
+    return OUT / "plain" / "version_0"
 
 
 def test_a_study_goes_on_within_the_variant_that_was_interrupted(study, run, cut_off):
     (cut_off / "record.json").unlink()  # a killed run has none
     code, out, err = study("--seeds", 2)
     assert (code, err) == (0, "")
-    assert f"[2/3] bn: goes on after epoch 2 ({cut_off}/checkpoints/last.ckpt)" in out
-    assert [path.name for path in OUT.glob("bn/version_*")] == ["version_1"]
+    assert f"[1/3] plain: goes on after epoch 2 ({cut_off}/checkpoints/last.ckpt)" in out
+    assert [path.name for path in OUT.glob("plain/version_*")] == ["version_1"]
     assert run("study", SMOKE, "--out", "undisturbed", "--seeds", 2)[0] == 0
     assert (OUT / "results.csv").read_bytes() == Path("undisturbed/results.csv").read_bytes()
 
