@@ -217,7 +217,7 @@ def test_the_model_as_one_argument_or_as_a_file_merges_too(run):
         (["={d: {class_path: Dropuot}}"], "regularizers.d: there is no class Dropuot; there are BatchNorm, Dropout, "),
         ([".d.p=0.5"], "regularizers.d: names no class by class_path; there are BatchNorm, "),
         (["={d: 5}"], "regularizers.d: names no class by class_path"),
-        (["={d: {class_path: nowhere.Mine}}"], "regularizers.d: nowhere.Mine cannot be imported: No module named"),
+        (["={d: {class_path: no_such.Mine}}"], "regularizers.d: no_such.Mine cannot be imported: No module named"),
         (["=5"], "model.init_args.regularizers: must be a mapping (name: regularizer), got 5"),
         (["={d: {class_path: Dropout, int_args: {p: 0.4}}}"], "Option 'int_args.p' is not accepted"),
     ],

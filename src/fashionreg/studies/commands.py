@@ -58,12 +58,16 @@ def add_parsers(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run_study_command(arguments: argparse.Namespace) -> int:
     """Run `fashionreg study`: check the study file, train what is missing and write the report."""
+    from fashionreg.randomness import whole_seeds
     from fashionreg.studies.plan import read_study
 
-    try:
-        seeds = None if arguments.seeds is None else json.loads(arguments.seeds)
-    except (ValueError, RecursionError):
-        seeds = arguments.seeds
+    seeds = None
+    if arguments.seeds is not None:
+        try:
+            seeds = json.loads(arguments.seeds)
+        except (ValueError, RecursionError):
+            seeds = arguments.seeds
+        seeds = whole_seeds(seeds)
     plan = read_study(arguments.file, seeds, arguments.options)
     folder = results_folder(plan, arguments.out)
     print(f"study   {plan.name}: {len(plan.variants)} variants x {len(plan.seeds)} seeds, reference {plan.reference}")

@@ -72,14 +72,13 @@ def read_study(
     Raises:
         UserError: With everything that is wrong, each in a line of its own.
     """
-    chosen = {} if seeds is None else {"seeds": whole_seeds(seeds)}
     last = overriding(overrides)
     if "seeds" in last:
         raise UserError("overrides: seeds: is an argument of its own, as every variant has the same seeds")
     content = read_yaml(path, "study file")
     problems = _check_shape(content)
     study = DEFAULTS | {key: value for key, value in content.items() if value is not None}
-    study |= chosen
+    study |= {} if seeds is None else {"seeds": seeds}
     plan = None
     if not problems:
         plan = _expand(path, study, last, list(options), problems)
