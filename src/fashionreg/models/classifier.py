@@ -34,6 +34,14 @@ SHAPE_KEY = "fashionreg_shape"
 FASHION_MNIST_SHAPE = (784, 10)
 
 
+class ModulesByName(nn.ModuleDict):
+    """Modules under any name, that of a method (`half`, `train`) too; in a state dict as those of `nn.ModuleDict`."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Add a module that is found by its name as a key, and not as an attribute."""
+        self._modules[name] = module  # type: ignore[assignment]
+
+
 class Classifier(LightningModule, ABC):
     """S networks trained side by side; the base of the models, which say what the network is.
 
@@ -76,11 +84,14 @@ class Classifier(LightningModule, ABC):
         seeds: Sequence[int],
     ) -> None:
         super().__init__()
-        self.regularizers = nn.ModuleDict()
+        self.regularizers = ModulesByName()
         for name, regularizer in (regularizers or {}).items():
-            # layers are named after their regularizer, and the MLP uses these names already
-            if not name.isidentifier() or name in ("linear", "relu") or hasattr(self.regularizers, name):
+            if not name.isidentifier():
                 raise UserError(f"regularizers: {name!r} cannot be a name; use letters, digits and _, as in batch_norm")
+            if name in ("linear", "relu"):
+                raise UserError(
+                    f"regularizers: {name!r} cannot be a name: layers of the network have it; choose another"
+                )
             if not isinstance(regularizer, Regularizer):
                 raise UserError(f"regularizers.{name}: must be a Regularizer, got {type(regularizer).__name__}")
             self.regularizers[name] = regularizer
@@ -134,7 +145,7 @@ class Classifier(LightningModule, ABC):
         """Make another network, with the layers of `regularizer` in place of those of all regularizers."""
         assert self.shape is not None
         kept = self.regularizers
-        self.regularizers = nn.ModuleDict({name: regularizer})
+        self.regularizers = ModulesByName({name: regularizer})
         try:
             with single_precision():
                 return self.make_network(*self.shape, seeds)

@@ -30,6 +30,9 @@ from fashionreg.yaml_files import parse_yaml
 #: Key under which a checkpoint carries the configuration of its run, as YAML text.
 CONFIG_KEY = "fashionreg_config"
 
+#: Key under which a checkpoint carries the fingerprints of the images of each split that its run trains on.
+DATA_KEY = "fashionreg_data"
+
 #: What stands in an archive's comment before the digest, and the length of the digest, in hexadecimal digits.
 _MARKER, _DIGITS = b"\nfashionreg sha256 ", 64
 
@@ -220,11 +223,14 @@ def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], 
         wanted = list(seeds) if len(seeds) <= 50 else f"{len(seeds):,} others"
         raise UserError(f"seeds: the checkpoint is of seeds {trained}, not {wanted}; leave out --seeds")
     before = resumable(parse_yaml(checkpoint[CONFIG_KEY], f"ckpt_path: {path}"))
-    for name, value in resumable(config).items():
-        if before.get(name) != value:
+    now = resumable(config)
+    sections = {name.partition(".")[0] for name in now}
+    # what only one of them has, a regularizer or a callback, is None in the other; of other commands, nothing counts
+    for name in dict.fromkeys([*now, *(name for name in before if name.partition(".")[0] in sections)]):
+        if before.get(name) != now.get(name):
             raise UserError(
-                f"{name}: the run in {path} has {before.get(name)}, not {value}; a resumed run is the same run: leave "
-                "out --config, or start a new run without --ckpt_path"
+                f"{name}: the run in {path} has {before.get(name)}, not {now.get(name)}; a resumed run is the same "
+                "run: leave out --config, or start a new run without --ckpt_path"
             )
     # a fit that could not write its record in the end is taken up once more, to write it from the checkpoint
     if 0 <= (max_epochs or -1) <= epochs and (epochs != max_epochs or _has_finished(Path(path).parent.parent)):
@@ -240,3 +246,24 @@ def _has_finished(folder: Path) -> bool:
         return read_about(folder).status == "finished"
     except UserError:
         return False
+
+
+def check_same_data(checkpoint: dict[str, Any], path: str, fingerprints: dict[str, str]) -> None:
+    """Refuse to go on with other images than those on which a run was trained.
+
+    Args:
+        checkpoint: As `read_checkpoint` returns it; one of version 0.1 does not say what its images were.
+        path: Where it is, for the error.
+        fingerprints: Of the images of each split now.
+
+    Raises:
+        UserError: If they differ.
+    """
+    before = checkpoint.get(DATA_KEY, fingerprints)
+    if not isinstance(before, dict) or any(not isinstance(value, str) for value in before.values()):
+        raise UserError(f"ckpt_path: {path}: {DATA_KEY}: must be a fingerprint for each split")
+    if differing := [split for split in {**before, **fingerprints} if before.get(split) != fingerprints.get(split)]:
+        raise UserError(
+            f"data: the run in {path} has other {' and '.join(differing)} images; a resumed run is the same run: name "
+            "its data, or start a new run without --ckpt_path"
+        )

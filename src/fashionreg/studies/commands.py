@@ -58,21 +58,16 @@ def add_parsers(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run_study_command(arguments: argparse.Namespace) -> int:
     """Run `fashionreg study`: check the study file, train what is missing and write the report."""
+    from fashionreg.randomness import whole_seeds
+    from fashionreg.studies.plan import read_study
+
     seeds = None
     if arguments.seeds is not None:
-        from fashionreg.errors import shortened
-
         try:
             seeds = json.loads(arguments.seeds)
         except (ValueError, RecursionError):
             seeds = arguments.seeds
-        if isinstance(seeds, bool) or not (
-            isinstance(seeds, int) or (isinstance(seeds, list) and all(type(seed) is int for seed in seeds))
-        ):
-            raise UserError(f"seeds: must be a count (10) or a list ([3, 7]), got {shortened(arguments.seeds)}")
-
-    from fashionreg.studies.plan import read_study
-
+        seeds = whole_seeds(seeds)
     plan = read_study(arguments.file, seeds, arguments.options)
     folder = results_folder(plan, arguments.out)
     print(f"study   {plan.name}: {len(plan.variants)} variants x {len(plan.seeds)} seeds, reference {plan.reference}")

@@ -71,7 +71,7 @@ class StudyPlan:
         split: The split on which it is taken: `train`, `val` or `test`.
         targets: Values of the metric; reported is the epoch at which each is first reached.
         source: The study file, as it was named on the command line.
-        options: Further arguments of the command line, for every run.
+        options: Further arguments of the command line, for every run; overrides of a program are written as such.
     """
 
     name: str

@@ -1,8 +1,9 @@
 """The options of `fashionreg fit|validate|test|predict`, and the objects that they ask for."""
 
 import argparse
+import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,17 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.callbacks.tensorboard import EventLogger
-from fashionreg.config import TRAINING_COMMANDS, Layer, each_option, merge_regularizers, option_value
+from fashionreg.config import REGULARIZERS, TRAINING_COMMANDS, Layer, Regularizers, each_option, option_value
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans
 from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
 from fashionreg.randomness import expand_seeds
+from fashionreg.regularizers import Regularizer
 from fashionreg.runs import trust
 from fashionreg.runs.allowed import classes_of
-from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, read_checkpoint
+from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, check_same_data, read_checkpoint
 from fashionreg.runs.contents import check_optimization
 from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, remove_run, results_root
 from fashionreg.training.estimate import refuse_oversize_run, refuse_threads, useful_threads
@@ -204,9 +206,14 @@ class TrainingCLI(LightningCLI):
         for option, value, _ in each_option(args):
             if value is not None:
                 check_limits(value, option.lstrip("-"))
-        layers = [*self._checkpoint_layer(args), *self._layers]
+        if any("config" in layer for layer in self._layers):
+            raise UserError("config: is an option of the command line alone; in a configuration, base: names files")
+        regularizers = Regularizers()
+        layers = [regularizers.add(layer) for layer in [*self._checkpoint_layer(args), *self._layers]]
+        args = regularizers.add_arguments(args)
+        check_named(regularizers.merged or {})
         config: Namespace | None = None
-        for layer in merge_regularizers(layers):
+        for layer in layers:
             config = parser.parse_object(layer, namespace=config, defaults=config is None)
         self.config = parser.parse_args(args, namespace=config)
         if self._checkpoint_path is not None:
@@ -367,6 +374,8 @@ class TrainingCLI(LightningCLI):
             self.model.network.compile()
         self.datamodule.prepare_data()
         self.data_description = self.datamodule.describe()
+        if self._checkpoint is not None:
+            check_same_data(self._checkpoint, self.config.ckpt_path, self.data_description["fingerprints"])
         remove_orphans(self.results_folder, "version_*")
         self.folder = claim_folder(self.results_folder, "version_")
         try:
@@ -413,6 +422,37 @@ class TrainingCLI(LightningCLI):
     def resolved(self) -> Layer:
         """Return the resolved options as plain data."""
         return parse_yaml(self.config_text(), "configuration")
+
+
+def check_named(regularizers: Mapping[str, Any]) -> None:
+    """Refuse regularizers whose class cannot be found, by name: the parser names the class of the model only.
+
+    Raises:
+        UserError: With the name of the regularizer.
+    """
+    for name, part in regularizers.items():
+        where = f"{REGULARIZERS.rpartition('.')[2]}.{name}"
+        path = part.get("class_path") if isinstance(part, dict) else part
+        # as the parser does: a class that is imported needs no module before its name
+        known = {cls.__name__ for cls in _subclasses(Regularizer)}
+        there_are = f"there are {', '.join(sorted(known))}, and yours as module.Class"
+        if not isinstance(path, str):
+            raise UserError(f"{where}: names no class by class_path; {there_are}")
+        module, _, last = path.rpartition(".")
+        if not module and last not in known:
+            raise UserError(f"{where}: there is no class {path}; {there_are}")
+        if module:
+            try:
+                getattr(importlib.import_module(module), last)
+            except (ImportError, AttributeError, ValueError) as error:
+                raise UserError(f"{where}: {path} cannot be imported: {error}; {there_are}") from error
+
+
+def _subclasses(cls: type[Regularizer]) -> Iterator[type[Regularizer]]:
+    """Yield every class that derives from `cls` and is imported."""
+    for each in cls.__subclasses__():
+        yield each
+        yield from _subclasses(each)
 
 
 def first_seed(seeds: int | list[int]) -> list[int]:
