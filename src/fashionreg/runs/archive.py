@@ -111,6 +111,8 @@ def checked_archive(content: bytes) -> io.BytesIO:
                     )
             if sum(entry.file_size for entry in entries) > len(content):
                 raise ArchiveError("its entries are larger than the file")
+            if (damaged := archive.testzip()) is not None:
+                raise ArchiveError(f"the checksum of {damaged} in it does not match")
             # torch looks for every entry in the folder of the first
             folder = entries[0].filename.partition("/")[0] if entries else ""
             sizes = {entry.filename.removeprefix(f"{folder}/"): entry.file_size for entry in entries}
