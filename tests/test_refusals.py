@@ -146,6 +146,28 @@ class Boom:
         return os.mkdir, ("exploded",)
 
 
+@pytest.mark.parametrize("option", ["--trainer.devices", "--trainer.num_nodes"])
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_no_command_is_computed_by_several_processes(command, option, fitted, refusal):
+    extra = ["--images", "x.png"] if command == "predict" else []
+    _, line = refusal(command, "--ckpt_path", LAST, "--trainer.max_epochs", 9, option, 2, *extra)
+    assert "trainer.devices: all replicas are computed on one device, side by side" in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--trainer.devices", "9" * 30],
+        ["--trainer.val_check_interval", "1.0e+300"],
+        ["--trainer.val_check_interval", "1000"],
+        ["--trainer.max_time", "1:99999999999999:0:0"],
+    ],
+)
+def test_whatever_lightning_refuses_is_one_line_and_leaves_no_run(refusal, words):
+    refusal("fit", "--config", "tiny.yaml", *words)
+    assert not list(Path().glob("logs/*/version_*"))
+
+
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
 def test_a_checkpoint_that_carries_code_is_refused_and_not_run(command, fitted, refusal):
     checkpoint = torch.load(LAST)

@@ -3,14 +3,14 @@
 A checkpoint is the zip archive that `torch.save` writes. Its last part is the archive's comment, which programs that
 read zip archives skip: a marker and the SHA-256 digest of every byte before the digest. So every bit of the file is
 covered. The CRC-32 sums within the archive are no substitute: torch does not compare them, and headers have none.
+
+The checksum is against accidents: whoever forges a checkpoint writes the right one. What torch would make of the file
+is therefore checked before torch reads it (`fashionreg.runs.archive`), and what it has made afterwards (`contents`).
 """
 
 import hashlib
 import io
-import pickle
-import re
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from fashionreg.config import resumable
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
 from fashionreg.randomness import expand_seeds
+from fashionreg.runs.archive import ForeignError, checked_archive
 from fashionreg.runs.contents import check_contents, without_paths
 from fashionreg.runs.record import read_about, read_history
 from fashionreg.runs.schema import SchemaError
@@ -39,23 +40,23 @@ _MARKER, _DIGITS = b"\nfashionreg sha256 ", 64
 #: The last record of a zip archive: 22 bytes, of which the last two are the length of the comment that follows.
 _END, _END_SIZE = b"PK\x05\x06", 22
 
-#: How a pickle begins.
-_PICKLE = b"\x80"
-
 
 class WholeCheckpointIO(TorchCheckpointIO):
     """Lightning's way to the disk for every checkpoint of a trainer: written whole, verified when read.
 
     Args:
         trusted: Whether what a checkpoint says of files that its callbacks have written is believed.
+        read: A path, and the checkpoint that was read from it: it is handed out once instead of the file's content, so
+            that the file need not be read twice, and cannot be another one the second time.
 
     Lightning's own way writes to the temporary folder and copies from there, where that is another file system; a full
     disk or a kill during the copy destroys the checkpoint that was there before.
     """
 
-    def __init__(self, trusted: bool = False) -> None:
+    def __init__(self, trusted: bool = False, read: tuple[str, dict[str, Any]] | None = None) -> None:
         super().__init__()
         self._trusted = trusted
+        self._read = dict([read] if read else [])
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint with its checksum; the one before is kept until the new one is whole.
@@ -83,11 +84,15 @@ class WholeCheckpointIO(TorchCheckpointIO):
         Raises:
             UserError: If the file cannot be read or is damaged.
         """
-        if "://" in str(path):
-            checkpoint: Any = super().load_checkpoint(path, map_location, weights_only)
-        else:
+        checkpoint: Any = self._read.pop(str(path), None)
+        if checkpoint is None and "://" in str(path):
+            checkpoint = super().load_checkpoint(path, map_location, weights_only)
+        elif checkpoint is None and weights_only is False:
+            # any object may be in it, and run anything; only who calls for it can want that
             content = io.BytesIO(whole_bytes(Path(path)))
-            checkpoint = torch.load(content, map_location=map_location, weights_only=weights_only)
+            checkpoint = torch.load(content, map_location=map_location, weights_only=False)
+        elif checkpoint is None:
+            checkpoint = _load(Path(path), map_location)
         if not self._trusted and isinstance(checkpoint, dict) and "callbacks" in checkpoint:
             checkpoint["callbacks"] = without_paths(checkpoint["callbacks"])
         return checkpoint  # type: ignore[no-any-return]
@@ -113,8 +118,9 @@ def with_checksum(archive: bytes | memoryview) -> Iterator[bytes | memoryview]:
 def whole_bytes(path: Path) -> bytes:
     """Read a checkpoint and verify its checksum.
 
-    A zip archive without a checksum, as version 0.1 and `torch.save` write it, must end where archives end, and its
-    entries must match their CRC-32 sums. A pickle, torch's format before 1.6, has nothing that could be verified.
+    A zip archive without a checksum, as version 0.1 and `torch.save` write it, must end where archives end; that its
+    entries match their CRC-32 sums is for `checked_archive` to say. A pickle, torch's format before 1.6, is refused: it
+    has nothing that could be verified, and Lightning 2 never wrote one.
 
     Raises:
         UserError: If the file cannot be read or is damaged.
@@ -144,18 +150,34 @@ def _damage(content: bytes) -> str | None:
     if content[-_DIGITS - len(_MARKER) : -_DIGITS] == _MARKER:
         matches = hashlib.sha256(memoryview(content)[:-_DIGITS]).hexdigest().encode() == content[-_DIGITS:]
         return None if matches else "its checksum does not match"
-    if content.startswith(_PICKLE):
-        return None
     if not content.startswith(b"PK"):
         return "it is not a file written by torch.save"
     end = content[-_END_SIZE:]
     if not (end.startswith(_END) and end.endswith(b"\0\0")):
         return "the end of the file is missing or damaged"
+    return None
+
+
+def _load(path: Path, map_location: Any) -> Any:
+    """Load the tensors and plain data of a checkpoint.
+
+    Raises:
+        UserError: If the file is missing, damaged, or holds anything else.
+    """
     try:
-        entry = zipfile.ZipFile(io.BytesIO(content)).testzip()
-    except Exception as error:  # a damaged archive fails in many ways
-        return str(error) or type(error).__name__
-    return None if entry is None else f"the checksum of {entry} in it does not match"
+        archive = checked_archive(whole_bytes(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the form of files that torch did not write; they are refused later
+            return torch.load(archive, map_location=map_location, weights_only=True)
+    except UserError:
+        raise
+    except ForeignError as error:
+        raise UserError(
+            f"ckpt_path: {path}: refused: {error}; only checkpoints of weights and plain data load"
+        ) from error
+    except Exception as error:  # what is no checkpoint fails in many ways
+        reasons = str(error).splitlines() or [type(error).__name__]
+        raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {reasons[0]}") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -164,20 +186,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: If the file is missing, damaged, no checkpoint of a fit (see `check_contents`), or holds code.
     """
-    content = whole_bytes(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the form of files that torch did not write; they are refused below
-            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = re.search(r"(?:GLOBAL|global) (\S+)", str(error))
-        what = f"it asks to run {reason[1]}" if reason else "it holds more than tensors and plain data"
-        raise UserError(
-            f"ckpt_path: {path}: refused: {what}; only checkpoints of weights and plain data load"
-        ) from error
-    except Exception as error:  # what is no checkpoint fails in many ways
-        reasons = str(error).splitlines() or [type(error).__name__]
-        raise UserError(f"ckpt_path: {path}: is not a whole checkpoint: {reasons[0]}") from error
+    loaded = _load(path, "cpu")
     check_contents(loaded, f"ckpt_path: {path}")
     checkpoint: dict[str, Any] = loaded
     return checkpoint

@@ -29,7 +29,7 @@ from fashionreg.regularizers import Regularizer
 from fashionreg.runs import trust
 from fashionreg.runs.allowed import classes_of
 from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, check_same_data, read_checkpoint
-from fashionreg.runs.contents import check_optimization
+from fashionreg.runs.contents import check_optimization, check_parameters, outline
 from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, remove_run, results_root
 from fashionreg.training.estimate import refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
@@ -354,8 +354,12 @@ class TrainingCLI(LightningCLI):
         self._prepare()
         if self._dry_run:
             # the trainer refuses what the machine does not have
-            return super().instantiate_trainer(logger=False, enable_checkpointing=False)
+            return self.make_trainer(logger=False, enable_checkpointing=False)
         assert self._shape is not None
+        if self._checkpoint is not None and (network := outline(self.model, *self._shape, self.model.seeds[0])):
+            way_on = "; without --config and --seeds its own are used"
+            source = f"ckpt_path: {self.config.ckpt_path}"
+            check_parameters(self._checkpoint, network, len(self.model.seeds), source, way_on)
         self.model.build(*self._shape)
         if self._checkpoint is not None and self.command == "fit":
             check_optimization(self._checkpoint, self.model, f"ckpt_path: {self.config.ckpt_path}")
@@ -364,12 +368,15 @@ class TrainingCLI(LightningCLI):
         plugins = self.config_init.trainer.plugins or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            kwargs["plugins"] = [*plugins, WholeCheckpointIO(trusted=bool(self.config.trust_checkpoint))]
+            # the checkpoint is needed once more, to be taken over; nothing keeps it in memory after that
+            read = None if self._checkpoint is None else (self.config.ckpt_path, self._checkpoint)
+            kwargs["plugins"] = [*plugins, WholeCheckpointIO(bool(self.config.trust_checkpoint), read)]
+        self._checkpoint = None
         if self.command != "fit":
             # a report is on all images, and leaves nothing behind that belongs to a fit
             whole: dict[str, Any] = {"limit_val_batches": 1.0, "limit_test_batches": 1.0, "limit_predict_batches": 1.0}
             whole |= {"fast_dev_run": False, "logger": False, "callbacks": [], "enable_checkpointing": False}
-            return super().instantiate_trainer(**kwargs | whole)
+            return self.make_trainer(**kwargs | whole)
         if self.config.compile:
             self.model.network.compile()
         self.datamodule.prepare_data()
@@ -403,10 +410,26 @@ class TrainingCLI(LightningCLI):
             kwargs["logger"] = EventLogger(
                 self.config.trainer.default_root_dir, self.config.name, self.folder.name, default_hp_metric=False
             )
-        trainer = super().instantiate_trainer(**kwargs)
-        if trainer.world_size > 1:
-            raise UserError("trainer.devices: all replicas train on one device, side by side; set it to 1")
+        trainer = self.make_trainer(**kwargs)
         DirectEpochLoop.install(trainer)
+        return trainer
+
+    def make_trainer(self, **kwargs: Any) -> Trainer:
+        """Make Lightning's trainer, of one process.
+
+        Raises:
+            UserError: If Lightning cannot make it of its options, or it would start further processes.
+        """
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (UserError, MisconfigurationException, OSError, MemoryError):
+            raise
+        except Exception as error:  # an option that will not do fails in many ways
+            raise UserError(in_one_line(error)) from error
+        if trainer.world_size > 1:
+            raise UserError(
+                "trainer.devices: all replicas are computed on one device, side by side; set it to 1 (and num_nodes)"
+            )
         return trainer
 
     # -- configuration -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -264,6 +265,12 @@ def expected_warnings_ignored() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def is_raised_by(error: Exception, package: str) -> bool:
+    """Say whether an error was raised by code of a package itself, and not by what that code calls."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == package
+
+
 @contextmanager
 def errors_in_one_line(*, parser: bool = True) -> Iterator[None]:
     """Turn errors of libraries that the user can put right into a `UserError`.
@@ -278,6 +285,11 @@ def errors_in_one_line(*, parser: bool = True) -> Iterator[None]:
             raise
         raise UserError(in_one_line(error)) from error
     except MisconfigurationException as error:
+        raise UserError(in_one_line(error)) from error
+    except (ValueError, ArithmeticError) as error:
+        if isinstance(error, UserError) or not is_raised_by(error, "lightning"):
+            raise
+        # Lightning finds out when a run starts that an option will not do
         raise UserError(in_one_line(error)) from error
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error):
