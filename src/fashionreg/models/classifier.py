@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Self
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from fashionreg.models.networks import ReplicaNetwork, single_precision
 from fashionreg.models.objective import Objective, StepLosses, cross_entropy
 from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
 from fashionreg.models.optimizers import check_replica_wise
-from fashionreg.models.trainers import check_data, check_single_backward, check_trainer
+from fashionreg.models.trainers import check_averaging, check_data, check_single_backward, check_trainer
 from fashionreg.randomness import Key, epoch_keys, fold_in
 from fashionreg.regularizers.base import Regularizer, with_hook
 
@@ -153,6 +153,11 @@ class Classifier(LightningModule, ABC):
         if datamodule is None:
             raise UserError("network: unknown number of inputs and classes; call model.build(inputs, classes) first")
         self.build(datamodule.inputs, len(datamodule.class_names))
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Refuse averages of weights before they copy the model; add no callback."""
+        check_averaging(self.trainer.callbacks)  # type: ignore[attr-defined]
+        return []
 
     def _all_regularizers(self) -> list[Regularizer]:
         return list(self.regularizers.values())  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans
 from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
+from fashionreg.models.trainers import check_averaging
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs import trust
 from fashionreg.runs.allowed import classes_of
@@ -342,6 +343,8 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with this project's callbacks and, for a fit, its folder and logger."""
+        callbacks = self.config_init.trainer.callbacks or []
+        check_averaging(callbacks if isinstance(callbacks, list) else [callbacks])
         self._prepare()
         if self._dry_run:
             # the trainer refuses what the machine does not have
