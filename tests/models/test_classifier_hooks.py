@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from functools import partial
+from typing import ClassVar
 
 import pytest
 import torch
@@ -350,3 +351,95 @@ def test_draws_of_a_key_have_their_distributions():
     assert key.bernoulli(1.0, 10).all()
     assert not key.bernoulli(0.0, 10).any()
     assert torch.equal(Key(replica_keys([1], "noise")).normal(200, 100)[0], key.normal(200, 100)[1])
+
+
+class Keeping(Regularizer):
+    """Keeps the names of the metrics of every epoch, of the check too, whose copies share the list."""
+
+    seen: ClassVar[list] = []
+
+    def after_epoch(self, network, metrics):
+        self.seen.append((len(network.state_dict()["layers.0.weight"]), [*metrics]))
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ({}, {}),
+        ({"val_size": 40}, {}),
+        ({"val_size": 40, "evaluate_train": True}, {}),
+        ({"val_size": 40}, {"check_val_every_n_epoch": 2}),
+        ({"val_size": 40}, {"limit_val_batches": 0}),
+    ],
+)
+def test_the_check_feeds_the_metrics_that_the_epochs_have(data, options, workplace, run):
+    Keeping.seen.clear()
+    options = [word for name, value in options.items() for word in (f"--trainer.{name}", value)]
+    options += [word for name, value in data.items() for word in (f"--data.init_args.{name}", value)]
+    regularizer = f"--model.init_args.regularizers={{keep: {{class_path: {__name__}.Keeping}}}}"
+    code, _, err = run("fit", "--config", "tiny.yaml", "--seeds", 3, regularizer, *options)
+    assert code == 0, err
+    *tried, first, second = Keeping.seen
+    assert first[0] == second[0] == 3
+    assert {count for count, _ in tried} == {1, 2}
+    assert {tuple(sorted(names)) for _, names in tried} == {tuple(sorted(names)) for _, names in (first, second)}
+
+
+class Late(Regularizer):
+    """Fails in training, after the check."""
+
+    def __init__(self, hook: str) -> None:
+        super().__init__()
+        self.hook = hook
+        self.calls = 0
+
+    def overrides(self, hook):
+        return hook == self.hook
+
+    def _late(self, hook, result=None):
+        self.calls += hook == self.hook
+        if self.calls > 3:
+            raise ZeroDivisionError("too\nlate")
+        return result
+
+    def batch(self, images, targets, key):
+        return self._late("batch", (images, targets))
+
+    def penalty(self, network):
+        return self._late("penalty", super().penalty(network))
+
+    def gradients(self, compute, parameters, key):
+        return self._late("gradients", compute(parameters))
+
+    def after_step(self, network):
+        self._late("after_step")
+
+    def after_epoch(self, network, metrics):
+        self._late("after_epoch")
+
+    def evaluating(self, network):
+        return self._late("evaluating", super().evaluating(network))
+
+
+@pytest.mark.parametrize("hook", ["batch", "penalty", "gradients", "after_step", "after_epoch", "evaluating"])
+def test_a_hook_that_fails_in_training_is_named(hook):
+    with pytest.raises(UserError, match=f"^regularizers.late: {hook}: ZeroDivisionError: too late$"):
+        fit({"late": partial(Late, hook)}, [0], epochs=5)
+
+
+class Unready(Regularizer):
+    def attach(self, network, seeds):
+        raise ZeroDivisionError("not\nready")
+
+
+class Unmade(Regularizer):
+    def before_activation(self, features, seeds):
+        raise ZeroDivisionError("not\nmade")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"), [(Unready, "attach: .*: not ready"), (Unmade, "before_activation: .*: not made")]
+)
+def test_a_hook_that_fails_when_the_network_is_built_is_named(kind, fault):
+    with pytest.raises(UserError, match=f"^regularizers.mine: {fault}$"):
+        RegularizedMLP([8], regularizers={"mine": kind()}).build(6, 3)
