@@ -186,9 +186,9 @@ def _overfitting(found: Findings, shown: Findings, pictures: Pictures) -> list[B
         "Dashed: training images; solid: test images; thin: single seeds. The distance between them at the end is the "
         "generalization gap. "
         + (
-            "Training images are evaluated like test images, with dropout off."
+            "Training images are evaluated like test images."
             if found.train_evaluated
-            else "Training accuracy is the mean over the steps of an epoch, with dropout on."
+            else "Training accuracy is the mean over the steps of an epoch, in training mode."
         ),
     )
     return [Section("Overfitting", [figure])]
