@@ -16,7 +16,7 @@ from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
 from fashionreg.models import BaselineMLP, RegularizedMLP, StackedClassifier
 from fashionreg.randomness import Key, fold_in, replica_keys
-from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, WeightDecay
+from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, ReplicaLayer, WeightDecay
 from fashionreg.regularizers.base import per_replica
 from fashionreg.training.fit import EXPECTED_WARNINGS
 from fashionreg.training.loop import DirectEpochLoop
@@ -443,3 +443,28 @@ class Unmade(Regularizer):
 def test_a_hook_that_fails_when_the_network_is_built_is_named(kind, fault):
     with pytest.raises(UserError, match=f"^regularizers.mine: {fault}$"):
         RegularizedMLP([8], regularizers={"mine": kind()}).build(6, 3)
+
+
+class Triple(ReplicaLayer):
+    smallest_batch = 3
+
+    def forward(self, x, key=None):
+        return x
+
+
+class InThrees(Regularizer):
+    def after_activation(self, features, seeds):
+        return Triple()
+
+
+@pytest.mark.parametrize(
+    ("kind", "images", "fault"),
+    [
+        ("BatchNorm", 129, "hold 1 image, and the network needs at least 2"),
+        (f"{__name__}.InThrees", 130, "hold 2 images, and the network needs at least 3"),
+    ],
+)
+def test_a_last_batch_that_is_too_small_is_refused_with_both_numbers(kind, images, fault, refusal):
+    regularizer = f"--model.init_args.regularizers={{mine: {{class_path: {kind}}}}}"
+    _, line = refusal("fit", "--config", "tiny.yaml", "--data.init_args.train_size", images, regularizer)
+    assert f"batch_size: the last batch of an epoch would {fault}" in line

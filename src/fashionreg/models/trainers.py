@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from fashionreg.errors import UserError
+from fashionreg.text import counted
 
 
 def check_averaging(callbacks: Iterable[Callback]) -> None:
@@ -62,7 +63,7 @@ def check_trainer(trainer: Trainer, replicas: int, validated: bool) -> None:
 
 
 def check_data(trainer: Trainer, seeds: Sequence[int], smallest_batch: int) -> None:
-    """Refuse data of other seeds, and batches of a single image where batch norm needs two.
+    """Refuse data of other seeds, and batches of fewer images than the network needs.
 
     Args:
         trainer: At the start of training.
@@ -78,8 +79,8 @@ def check_data(trainer: Trainer, seeds: Sequence[int], smallest_batch: int) -> N
     smallest = getattr(getattr(trainer.train_dataloader, "sampler", None), "smallest_batch", None)
     if smallest is not None and smallest < smallest_batch:
         raise UserError(
-            "batch_size: the last batch of an epoch would hold a single image, and batch norm needs at least two; "
-            "choose another batch_size or number of training images"
+            f"batch_size: the last batch of an epoch would hold {counted(smallest, 'image')}, and the network needs at "
+            f"least {smallest_batch} (batch norm needs 2); choose another batch_size or number of training images"
         )
 
 

@@ -21,7 +21,7 @@ from fashionreg.errors import UserError, printable
 from fashionreg.files import check_output, whole_file
 from fashionreg.runs.folder import claim_folder
 from fashionreg.runs.run import Run
-from fashionreg.text import by_seed, in_percent
+from fashionreg.text import by_seed, counted, in_percent
 from fashionreg.training.cli import TrainingCLI, in_one_line
 
 #: Warnings of Lightning and torch that are expected here, and why.
@@ -150,8 +150,9 @@ def _fit(cli: TrainingCLI, say: Callable[[str], None]) -> None:
         say(f"logs    {cli.folder}")
         trainer.fit(model, datamodule=cli.datamodule, ckpt_path=source, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
-        planned = "" if trainer.max_epochs in (None, -1) else f" of {trainer.max_epochs}"
-        done = f"after {trainer.current_epoch}{planned} epochs"
+        done = f"after {counted(trainer.current_epoch, 'epoch')}"
+        if trainer.max_epochs not in (None, -1):
+            done = f"after {trainer.current_epoch} of {counted(trainer.max_epochs, 'epoch')}"
         raise UserError(f"interrupted {done}; {_way_on(last, source) or 'nothing to go on from'}") from stop
     except Exception as error:
         if not trainer.current_epoch and not (cli.folder / "record.csv").exists() and not last.exists():
@@ -170,7 +171,8 @@ def _fit(cli: TrainingCLI, say: Callable[[str], None]) -> None:
         shutil.rmtree(cli.folder)
         say("fast_dev_run: a batch of each split went through; nothing is kept")
         return
-    length = f"{trainer.current_epoch} epochs" if trainer.is_last_batch else f"{trainer.global_step} steps"
+    epochs, steps = counted(trainer.current_epoch, "epoch"), counted(trainer.global_step, "step")
+    length = epochs if trainer.is_last_batch else steps
     results = model.results()
     for split, metrics in results.items():
         if split != "train":
