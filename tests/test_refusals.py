@@ -79,7 +79,7 @@ BAD_WORDS = {
     "last batch of one": (
         ["fit", "--config", "tiny.yaml", "--data.init_args.batch_size", "199"],
         1,
-        "batch norm needs at least two",
+        "would hold 1 image, and the network needs at least 2 (batch norm needs 2)",
     ),
     "learning rate": (
         ["fit", "--config", "tiny.yaml", "--model.init_args.optimizer.lr", "-1"],
