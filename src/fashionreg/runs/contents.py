@@ -170,6 +170,10 @@ def outline(model: Classifier, inputs: int, classes: int, seed: int) -> ReplicaN
             return model.make_network(inputs, classes, [seed])
     except (NotImplementedError, RuntimeError):
         return None
+    except UserError as error:
+        if isinstance(error.__cause__, NotImplementedError | RuntimeError):
+            return None
+        raise
 
 
 def check_parameters(checkpoint: dict[str, Any], network: nn.Module, count: int, source: str, way_on: str = "") -> None:

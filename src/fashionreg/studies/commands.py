@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fashionreg.errors import UserError
 from fashionreg.studies.study import STUDIES, carry_out, failed, results_folder
+from fashionreg.text import counted
 
 if TYPE_CHECKING:
     from fashionreg.studies.findings import Findings
@@ -70,11 +71,12 @@ def run_study_command(arguments: argparse.Namespace) -> int:
         seeds = whole_seeds(seeds)
     plan = read_study(arguments.file, seeds, arguments.options)
     folder = results_folder(plan, arguments.out)
-    print(f"study   {plan.name}: {len(plan.variants)} variants x {len(plan.seeds)} seeds, reference {plan.reference}")
+    variants = counted(len(plan.variants), "variant")
+    print(f"study   {plan.name}: {variants} x {counted(len(plan.seeds), 'seed')}, reference {plan.reference}")
     print(f"results {folder}", flush=True)
     if arguments.dry_run:
         for variant in plan.variants:
-            print(f"  {variant.name}: {variant.config['trainer']['max_epochs']} epochs")
+            print(f"  {variant.name}: {counted(variant.config['trainer']['max_epochs'], 'epoch')}")
         print("everything is in order; nothing was run")
         return 0
     try:

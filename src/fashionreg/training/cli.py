@@ -24,6 +24,7 @@ from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans
 from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
+from fashionreg.models.trainers import check_averaging
 from fashionreg.randomness import expand_seeds
 from fashionreg.regularizers import Regularizer
 from fashionreg.runs import trust
@@ -31,7 +32,7 @@ from fashionreg.runs.allowed import classes_of
 from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, check_same_data, read_checkpoint
 from fashionreg.runs.contents import check_optimization, check_parameters, outline
 from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, remove_run, results_root
-from fashionreg.training.estimate import refuse_oversize_run, refuse_threads, useful_threads
+from fashionreg.training.estimate import refuse_oversize_data, refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
 from fashionreg.yaml_files import check_limits, parse_yaml
 
@@ -171,7 +172,7 @@ class TrainingCLI(LightningCLI):
             "--allow_oversize",
             type=bool,
             default=False,
-            help="Run although it seems to need more memory or threads than the machine has.",
+            help="Run although it seems to need more memory or threads than the machine has, or more than a year.",
         )
         parser.add_argument(
             "--trust_checkpoint",
@@ -333,24 +334,25 @@ class TrainingCLI(LightningCLI):
             raise UserError(in_one_line(error)) from error
 
     def _prepare(self) -> None:
-        """Set the seeds, find the shape of the network, and refuse a run that memory cannot hold."""
+        """Set the seeds, find the shape of the network, and refuse a run that is too large for the machine."""
         # a range where a count is given: it may be larger than what a list could hold
         seeds = expand_seeds(self.config.seeds)
-        shape = refuse_oversize_run(
-            self.model,
-            self.datamodule,
-            seeds,
-            shape=self._shape,
-            training=self.command == "fit",
-            insisted=self.config.allow_oversize,
-        )
+        if not self.config.allow_oversize:
+            refuse_oversize_data(self.datamodule)
+        if self._shape is None:
+            self._shape = shape_of(self.datamodule)
+        if not self.config.allow_oversize:
+            trainer = self.config.trainer if self.command == "fit" else None
+            accelerator = self.config.trainer.accelerator != "cpu" and torch.accelerator.is_available()
+            refuse_oversize_run(self.model, self.datamodule, self._shape, seeds, trainer, accelerator=accelerator)
         self.model.seeds = self.datamodule.seeds = list(seeds)
         # hyperparameters of checkpoints and of hparams.yaml
         self.model.save_hyperparameters({"seeds": list(seeds)})
-        self._shape = shape
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with this project's callbacks and, for a fit, its folder and logger."""
+        callbacks = self.config_init.trainer.callbacks or []
+        check_averaging(callbacks if isinstance(callbacks, list) else [callbacks])
         self._prepare()
         if self._dry_run:
             # the trainer refuses what the machine does not have
@@ -476,6 +478,12 @@ def _subclasses(cls: type[Regularizer]) -> Iterator[type[Regularizer]]:
     for each in cls.__subclasses__():
         yield each
         yield from _subclasses(each)
+
+
+def shape_of(datamodule: ImageDataModule) -> tuple[int, int]:
+    """Load the data, and return their number of inputs and of classes."""
+    datamodule.prepare_data()
+    return datamodule.inputs, len(datamodule.class_names)
 
 
 def first_seed(seeds: int | list[int]) -> list[int]:

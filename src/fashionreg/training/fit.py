@@ -21,7 +21,7 @@ from fashionreg.files import check_output, whole_file
 from fashionreg.randomness import whole_seeds
 from fashionreg.runs.folder import claim_folder
 from fashionreg.runs.run import Run
-from fashionreg.text import by_seed, in_percent
+from fashionreg.text import by_seed, counted, in_percent
 from fashionreg.training.cli import TrainingCLI, in_one_line
 
 #: Warnings of Lightning and torch that are expected here, and why.
@@ -31,7 +31,7 @@ EXPECTED_WARNINGS = (
     "The dirpath has changed",  # a resumed run has another folder
     "Be aware that when using `ckpt_path`, callbacks used",  # only a fit needs what its callbacks had saved
     "Checkpoint directory .* exists and is not empty",  # the folder belongs to this run
-    "WeightAveraging callback with a model that overrides",  # that callback is refused in a line of our own
+    "\\s*Unable to serialize instance cpu",  # the default device of StochasticWeightAveraging, which is refused
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
 )
 
@@ -139,8 +139,9 @@ def _fit(cli: TrainingCLI) -> None:
         print(f"logs    {cli.folder}")
         trainer.fit(model, datamodule=cli.datamodule, ckpt_path=source, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
-        planned = "" if trainer.max_epochs in (None, -1) else f" of {trainer.max_epochs}"
-        done = f"after {trainer.current_epoch}{planned} epochs"
+        done = f"after {counted(trainer.current_epoch, 'epoch')}"
+        if trainer.max_epochs not in (None, -1):
+            done = f"after {trainer.current_epoch} of {counted(trainer.max_epochs, 'epoch')}"
         raise UserError(f"interrupted {done}; {_way_on(last, source) or 'nothing to go on from'}") from stop
     except Exception as error:
         removed = _remove_if_nothing_is_finished(cli)
@@ -157,7 +158,8 @@ def _fit(cli: TrainingCLI) -> None:
         cli.remove_folder()
         print("fast_dev_run: a batch of each split went through; nothing is kept")
         return
-    length = f"{trainer.current_epoch} epochs" if trainer.is_last_batch else f"{trainer.global_step} steps"
+    epochs, steps = counted(trainer.current_epoch, "epoch"), counted(trainer.global_step, "step")
+    length = epochs if trainer.is_last_batch else steps
     results = model.results()
     for split, metrics in results.items():
         if split != "train":
