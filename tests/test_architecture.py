@@ -142,20 +142,49 @@ def test_numbers_are_read_without_torch_and_lightning(name):
             waiting += [each for each in found if each.is_file() and each not in seen]
 
 
-def private_names(path, code=None):
-    """Names with an underscore that a file takes from Lightning or jsonargparse, or from a trainer or module."""
-    for node in ast.walk(ast.parse(code or path.read_text())):
+def private_imports(tree):
+    """Names with an underscore that a file imports from Lightning or jsonargparse."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("lightning", "jsonargparse")):
             for alias in node.names:
                 if any(part.startswith("_") for part in [*node.module.split("."), alias.name]):
                     yield f"{node.module}.{alias.name}"
-        elif isinstance(node, ast.Attribute):
-            whole = ast.unparse(node)
-            owner = ast.unparse(node.value).split(".")[-1]
-            if node.attr == "_trainer" or (
-                owner in ("trainer", "pl_module", "fit_loop") and re.match("_[^_]", node.attr)
-            ):
-                yield whole
+
+
+def private_attributes(tree):
+    """Attributes with an underscore that a file reads or sets, each with the object that it belongs to."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
+            yield node.attr, ast.unparse(node.value)
+
+
+def defined(tree):
+    """Names that a file defines itself: functions, methods, and attributes that it sets of `self` or in a class."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            yield node.attr
+
+
+LOOP = ast.parse((PACKAGE / PRIVATE_NAMES).read_text())
+#: The private attributes of Lightning that the one file uses: those that it does not define.
+OF_LIGHTNING = {name for name, _ in private_attributes(LOOP)} - {*defined(LOOP)}
+
+
+def private_names(path, code=None):
+    """Private names of Lightning or jsonargparse that a file uses."""
+    tree = ast.parse(code or path.read_text())
+    yield from private_imports(tree)
+    for name, owner in private_attributes(tree):
+        # on any object those that the one file uses; on a trainer, a module or a loop all others too
+        if (
+            name in OF_LIGHTNING
+            or name == "_trainer"
+            or owner.split(".")[-1]
+            in ("trainer", "pl_module", "lightning_module", "fit_loop", "epoch_loop", "val_loop", "_logger_connector")
+        ):
+            yield f"{owner}.{name}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -169,8 +198,14 @@ def test_private_names_of_lightning_are_found():
         "trainer._loop()",
         "self.trainer._x = 1",
         "from lightning.pytorch._graveyard import x",
+        "self._current_fx_name = None",
+        "loop.automatic_optimization._skip_backward",
+        "module._current_fx_name",
+        "anything._logger_connector.on_batch_end()",
+        "self._num_ready_batches_reached()",
     ):
         assert list(private_names(None, line)), line
+    assert {"_current_fx_name", "_skip_backward", "_logger_connector", "_num_ready_batches_reached"} <= OF_LIGHTNING
     assert list(private_names(PACKAGE / PRIVATE_NAMES))
 
 

@@ -5,10 +5,10 @@ import pytest
 import yaml
 
 from fashionreg.config import (
+    Regularizers,
     cache_key,
     flat,
     identity,
-    merge_regularizers,
     nested,
     option_value,
     read_layers,
@@ -127,26 +127,126 @@ REGULARIZERS = [
 ]
 
 
+def merged(layers):
+    """The regularizers after each layer."""
+    regularizers = Regularizers()
+    return [regularizers.add(layer)["model"]["init_args"]["regularizers"] for layer in layers]
+
+
 def test_regularizers_of_layers_merge_by_name():
     layers = [{"model": {"init_args": {"regularizers": each}}} for each in REGULARIZERS]
     before = json.dumps(layers)
-    found = [layer["model"]["init_args"]["regularizers"] for layer in merge_regularizers(layers)]
+    found = merged(layers)
     assert json.dumps(layers) == before
     assert found[1] == {**found[0], "norm": {"class_path": "BatchNorm"}}
     assert found[0]["decay"] == {"class_path": "WeightDecay"}
     assert found[2]["dropout"] == {"class_path": "Dropout", "init_args": {"p": 0.1}}
     assert found[3]["dropout"] == {"class_path": "fashionreg.regularizers.Dropout", "init_args": {"p": 0.1}}
     assert found[4] == {"dropout": found[3]["dropout"], "decay": {"class_path": "EMA", "init_args": {"decay": 0.9}}}
-    (last,) = merge_regularizers([*layers, {"model": {"init_args": {"regularizers": None}}}, layers[1]])[-1:]
-    assert last["model"]["init_args"]["regularizers"] == REGULARIZERS[1]
+    *_, none, last = merged([*layers, {"model": {"init_args": {"regularizers": None}}}, layers[1]])
+    assert none is None
+    assert last == REGULARIZERS[1]
+
+
+DROP = {"drop": {"class_path": "Dropout", "init_args": {"p": 0.1}}, "decay": {"class_path": "WeightDecay"}}
+BASE = {"model": {"init_args": {"regularizers": DROP}}}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"model": {"init_args": {"regularizers": {"drop": {"p": 0.4}}}}},
+        {"model": {"init_args": {"regularizers": {"drop": {"init_args": {"p": 0.4}}}}}},
+        {"model": {"init_args": {"regularizers": {"drop": {"class_path": "Dropout", "p": 0.4}}}}},
+        {"model": {"init_args": {"regularizers": {"drop.p": 0.4}}}},
+        {"model": {"regularizers": {"drop": {"p": 0.4}}}},
+        {"model": {"init_args.regularizers": {"drop": {"p": 0.4}}}},
+        {"model.init_args.regularizers": {"drop": {"p": 0.4}}},
+        {"model.regularizers.drop.p": 0.4},
+    ],
+    ids=str,
+)
+def test_every_form_of_an_option_changes_it_and_keeps_the_others(layer):
+    assert merged([BASE, layer])[-1] == DROP | {"drop": {"class_path": "Dropout", "init_args": {"p": 0.4}}}
+
+
+def test_a_key_that_no_class_has_is_an_argument_for_the_parser_to_refuse():
+    given = {"model": {"init_args": {"regularizers": {"drop": {"int_args": {"p": 0.4}}}}}}
+    assert merged([BASE, given])[-1]["drop"]["init_args"] == {"p": 0.1, "int_args": {"p": 0.4}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["drop.p=0.4"], {"drop": 0.4, "decay": None}),
+        (["drop.init_args.p", "0.4"], {"drop": 0.4, "decay": None}),
+        (["drop", "{p: 0.4}"], {"drop": 0.4, "decay": None}),
+        (["={drop: {p: 0.4}}"], {"drop": 0.4, "decay": None}),
+        (["drop.p=0.4", "={norm: BatchNorm}"], {"drop": 0.4, "decay": None, "norm": None}),
+        (["drop=null"], {"decay": None}),
+        (["=null", "drop", "Dropout", "drop.p", "0.4"], {"drop": 0.4}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("prefix", ["--model.init_args.regularizers", "--model.regularizers"])
+def test_arguments_merge_as_files_do(run, prefix, arguments, expected):
+    Path("base.yaml").write_text(yaml.safe_dump({"base": "tiny.yaml"} | BASE | {"name": "n"}))
+    Path("base.yaml").write_text(Path("base.yaml").read_text().replace("init_args:", "init_args:\n    dropout: 0", 1))
+    words = [
+        f"{prefix}{word}" if word[0] == "=" else f"{prefix}.{word}" if word[0] in "dn" and word != "Dropout" else word
+        for word in arguments
+    ]
+    code, out, err = run("fit", "--config", "base.yaml", *words, "--print_config")
+    assert code == 0, err
+    found = yaml.safe_load(out)["model"]["init_args"]["regularizers"]
+    assert {name: part["init_args"].get("p") for name, part in found.items()} == expected
+
+
+def test_the_model_as_one_argument_or_as_a_file_merges_too(run):
+    Path("base.yaml").write_text(yaml.safe_dump({"base": "tiny.yaml"} | BASE))
+    Path("model.yaml").write_text("class_path: RegularizedMLP\ninit_args: {regularizers: {norm: BatchNorm}}\n")
+    for model in ("{init_args: {regularizers: {norm: BatchNorm}}}", "model.yaml"):
+        code, out, err = run("fit", "--config", "base.yaml", "--model", model, "--print_config")
+        assert code == 0, err
+        assert yaml.safe_load(out)["model"]["init_args"]["regularizers"].keys() == {"drop", "decay", "norm"}
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["={d: {class_path: Dropuot}}"], "regularizers.d: there is no class Dropuot; there are BatchNorm, Dropout, "),
+        ([".d.p=0.5"], "regularizers.d: names no class by class_path; there are BatchNorm, "),
+        (["={d: 5}"], "regularizers.d: names no class by class_path"),
+        (["={d: {class_path: no_such.Mine}}"], "regularizers.d: no_such.Mine cannot be imported: No module named"),
+        (["=5"], "model.init_args.regularizers: must be a mapping (name: regularizer), got 5"),
+        (["={d: {class_path: Dropout, int_args: {p: 0.4}}}"], "Option 'int_args.p' is not accepted"),
+    ],
+)
+def test_the_error_of_a_mistyped_regularizer_names_it(refusal, words, fault):
+    _, line = refusal("fit", "--config", "tiny.yaml", *(f"--model.init_args.regularizers{word}" for word in words))
+    assert fault in line
+
+
+def test_config_is_no_option_of_a_configuration(refusal):
+    Path("mine.yaml").write_text("config: tiny.yaml\n")
+    _, line = refusal("fit", "--config", "tiny.yaml", "--config", "mine.yaml")
+    assert "config: is an option of the command line alone" in line
 
 
 def test_nesting_options_leaves_the_callers_mapping_alone_and_refuses_a_part_of_a_value():
     trainer = {"max_epochs": 1}
     assert nested({"trainer": trainer, "trainer.max_epochs": 2}) == {"trainer": {"max_epochs": 2}}
     assert trainer == {"max_epochs": 1}
-    with pytest.raises(UserError, match="seeds.x: seeds is given a value and options of it at once"):
-        nested({"seeds": 1, "seeds.x": 2})
+    assert nested({"trainer.max_epochs": 2, "trainer": {"max_time": 1}}) == {
+        "trainer": {"max_epochs": 2, "max_time": 1}
+    }
+    for options in ({"seeds": 1, "seeds.x": 2}, {"seeds.x": 2, "seeds": 1}):
+        with pytest.raises(UserError, match="seeds.*: seeds is given a value and options of it at once"):
+            nested(options)
+
+
+def test_options_with_other_defaults_than_none_are_part_of_the_cache_key():
+    assert cache_key(changed("model.init_args.later", 0), {}) != cache_key(CONFIG, {})
 
 
 def test_a_resumed_run_may_be_longer():

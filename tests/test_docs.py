@@ -2,12 +2,14 @@
 
 import doctest
 import importlib
+import inspect
 import json
 import re
 import shlex
 import shutil
 import sys
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -243,19 +245,51 @@ def test_examples_in_docstrings_hold(module):
     assert result.attempted > 0
 
 
-def test_the_readers_walk_names_each_function_once_and_all_exist():
-    walk = PAGES["CONTRIBUTING.md"].partition("## A reader's walk")[2]
-    named = re.findall(r"`((?:[a-z_]+\.)+[\w.]+)`", walk)
-    functions = [name for name in named if not (CHECKOUT / name).exists() and not name.endswith((".csv", ".py"))]
-    assert len(functions) >= 15
-    assert len({*functions}) == len(functions)
-    for function in functions:
-        parts = function.split(".")
+def walk():
+    """The functions and classes that the reader's walk names, in order, by their names there."""
+    text = PAGES["CONTRIBUTING.md"].partition("## A reader's walk")[2]
+    named = re.findall(r"`((?:[a-z_]+\.)+[\w.]+)`", text)
+    names = [name for name in named if not (CHECKOUT / name).exists() and not name.endswith((".csv", ".py", ".json"))]
+    found = []
+    for name in names:
+        parts = name.split(".")
         depth = next(n for n in range(len(parts), 0, -1) if _is_module(parts[:n]))
-        found = importlib.import_module(".".join(["fashionreg", *parts[:depth]]))
+        thing = importlib.import_module(".".join(["fashionreg", *parts[:depth]]))
         for part in parts[depth:]:
-            found = getattr(found, part)
-        assert callable(found), function
+            thing = getattr(thing, part)
+        found.append((name, inspect.unwrap(thing.__init__ if isinstance(thing, type) else thing).__code__))
+    return found
+
+
+def test_the_readers_walk_names_each_function_once():
+    names = [name for name, _ in walk()]
+    assert len(names) >= 15
+    assert len({*names}) == len(names)
+
+
+def test_the_readers_walk_is_the_way_that_a_study_goes(run, workplace):
+    variants = "  a: [tiny.yaml]\n  b: [tiny.yaml, {model: {init_args: {dropout: 0.0}}}]\n"
+    (workplace / "study.yaml").write_text(f"name: walk\nvariants:\n{variants}")
+    calls = Counter()
+
+    def count(frame, event, _):
+        if event == "call":
+            calls[frame.f_code] += 1
+
+    walked = walk()
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        code, _, err = run("study", "study.yaml", "--seeds", 2)
+    finally:
+        sys.setprofile(before)
+    assert code == 0, err
+    # a counter keeps the order in which its keys came
+    names = {code: name for name, code in walked}
+    assert [names[code] for code in calls if code in names] == [name for name, _ in walked]
+    times = {name: calls[code] for name, code in walked}
+    assert times["training.fit.resolve"] == times["training.fit.train"] == 2
+    assert times["training.cli.TrainingCLI"] == 4
 
 
 def _is_module(parts):

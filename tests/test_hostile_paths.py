@@ -134,18 +134,20 @@ def test_each_line_of_an_error_is_escaped_once_where_it_is_printed():
 
 
 @pytest.mark.parametrize(
-    ("redirection", "words", "code", "said"),
+    ("redirection", "words", "code", "said", "unbuffered"),
     [
-        (">/dev/full", ["--help"], 1, "fashionreg: error: standard output: No space left on device\n"),
-        (">/dev/full", FIT, 1, "fashionreg: error: standard output: No space left on device\n"),
-        (">&- <&-", FIT, 0, ""),
+        (">/dev/full", ["--help"], 1, "fashionreg: error: standard output: No space left on device\n", ""),
+        (">/dev/full", FIT, 1, "fashionreg: error: standard output: No space left on device\n", ""),
+        # nothing is left in a buffer to fail again
+        (">/dev/full", FIT, 1, "fashionreg: error: standard output: No space left on device\n", "1"),
+        (">&- <&-", FIT, 0, "", ""),
     ],
 )
 def test_output_that_cannot_be_written_is_said_and_a_closed_one_is_not_missed(
-    redirection, words, code, said, workplace
+    redirection, words, code, said, unbuffered, workplace
 ):
     command = ["sh", "-c", f'exec "$0" -m fashionreg "$@" {redirection}', sys.executable, *words]
-    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=buffered)
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (ended.returncode, ended.stderr) == (code, said)
     assert bool(list(Path("logs").rglob("last.ckpt"))) == (code == 0)

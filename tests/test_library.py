@@ -6,13 +6,16 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy import stats
 
 import fashionreg as fr
+from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
-from samples import LAST
+from fashionreg.regularizers import Dropout
+from samples import LAST, random_images
 
 
 def test_importing_it_loads_none_of_the_slow_libraries():
@@ -69,10 +72,103 @@ def test_the_callers_mappings_stay_as_they_are_and_a_cell_can_run_twice(workplac
     pd.testing.assert_frame_equal(first.history, second.history)
 
 
-@pytest.mark.parametrize("seeds", ["12", [1.5, 2], 2.0, True])
+STUDY = (
+    "name: s\nreference: plain\nvariants:\n"
+    "  plain: [tiny.yaml, {model: {init_args: {dropout: 0.0}}}]\n  dropout: [tiny.yaml]\n"
+)
+
+
+@pytest.mark.parametrize("seeds", ["12", b"12", [1.5, 2], 1.7, 2.0, True, [True], {1: 2}, ["1"]])
 def test_seeds_are_whole_numbers(workplace, seeds):
-    with pytest.raises(UserError, match="seeds: must be a count"):
-        fr.fit("tiny.yaml", seeds)
+    (workplace / "study.yaml").write_text(STUDY)
+    for train in (fr.fit, fr.study):
+        with pytest.raises(UserError, match=r"seeds: must be a count \(10\) or a list"):
+            train("tiny.yaml" if train is fr.fit else "study.yaml", seeds)
+
+
+def test_numpys_seeds_are_seeds(workplace):
+    (workplace / "study.yaml").write_text(STUDY)
+    assert fr.study("study.yaml", np.int64(2)).findings.plan.seeds == [0, 1]
+    assert fr.study("study.yaml", np.array([1, 0])).findings.plan.seeds == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fault"),
+    [
+        (
+            {"model.init_args.regularizers.drop": Dropout(0.3)},
+            "model.init_args.regularizers.drop: must be plain data: ",
+        ),
+        ({"model": {"init_args": {"regularizers": {"drop": Dropout(0.3)}}}}, "regularizers.drop: must be plain data: "),
+        (
+            {"trainer.callbacks": [object()]},
+            "trainer.callbacks.0: must be plain data: a class_path with init_args, got",
+        ),
+        ({"config": "tiny.yaml"}, "config: is an option of the command line alone"),
+        ({"help": "x"}, "Option 'help' is not accepted"),
+        ({3: 1}, "3: must be a name"),
+        (["trainer.max_epochs"], "overrides: must be a mapping of options by dotted names, got a list of 1"),
+        ({"model.init_args.regularizers.d": "Dropuot"}, "regularizers.d: there is no class Dropuot; there are"),
+        (
+            {"model.init_args.regularizers.d": {"class_path": "Dropout", "int_args": {"p": 0.4}}},
+            "'int_args.p' is not accepted",
+        ),
+    ],
+    ids=str,
+)
+def test_overrides_are_plain_data_for_a_fit_and_for_a_study(workplace, overrides, fault):
+    (workplace / "study.yaml").write_text(STUDY)
+    for train in (fr.fit, fr.study):
+        with pytest.raises(UserError) as error:
+            train("tiny.yaml" if train is fr.fit else "study.yaml", overrides=overrides)
+        assert fault in str(error.value)
+    assert not (workplace / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "fault"),
+    [
+        ({"base": "tiny.yaml", "trainer": {"callbacks": [object()]}}, "trainer.callbacks.0: must be plain data: "),
+        (None, "configuration: must be a file, a mapping or a list of these, got None"),
+        (["tiny.yaml", 3], "configuration: must be a file or a mapping, got 3"),
+    ],
+)
+def test_a_configuration_is_plain_data(workplace, config, fault):
+    with pytest.raises(UserError, match=fault):
+        fr.fit(config)
+
+
+def test_a_mapping_without_end_is_refused(workplace):
+    endless = {}
+    endless["model"] = endless
+    with pytest.raises(UserError, match="configuration: is nested more than 100 levels deep"):
+        fr.fit(endless)
+
+
+def test_a_path_and_numpys_numbers_are_plain_data(workplace):
+    (workplace / "study.yaml").write_text(STUDY)
+    overrides = {"trainer.default_root_dir": workplace / "out", "trainer.max_epochs": np.int64(1)}
+    overrides |= {"model.init_args.hidden_sizes": (np.int32(9),), "model.init_args.dropout": np.float32(0.25)}
+    run = fr.fit("tiny.yaml", 1, overrides)
+    assert run.folder.is_relative_to(workplace / "out")
+    assert run.config["model"]["init_args"]["hidden_sizes"] == [9]
+    assert run.config["model"]["init_args"]["dropout"] == 0.25
+    with pytest.raises(UserError, match="dropout: is the same configuration as plain"):
+        fr.study("study.yaml", 1, overrides=overrides)
+
+
+@pytest.mark.parametrize("name", ["half", "train", "update", "keys"])
+def test_a_regularizer_may_have_the_name_of_a_method(workplace, name):
+    parts = {name: {"class_path": "EMA", "init_args": {"decay": 0.5}}}
+    run = fr.fit("tiny.yaml", 2, {"model.init_args.regularizers": parts, "trainer.max_epochs": 1})
+    assert run.network(1) is not None
+    resumed = fr.fit({"ckpt_path": str(run.checkpoint), "name": "tiny", "trainer": {"max_epochs": 2}})
+    assert resumed.history.epoch.max() == 2
+
+
+def test_the_name_of_a_layer_is_refused_with_the_reason(workplace):
+    with pytest.raises(UserError, match="regularizers: 'relu' cannot be a name: layers of the network have it"):
+        fr.fit("tiny.yaml", overrides={"model.init_args.regularizers.relu": "WeightDecay"})
 
 
 def test_overrides_of_one_regularizer_leave_the_others(workplace):
@@ -82,6 +178,64 @@ def test_overrides_of_one_regularizer_leave_the_others(workplace):
     found = run.config["model"]["init_args"]["regularizers"]
     assert found.keys() == {"dropout", "decay"}
     assert found["dropout"]["init_args"]["p"] == 0.2
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"model.init_args.regularizers.drop.p": 0.4},
+        {"model.init_args.regularizers.drop.init_args.p": 0.4},
+        {"model.init_args.regularizers.drop": {"p": 0.4}},
+        {"model.init_args.regularizers": {"drop": {"p": 0.4}}},
+        {"model": {"regularizers": {"drop": {"p": 0.4}}}},
+    ],
+    ids=str,
+)
+def test_an_override_of_an_option_of_a_regularizer_is_not_lost(workplace, overrides):
+    mapping = {"drop": {"class_path": "Dropout", "init_args": {"p": 0.1}}, "decay": "WeightDecay"}
+    config = {"base": "tiny.yaml", "model": {"init_args": {"dropout": 0.0, "regularizers": mapping}}}
+    (workplace / "d.yaml").write_text(yaml.safe_dump(config))
+    (workplace / "study.yaml").write_text("name: s\nvariants: {plain: [d.yaml]}\n")
+    overrides |= {"trainer.max_epochs": 1}
+    configs = [fr.fit("d.yaml", 1, overrides).config]
+    configs += [variant.config for variant in fr.study("study.yaml", 1, overrides=overrides).findings.plan.variants]
+    for found in configs:
+        parts = found["model"]["init_args"]["regularizers"]
+        assert parts["drop"]["init_args"]["p"] == 0.4
+        assert parts.keys() == {"drop", "decay"}
+
+
+def test_a_resumed_run_keeps_its_regularizers_and_its_callbacks(workplace):
+    parts = {"decay": {"class_path": "WeightDecay"}}
+    stop = {"class_path": "EarlyStopping", "init_args": {"monitor": "train/loss"}}
+    run = fr.fit("tiny.yaml", 1, {"model.init_args.regularizers": parts, "trainer.callbacks": [stop]})
+    again = {"ckpt_path": str(run.checkpoint), "name": "tiny", "trainer": {"max_epochs": 3}}
+    for overrides, what in (
+        ({"model.init_args.regularizers": None}, r"regularizers\.decay\.class_path"),
+        ({"model.init_args.regularizers.decay": None}, r"regularizers\.decay\.class_path"),
+        ({"model.init_args.regularizers.norm": "BatchNorm"}, r"regularizers\.norm\.class_path"),
+        ({"trainer.callbacks": None}, r"trainer\.callbacks"),
+    ):
+        with pytest.raises(UserError, match=rf"{what}: the run in .* has .*, not .*; a resumed run is the same run"):
+            fr.fit(again, overrides=overrides)
+    assert fr.fit(again).history.epoch.max() == 3
+
+
+def test_a_resumed_run_keeps_its_images(workplace):
+    images = random_images(120)
+    write_csv(images[:100], workplace / "a.csv")
+    write_csv(images[20:], workplace / "b.csv")
+    (workplace / "csv.yaml").write_text(
+        "base: tiny.yaml\ndata: {class_path: CSVDataModule, init_args: {path: a.csv, test_size: 0.2}}\n"
+    )
+    run = fr.fit("csv.yaml", 1, {"trainer.max_epochs": 1})
+    again = {"ckpt_path": str(run.checkpoint), "name": "tiny", "trainer": {"max_epochs": 2}}
+    before = sorted((workplace / "logs" / "tiny").iterdir())
+    with pytest.raises(UserError, match="data: the run in .* has other train and test images; a resumed run is the"):
+        fr.fit(again, overrides={"data.init_args.path": "b.csv"})
+    assert sorted((workplace / "logs" / "tiny").iterdir()) == before
+    (workplace / "a.csv").rename(workplace / "moved.csv")
+    assert fr.fit(again, overrides={"data.init_args.path": "moved.csv"}).history.epoch.max() == 2
 
 
 def results(variants=("plain", "bn", "dropout"), n=12, seed=0):
@@ -121,7 +275,10 @@ def test_seeds_that_only_one_variant_has_are_left_out():
             lambda f: f.assign(value=f.value.astype(object).where(f.seed != 3, "high")),
             "variant plain, seed 3: .* number, got high",
         ),
-        (lambda f: f.query("variant != 'plain'"), "reference: there is no variant 'plain'; there are"),
+        (lambda f: f.query("variant != 'plain'"), "reference: there is no variant 'plain'; there are 'bn', 'dropout'"),
+        (lambda f: f.assign(seed=f.seed + 100 * (f.variant == "bn")), "variant bn: has no seed in common with plain"),
+        (lambda f: f.assign(variant=f.variant.where(f.seed != 3)), "variant: is missing in row 3"),
+        (lambda f: f.to_numpy().tolist(), "frame: must be a DataFrame with the columns variant, seed and value, got a"),
     ],
 )
 def test_results_that_cannot_be_compared_are_refused(change, fault):
@@ -129,11 +286,24 @@ def test_results_that_cannot_be_compared_are_refused(change, fault):
         fr.compare(change(results()), reference="plain")
 
 
+def test_variants_may_be_numbers():
+    frame = results().replace({"variant": {"plain": 1, "bn": 2, "dropout": 3}})
+    expected = fr.compare(results(), reference="plain")
+    found = fr.compare(frame, reference=1)
+    assert found.index.tolist() == [2, 3]
+    assert found.difference[2] == expected.difference["bn"]
+    with pytest.raises(UserError, match="reference: there is no variant '1'; there are 1, 2, 3"):
+        fr.compare(frame, reference="1")
+
+
+def test_one_variant_alone_gives_a_table_without_rows_and_with_all_columns():
+    alone = fr.compare(results(("plain",)), reference="plain")
+    assert alone.empty
+    assert alone.columns.tolist() == fr.compare(results(), reference="plain").columns.tolist()
+
+
 def test_a_study_from_python_has_the_tables_of_its_report(workplace):
-    (workplace / "study.yaml").write_text(
-        "name: s\nreference: plain\nvariants:\n"
-        "  plain: [tiny.yaml, {model: {init_args: {dropout: 0.0}}}]\n  dropout: [tiny.yaml]\n"
-    )
+    (workplace / "study.yaml").write_text(STUDY)
     study = fr.study("study.yaml", seeds=3, out="out")
     assert set(study.table.variant) == {"plain", "dropout"}
     assert study.comparisons.n.to_dict() == {"dropout": 3}

@@ -14,6 +14,8 @@ ONE_CYCLE = ["--model.init_args.lr_scheduler", "torch.optim.lr_scheduler.OneCycl
 ONE_CYCLE += ["--model.init_args.lr_scheduler.max_lr", "0.1"]
 TEST_MONITOR = ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor"]
 
+SWA = ["--trainer.callbacks+", "StochasticWeightAveraging", "--trainer.callbacks.swa_lrs", "0.1"]
+
 BAD_WORDS = {
     "no config": (["fit"], 2, "give --config FILE"),
     "missing config": (["fit", "--config", "no.yaml"], 1, "no.yaml: no such configuration file"),
@@ -48,6 +50,21 @@ BAD_WORDS = {
     "scheduler": (["fit", "--config", "tiny.yaml", *ONE_CYCLE], 1, "lr_scheduler: You must define either total_steps"),
     "strategy": (["fit", "--config", "tiny.yaml", "--trainer.strategy", "foo"], 1, "foo"),
     "several devices": (["fit", "--config", "tiny.yaml", "--trainer.devices", "2"], 1, "trainer.devices: all replicas"),
+    "stochastic weight averaging": (
+        ["fit", "--config", "tiny.yaml", *SWA],
+        1,
+        "StochasticWeightAveraging: the results would be those of the weights before averaging; use the regularizer",
+    ),
+    "weight averaging": (
+        ["fit", "--config", "tiny.yaml", "--trainer.callbacks+", "WeightAveraging"],
+        1,
+        "WeightAveraging: the results",
+    ),
+    "EMA of Lightning": (
+        ["fit", "--config", "tiny.yaml", "--trainer.callbacks+", "EMAWeightAveraging"],
+        1,
+        "EMAWeightAveraging: the results",
+    ),
     "overfit": (["fit", "--config", "tiny.yaml", "--trainer.overfit_batches", "1"], 1, "trainer.overfit_batches"),
     "clip": (["fit", "--config", "tiny.yaml", "--trainer.gradient_clip_val", "-1"], 1, "trainer.gradient_clip_val"),
     "trainer": (["fit", "--config", "tiny.yaml", "--trainer.devices", "0"], 1, "devices"),
@@ -62,7 +79,7 @@ BAD_WORDS = {
     "last batch of one": (
         ["fit", "--config", "tiny.yaml", "--data.init_args.batch_size", "199"],
         1,
-        "batch norm needs at least two",
+        "would hold 1 image, and the network needs at least 2 (batch norm needs 2)",
     ),
     "learning rate": (
         ["fit", "--config", "tiny.yaml", "--model.init_args.optimizer.lr", "-1"],
@@ -105,6 +122,8 @@ BAD_WORDS = {
         1,
         "there is no logs/tiny/version_*/checkpoints/last.ckpt",
     ),
+    "device that is not there": (["fit", "--config", "tiny.yaml", "--trainer.accelerator", "tpu"], 1, "torch_xla"),
+    "odd time": (["fit", "--config", "tiny.yaml", "--name", "a/b", "--trainer.max_time", "soon"], 1, "not a valid"),
     "missing csv": (
         [
             "fit",
@@ -129,7 +148,7 @@ def test_what_a_user_can_get_wrong_ends_in_one_line_and_leaves_nothing(case, ref
     assert fault in line
     parts = line.split("; ")
     assert len(set(parts)) == len(parts)
-    assert not list(Path("logs").rglob("version_*"))
+    assert not list(Path("logs").glob("*"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -142,6 +161,28 @@ def test_a_missing_gpu_is_said(refusal):
 class Boom:
     def __reduce__(self):
         return os.mkdir, ("exploded",)
+
+
+@pytest.mark.parametrize("option", ["--trainer.devices", "--trainer.num_nodes"])
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_no_command_is_computed_by_several_processes(command, option, fitted, refusal):
+    extra = ["--images", "x.png"] if command == "predict" else []
+    _, line = refusal(command, "--ckpt_path", LAST, "--trainer.max_epochs", 9, option, 2, *extra)
+    assert "trainer.devices: all replicas are computed on one device, side by side" in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--trainer.devices", "9" * 30],
+        ["--trainer.val_check_interval", "1.0e+300"],
+        ["--trainer.val_check_interval", "1000"],
+        ["--trainer.max_time", "1:99999999999999:0:0"],
+    ],
+)
+def test_whatever_lightning_refuses_is_one_line_and_leaves_no_run(refusal, words):
+    refusal("fit", "--config", "tiny.yaml", *words)
+    assert not list(Path().glob("logs/*/version_*"))
 
 
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
@@ -203,3 +244,10 @@ def test_a_run_goes_on_only_from_the_end_of_an_epoch(run, refusal):
     assert run("fit", "--config", "tiny.yaml", "--trainer.max_steps", 6)[0] == 0
     _, line = refusal("fit", "--ckpt_path", LAST, "--trainer.max_steps", 12, "--trainer.max_epochs", 3)
     assert "was not saved at the end of an epoch" in line
+
+
+def test_averages_of_weights_are_found_by_the_dry_run_of_a_study(run):
+    Path("study.yaml").write_text("name: s\nvariants:\n  a: [tiny.yaml]\n  b: [tiny.yaml, {seeds: 3}]\n")
+    code, _, err = run("study", "study.yaml", "--dry_run", *SWA)
+    assert code == 1
+    assert "a: StochasticWeightAveraging: the results would be" in err

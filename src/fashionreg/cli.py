@@ -125,7 +125,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         # a full disk, a path that is too long, a lost permission: the system says what, and mostly where
-        where = f"{error.filename}: " if error.filename is not None else "standard output: " * _output_fails()
+        where = f"{error.filename}: " if error.filename is not None else "standard output: " * _output_fails("\n")
         return _fail(printable(f"{where}{error.strerror or error}"))
 
 
@@ -166,10 +166,14 @@ def _fail(line: str, code: int = 1) -> int:
     return code
 
 
-def _output_fails() -> bool:
-    """Whether what was printed cannot be written; it is discarded then."""
+def _output_fails(more: str = "") -> bool:
+    """Whether what was printed cannot be written; it is discarded then.
+
+    Args:
+        more: What to print besides: an unbuffered stream (`PYTHONUNBUFFERED`) has nothing left of what failed.
+    """
     try:
-        sys.stdout.flush()
+        print(more, end="", flush=True)
     except OSError:
         _discard_output()
         return True

@@ -3,14 +3,17 @@
 import copy
 import hashlib
 import json
+import numbers
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fashionreg.errors import UserError
-from fashionreg.yaml_files import read_yaml
+import yaml
+
+from fashionreg.errors import MAX_DEPTH, UserError, shortened
+from fashionreg.yaml_files import parse_value, read_yaml
 
 #: The commands that train or use networks, and what each does.
 TRAINING_COMMANDS = {
@@ -43,6 +46,13 @@ _OBSERVERS = re.compile(
     r"|DeviceStatsMonitor|ThroughputMonitor|\w+ProgressBar)"
 )
 
+#: Where regularizers stand in a configuration, and the options of a command line that give them or a part of them.
+REGULARIZERS = "model.init_args.regularizers"
+_REGULARIZER_OPTION = re.compile(r"--(model(?:\.init_args)?\.regularizers(?:\.[^+]+)?)")
+
+#: What a mapping that names a class holds; every other key of it is an argument of the class.
+CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+
 #: Options that say how long a run is: a resumed run may be longer.
 _LENGTH = re.compile(r"trainer\.(max|min)_(epochs|steps|time)")
 
@@ -58,19 +68,22 @@ def read_layers(source: Source) -> list[Layer]:
         source: A YAML file, a mapping, or several of these.
 
     Raises:
-        UserError: As `read_yaml`; or if a file builds on itself.
+        UserError: As `read_yaml` and `plain_data`; or if a file builds on itself.
     """
     layers: list[Layer] = []
     merged: dict[str, Layer] = {}
+    if not isinstance(source, str | Path | Mapping | list | tuple):
+        raise UserError(f"configuration: must be a file, a mapping or a list of these, got {shortened(source)}")
     for part in [source] if isinstance(source, str | Path | Mapping) else source:
         known = len(merged)
         if isinstance(part, Mapping):
-            # a copy: the parser changes what it is given, and a notebook's cell may run twice
-            layer = copy.deepcopy(dict(part))
+            layer = plain_data(part, "configuration")
             for base in _bases(layer, "configuration"):
                 _collect(Path(base), merged, ())
             layers += [*list(merged.values())[known:], layer]
             continue
+        if not isinstance(part, str | Path):
+            raise UserError(f"configuration: must be a file or a mapping, got {shortened(part)}")
         # a base that an earlier file shares is not read again: it would take back what that file says
         layers += list(_collect(Path(part), merged, ()).values())[known:]
     return layers
@@ -113,69 +126,185 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
+def plain_data(value: Any, where: str, name: str = "") -> Any:
+    """Return a copy of what a program gives as a configuration, as YAML could hold it.
+
+    NumPy's numbers, paths and tuples become numbers, texts and lists. The copy matters as well: the parser changes what
+    it is given, and the cell of a notebook may run twice.
+
+    Args:
+        value: Mappings, lists, numbers, texts, None.
+        where: What it is, for errors at its top.
+        name: Its dotted name within.
+
+    Raises:
+        UserError: If something in it is an object: it could not be written into a record.
+    """
+    if name.count(".") > MAX_DEPTH:
+        raise UserError(f"{where}: is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, Mapping):
+        return {
+            key if isinstance(key, str) else plain_data(key, where, name): plain_data(
+                inner, where, f"{name}.{key}".lstrip(".")
+            )
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [plain_data(inner, where, f"{name}.{position}") for position, inner in enumerate(value)]
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    raise UserError(f"{name or where}: must be plain data: a class_path with init_args, got {shortened(value)}")
+
+
+def overriding(overrides: Mapping[str, Any] | None) -> Layer:
+    """Return the overrides that a program gives, by dotted names, as the last layer of a configuration.
+
+    Raises:
+        UserError: As `plain_data` and `nested`; or if they are no mapping.
+    """
+    if not isinstance(overrides, Mapping | None):
+        raise UserError(f"overrides: must be a mapping of options by dotted names, got {shortened(overrides)}")
+    return nested(plain_data(overrides or {}, "overrides"))
+
+
 def nested(options: Mapping[str, Any]) -> Layer:
     """Return options by dotted names as a nested configuration: `{"a.b": 1}` becomes `{"a": {"b": 1}}`.
 
     Raises:
-        UserError: If one option is a part of another.
+        UserError: If one option is a part of another, or a name is no text.
     """
     layer: Layer = {}
     for name, value in options.items():
-        *parents, last = name.split(".")
-        inner = layer
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-            if not isinstance(inner, dict):
-                raise UserError(f"{name}: {parent} is given a value and options of it at once; give one of them")
-        # a copy: what comes later must not write into the caller's mapping
-        inner[last] = copy.deepcopy(value)
+        if not isinstance(name, str):
+            raise UserError(f"{shortened(name)}: must be a name (put it in quotes?)")
+        for part in reversed(name.split(".")):
+            value = {part: value}
+        layer = _merged(layer, value, name)
     return layer
 
 
-def merge_regularizers(layers: Sequence[Layer]) -> list[Layer]:
-    """Let the regularizers of each layer add to those of the layers before, by name.
+def _merged(before: Any, later: Any, name: str, inner: str = "") -> Any:
+    """Merge the mappings in which two options stand; of two values, the later one wins."""
+    if isinstance(before, dict) and isinstance(later, dict):
+        return before | {
+            key: _merged(before[key], value, name, f"{inner}.{key}".lstrip(".")) if key in before else value
+            for key, value in later.items()
+        }
+    if isinstance(before, dict) or isinstance(later, dict):
+        raise UserError(f"{name}: {inner} is given a value and options of it at once; give one of them")
+    return later
 
-    The parser replaces a mapping whole. Here a later layer changes options of a regularizer of the same name and class,
-    replaces it by another class, or removes it with `name: null`; `regularizers: null` removes all.
 
-    Args:
-        layers: To be merged in order; they stay as they are.
+class Regularizers:
+    """Merges the regularizers of configurations in order, by name.
 
-    Returns:
-        The layers; `model.init_args.regularizers` of each holds all regularizers so far.
+    The parser replaces a mapping whole. Here whatever comes later, a file, a mapping or an argument of the command
+    line, changes options of a regularizer of the same name and class, replaces it by another class, or removes it with
+    `name: null`; `regularizers: null` removes all.
+
+    Attributes:
+        merged: All of them so far, each a mapping with `class_path` and, where some are given, `init_args`; None where
+            none were given, or all were taken away.
     """
-    merged: list[Layer] = []
-    known: dict[str, Any] = {}
-    for layer in layers:
-        copied = copy.deepcopy(layer)
-        arguments = (
-            (copied.get("model") or {}).get("init_args") if isinstance(copied.get("model"), dict | None) else None
-        )
-        if isinstance(arguments, dict) and "regularizers" in arguments:
-            given = arguments["regularizers"]
-            if isinstance(given, dict):
-                for name, part in given.items():
-                    known[name] = _merged_part(known.get(name), part)
-                known = {name: part for name, part in known.items() if part is not None}
-                arguments["regularizers"] = copy.deepcopy(known)
-            elif given is None:
-                known = {}
-        merged.append(copied)
-    return merged
+
+    def __init__(self) -> None:
+        self.merged: dict[str, Any] | None = None
+
+    def add(self, layer: Layer) -> Layer:
+        """Merge those of the next configuration.
+
+        Returns:
+            The configuration, with all regularizers so far where it has any; the argument stays as it is.
+        """
+        layer = copy.deepcopy(layer)
+        # the parser knows `{"model.init_args.dropout": 0.3}`, `model: {dropout: 0.3}` and `model: file.yaml` as well
+        if any(str(name).startswith("model.") for name in layer):
+            layer = nested(layer)
+        if isinstance(file := layer.get("model"), str) and file.endswith((".yaml", ".yml")):
+            layer["model"] = read_yaml(Path(file), "configuration file")
+        if not isinstance(layer.get("model"), dict):
+            return layer
+        model = layer["model"] = as_class(nested(layer["model"]))
+        if not isinstance(model.get("init_args"), dict):
+            return layer
+        arguments = model["init_args"] = nested(model["init_args"])
+        if "regularizers" not in arguments:
+            return layer
+        given = arguments["regularizers"]
+        if not isinstance(given, dict | None):
+            raise UserError(f"{REGULARIZERS}: must be a mapping (name: regularizer), got {shortened(given)}")
+        parts = dict(self.merged or {})
+        for name, part in nested(given or {}).items():
+            parts[name] = _changed(parts.get(name), part)
+        kept = {name: part for name, part in parts.items() if part is not None}
+        self.merged = None if given is None else kept
+        arguments["regularizers"] = copy.deepcopy(self.merged)
+        return layer
+
+    def add_arguments(self, arguments: Sequence[str]) -> list[str]:
+        """Merge those of a command line.
+
+        Returns:
+            The arguments, with all regularizers as one option in place of those that give some of them.
+
+        Raises:
+            UserError: As `parse_value`.
+        """
+        others: list[str] = []
+        given = False
+        for option, text, said in each_option(arguments):
+            found = _REGULARIZER_OPTION.fullmatch(option)
+            if text is None or not (found or option == "--model"):
+                others += said
+                continue
+            value = parse_value(text, option.lstrip("-"))
+            # a number for an option that takes text is text: the parser knows the type
+            value = value if isinstance(value, dict | list | None) else text
+            layer = self.add({found[1] if found else "model": value})
+            model = layer["model"]
+            if not found:
+                others += [f"{option}={_flow(model)}"] if isinstance(model, dict) else said
+            given |= isinstance(model, dict) and "regularizers" in (model.get("init_args") or {})
+        return [*others, f"--{REGULARIZERS}={_flow(self.merged)}"] if given else others
 
 
-def _merged_part(before: Any, part: Any) -> Any:
-    """A regularizer of a later layer, with the options of the same class that it does not set."""
+def _flow(value: Any) -> str:
+    """Write plain data as one line of YAML."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), sort_keys=False)
+    return text.removesuffix("...\n").strip()
+
+
+def as_class(part: Any) -> Any:
+    """Return what names a class in its one form: `{p: 0.4}` is `{init_args: {p: 0.4}}`, a text is a `class_path`."""
     if isinstance(part, str):
-        part = {"class_path": part}
+        return {"class_path": part}
+    if not isinstance(part, dict) or not isinstance(part.get("init_args"), dict | None):
+        return part
+    arguments = (part.get("init_args") or {}) | {key: part[key] for key in part if key not in CLASS_KEYS}
+    kept = {key: part[key] for key in CLASS_KEYS if key in part and key != "init_args"}
+    return kept | ({"init_args": arguments} if arguments else {})
+
+
+def _changed(before: Any, part: Any) -> Any:
+    """Return a regularizer of a later layer, with the options of the same class that the layer does not set."""
+    part = as_class(part)
     if not isinstance(before, dict) or not isinstance(part, dict):
         return part
     path = part.get("class_path", before.get("class_path"))
     # the same class may be named with and without its module
     if str(path).rpartition(".")[2] != str(before.get("class_path")).rpartition(".")[2]:
         return part
-    options = (before.get("init_args") or {}) | (part.get("init_args") or {})
-    return {"class_path": path} | ({"init_args": options} if options else {})
+    merged = before | part | {"class_path": path}
+    for key in ("init_args", "dict_kwargs"):
+        if isinstance(part.get(key, {}), dict) and key in before:
+            merged[key] = before[key] | part.get(key, {})
+    return merged
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,8 +323,8 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
 def cache_key(config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> str:
     """Return the cache key of results: a digest of all that they depend on but the seeds, 16 hexadecimal digits.
 
-    Options that are not set do not count, so that an option that a later version adds does not change the key of runs
-    without it.
+    Options that are None do not count, so that an option that a later version adds with None as its default does not
+    change the key of runs without it. One with another default does.
 
     Args:
         config: A resolved configuration.

@@ -76,13 +76,33 @@ _TEMPORARY = ".fashionreg.tmp"
 _HOST = re.sub(r"[^A-Za-z0-9]", "_", platform.node())[:40]
 
 
+def refuse_links(path: Path, within: Path) -> None:
+    """Refuse a path that passes a link below the folder that somebody has named.
+
+    That folder may be anybody's, and a link in it may lead to any folder of the user. The named folder itself may be a
+    link, since that is the user's own word.
+
+    Raises:
+        UserError: With the link.
+    """
+    folder = within
+    for part in path.relative_to(within).parts:
+        folder /= part
+        if folder.is_symlink():
+            raise UserError(f"{folder}: is a link; nothing is written through links within {within}: replace it")
+
+
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, within: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file that appears as `path` only when the block ends without an error.
 
     An existing file is replaced. Of a link, the link is replaced and not the file that it leads to: whoever made a
     folder could have placed a link in it that leads to a file of the user. Missing parent folders are made. When the
     block has ended, the file is on the disk and survives a power cut, not only the end of this process.
+
+    Args:
+        path: The file.
+        within: The folder that the user has named, where that is not the file's own; see `refuse_links`.
 
     Raises:
         UserError: if the folder or the file cannot be written, or `path` is a device, a pipe or a socket; an existing
@@ -90,6 +110,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     # beside its final place, since only a rename within one file system is atomic
     temporary = _temporary(path)
+    if within is not None:
+        refuse_links(path.parent, within)
     opened = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -216,7 +238,9 @@ def remove_orphans(folder: Path, pattern: str = ".") -> None:
         pattern: Which folders in it, as `Path.glob` takes it, each with all below it: `version_*` for those of runs.
     """
     for place in folder.glob(pattern) if pattern != "." else [folder]:
-        if place != folder and place.is_symlink():
+        try:
+            refuse_links(place, folder)
+        except UserError:
             continue
         for parent, _, names in os.walk(place):
             for name in names:

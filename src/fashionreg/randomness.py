@@ -10,13 +10,30 @@ regularizer in the configuration, the epoch and the step.
 """
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fashionreg.errors import MAX_SEED, UserError
+
+
+def whole_seeds(seeds: Any) -> int | list[int]:
+    """Return a count or a list of seeds as plain integers, NumPy's integers too.
+
+    Raises:
+        UserError: If they are anything else.
+    """
+    several = isinstance(seeds, Iterable) and not isinstance(seeds, str | bytes | Mapping)
+    try:
+        if any(isinstance(seed, bool) for seed in (seeds if several else [seeds])):
+            raise TypeError
+        return [operator.index(seed) for seed in seeds] if several else operator.index(seeds)
+    except TypeError:
+        raise UserError(f"seeds: must be a count (10) or a list ([3, 7]) of whole numbers, got {seeds!r:.80}") from None
 
 
 def expand_seeds(seeds: int | list[int]) -> Sequence[int]:

@@ -2,6 +2,7 @@ import gzip
 import re
 import reprlib
 import stat
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -279,6 +280,22 @@ def test_damaged_gzip_is_named(tmp_path, damage, reason):
     ) as error:
         read_csv(path)
     message(error)
+
+
+@pytest.mark.parametrize("name", ["bomb.csv.gz", "large.csv"])
+def test_no_more_is_read_and_unpacked_than_a_file_may_have(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("fashionreg.data.csv_files.MAX_CSV", 100_000)
+    path = tmp_path / name
+    with (gzip.open if name.endswith(".gz") else open)(path, "wb") as file:
+        for _ in range(100):
+            file.write(b"0" * 1_000_000)
+    tracemalloc.start()
+    with pytest.raises(UserError) as error:
+        read_csv(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert message(error) == f"{path}: has more than 100,000 bytes of text; split it into smaller files"
+    assert peak < 5_000_000
 
 
 def test_csv_that_is_missing_is_named_with_the_command_that_makes_one(tmp_path):

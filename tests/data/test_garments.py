@@ -1,10 +1,13 @@
 """The drawn garments: well-formed, reproducible, all different, and neither trivial nor impossible to tell apart."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from sklearn.neural_network import MLPClassifier
 
+from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.data.garments import draw_garments
 from fashionreg.data.images import CLASS_NAMES, LabelledImages
 from fashionreg.errors import UserError
@@ -111,3 +114,21 @@ def test_task_is_learnable_but_neither_trivial_nor_linear_in_the_means(garments)
 
     assert 0.3 < nearest_mean < accuracy - 0.05
     assert 0.65 < accuracy < 0.95
+
+
+def test_images_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch):
+    whole = draw_garments(200, 3)
+    monkeypatch.setattr("fashionreg.data.garments.AT_ONCE", 7)
+    assert torch.equal(draw_garments(200, 3).images, whole.images)
+
+
+def test_drawing_needs_no_more_memory_than_expected(monkeypatch):
+    monkeypatch.setattr("fashionreg.data.garments.AT_ONCE", 10)
+    expected = SyntheticDataModule(train_size=3000, test_size=100).expected_bytes
+    tracemalloc.start()
+    try:
+        draw_garments(3100, 0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert expected / 2 < peak < expected

@@ -1,10 +1,12 @@
+import os
 import struct
+import time
 import zlib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw, ImageOps
+from PIL import EpsImagePlugin, Image, ImageDraw, ImageOps
 
 from fashionreg.data.garments import draw_garments
 from fashionreg.data.pictures import read_picture
@@ -196,7 +198,7 @@ def test_of_several_frames_the_first_is_read(tmp_path, name, options):
     path = saved(tmp_path, sneaker(), name, save_all=True, append_images=others, **options)
     pixels, done = read_picture(path)
     assert mean_difference(pixels, small_sneaker()) < 0.5
-    assert done.startswith("first of 3 frames")
+    assert done.startswith("first of several frames")
 
 
 @pytest.mark.parametrize("side", [28, 300])
@@ -296,7 +298,7 @@ def test_a_folder_is_refused(tmp_path):
 def test_a_file_that_is_no_image_is_refused(tmp_path, content):
     path = tmp_path / "shoe.png"
     path.write_bytes(content)
-    assert refusal(path).startswith("not an image, expected PNG, JPEG or another format")
+    assert refusal(path).startswith("not an image, expected PNG, JPEG, WebP, GIF")
 
 
 @pytest.mark.parametrize("name", ["shoe.png", "shoe.jpg", "shoe.gif", "shoe.tiff", "shoe.bmp", "shoe.webp"])
@@ -312,6 +314,32 @@ def test_a_damaged_image_is_refused(tmp_path):
     start, pixels = path.read_bytes().split(b"IDAT")
     path.write_bytes(start + b"IDAT" + bytes(4) + pixels[4:])
     assert refusal(path).startswith("cannot be read as an image: ")
+
+
+def test_a_picture_starts_no_program(tmp_path, monkeypatch):
+    ghostscript = tmp_path / "bin" / "gs"
+    ghostscript.parent.mkdir()
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path / 'started'}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(ghostscript.parent), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    path = saved(tmp_path, sneaker(), "picture.eps").rename(tmp_path / "picture.png")
+    assert refusal(path).startswith("not an image, expected PNG")
+    assert not (tmp_path / "started").exists()
+
+
+def test_the_pages_of_a_picture_are_not_counted(tmp_path):
+    # 100,000 pages without an entry: to count them takes Pillow minutes
+    picture = saved(tmp_path, sneaker(28), "picture.tiff")
+    content = picture.read_bytes()
+    start = struct.unpack("<I", content[4:8])[0]
+    end = start + 2 + 12 * struct.unpack("<H", content[start : start + 2])[0]
+    pages = [len(content) + 6 * page for page in range(100_001)]
+    chain = b"".join(struct.pack("<HI", 0, following) for following in [*pages[1:-1], 0])
+    picture.write_bytes(content[:end] + struct.pack("<I", pages[0]) + content[end + 4 :] + chain)
+    started = time.monotonic()
+    assert read_picture(picture)[1].startswith("first of several frames")
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("side", [10_000, 60_000], ids=["where Pillow warns", "where Pillow raises"])

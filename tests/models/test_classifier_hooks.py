@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from functools import partial
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
 from fashionreg.models import BaselineMLP, RegularizedMLP, StackedClassifier
 from fashionreg.randomness import Key, fold_in, replica_keys
-from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, WeightDecay
+from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, ReplicaLayer, WeightDecay
 from fashionreg.regularizers.base import per_replica
 from fashionreg.training.fit import EXPECTED_WARNINGS
 from fashionreg.training.loop import DirectEpochLoop
@@ -350,3 +351,120 @@ def test_draws_of_a_key_have_their_distributions():
     assert key.bernoulli(1.0, 10).all()
     assert not key.bernoulli(0.0, 10).any()
     assert torch.equal(Key(replica_keys([1], "noise")).normal(200, 100)[0], key.normal(200, 100)[1])
+
+
+class Keeping(Regularizer):
+    """Keeps the names of the metrics of every epoch, of the check too, whose copies share the list."""
+
+    seen: ClassVar[list] = []
+
+    def after_epoch(self, network, metrics):
+        self.seen.append((len(network.state_dict()["layers.0.weight"]), [*metrics]))
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        ({}, {}),
+        ({"val_size": 40}, {}),
+        ({"val_size": 40, "evaluate_train": True}, {}),
+        ({"val_size": 40}, {"check_val_every_n_epoch": 2}),
+        ({"val_size": 40}, {"limit_val_batches": 0}),
+    ],
+)
+def test_the_check_feeds_the_metrics_that_the_epochs_have(data, options, workplace, run):
+    Keeping.seen.clear()
+    options = [word for name, value in options.items() for word in (f"--trainer.{name}", value)]
+    options += [word for name, value in data.items() for word in (f"--data.init_args.{name}", value)]
+    regularizer = f"--model.init_args.regularizers={{keep: {{class_path: {__name__}.Keeping}}}}"
+    code, _, err = run("fit", "--config", "tiny.yaml", "--seeds", 3, regularizer, *options)
+    assert code == 0, err
+    *tried, first, second = Keeping.seen
+    assert first[0] == second[0] == 3
+    assert {count for count, _ in tried} == {1, 2}
+    assert {tuple(sorted(names)) for _, names in tried} == {tuple(sorted(names)) for _, names in (first, second)}
+
+
+class Late(Regularizer):
+    """Fails in training, after the check."""
+
+    def __init__(self, hook: str) -> None:
+        super().__init__()
+        self.hook = hook
+        self.calls = 0
+
+    def overrides(self, hook):
+        return hook == self.hook
+
+    def _late(self, hook, result=None):
+        self.calls += hook == self.hook
+        if self.calls > 3:
+            raise ZeroDivisionError("too\nlate")
+        return result
+
+    def batch(self, images, targets, key):
+        return self._late("batch", (images, targets))
+
+    def penalty(self, network):
+        return self._late("penalty", super().penalty(network))
+
+    def gradients(self, compute, parameters, key):
+        return self._late("gradients", compute(parameters))
+
+    def after_step(self, network):
+        self._late("after_step")
+
+    def after_epoch(self, network, metrics):
+        self._late("after_epoch")
+
+    def evaluating(self, network):
+        return self._late("evaluating", super().evaluating(network))
+
+
+@pytest.mark.parametrize("hook", ["batch", "penalty", "gradients", "after_step", "after_epoch", "evaluating"])
+def test_a_hook_that_fails_in_training_is_named(hook):
+    with pytest.raises(UserError, match=f"^regularizers.late: {hook}: ZeroDivisionError: too late$"):
+        fit({"late": partial(Late, hook)}, [0], epochs=5)
+
+
+class Unready(Regularizer):
+    def attach(self, network, seeds):
+        raise ZeroDivisionError("not\nready")
+
+
+class Unmade(Regularizer):
+    def before_activation(self, features, seeds):
+        raise ZeroDivisionError("not\nmade")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"), [(Unready, "attach: .*: not ready"), (Unmade, "before_activation: .*: not made")]
+)
+def test_a_hook_that_fails_when_the_network_is_built_is_named(kind, fault):
+    with pytest.raises(UserError, match=f"^regularizers.mine: {fault}$"):
+        RegularizedMLP([8], regularizers={"mine": kind()}).build(6, 3)
+
+
+class Triple(ReplicaLayer):
+    smallest_batch = 3
+
+    def forward(self, x, key=None):
+        return x
+
+
+class InThrees(Regularizer):
+    def after_activation(self, features, seeds):
+        return Triple()
+
+
+@pytest.mark.parametrize(
+    ("kind", "images", "fault"),
+    [
+        ("BatchNorm", 129, "hold 1 image, and the network needs at least 2"),
+        (f"{__name__}.InThrees", 130, "hold 2 images, and the network needs at least 3"),
+    ],
+)
+def test_a_last_batch_that_is_too_small_is_refused_with_both_numbers(kind, images, fault, refusal):
+    regularizer = f"--model.init_args.regularizers={{mine: {{class_path: {kind}}}}}"
+    _, line = refusal("fit", "--config", "tiny.yaml", "--data.init_args.train_size", images, regularizer)
+    assert f"batch_size: the last batch of an epoch would {fault}" in line

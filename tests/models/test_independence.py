@@ -14,12 +14,14 @@ from fashionreg.models.networks import MLP
 from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, ReplicaLayer, WeightDecay
 from samples import message
 
+METRICS = [["train/loss", "train/acc", "val/loss", "val/acc", "val/ece"]]
+
 
 def check(regularizer, kind=MLP):
     def make(copied, seeds):
         return MLP([6, 5, 3], seeds, {"mine": copied}) if kind is MLP else StackedNetwork(kind, 6, 3, seeds)
 
-    check_independent("mine", regularizer, make, inputs=6, classes=3)
+    check_independent("mine", regularizer, make, inputs=6, classes=3, metrics=METRICS)
 
 
 class MeanOverReplicas(ReplicaLayer):
@@ -242,10 +244,10 @@ def test_a_regularizer_is_tried_on_the_network_that_it_acts_on():
     with pytest.raises(UserError, match="regularizers.mine: penalty: seed 3 alone gives other numbers"):
         check(MixedKernels(), Convolution)
     model = StackedClassifier(Convolution, regularizers={"norms": KernelNorms(), "ema": EMA()}, seeds=[0, 1])
-    model.build(6, 3).configure_optimizers()
+    model.build(6, 3).check_regularizers(["val"])
     model = StackedClassifier(Convolution, regularizers={"mixed": MixedKernels()}, seeds=[0, 1]).build(6, 3)
     with pytest.raises(UserError, match="regularizers.mixed: penalty: seed 3 alone gives other numbers"):
-        model.configure_optimizers()
+        model.check_regularizers(["val"])
 
 
 def test_the_layers_of_a_regularizer_are_tried_once_and_without_those_of_others():
@@ -260,7 +262,7 @@ def test_the_layers_of_a_regularizer_are_tried_once_and_without_those_of_others(
     state = {name: value.clone() for name, value in model.state_dict().items()}
     Counting.made.clear()
     with pytest.raises(UserError, match="regularizers.layer: after_activation: seed 3 alone gives other numbers"):
-        model.configure_optimizers()
+        model.check_regularizers(["val"])
     assert Counting.made == [(width, seeds) for seeds in ([3, 7], [3], [7]) for width in (5, 4)]
     assert list(model.regularizers) == ["one", "layer"]
     assert model.state_dict().keys() == state.keys()
@@ -272,3 +274,37 @@ def test_shipped_regularizers_pass_and_stay_as_they_are(shipped):
     before = dict(shipped.state_dict())
     check(shipped)
     assert shipped.state_dict().keys() == before.keys()
+
+
+class Unkept(Regularizer):
+    def __init__(self, std: float = 0.1) -> None:
+        super().__init__()
+        self.deviation = std
+
+
+def test_an_argument_that_is_not_kept_is_refused_as_its_description_would_not_show_it():
+    with pytest.raises(UserError, match=r"^regularizers.mine: Unkept must keep its argument std .*self.std = std"):
+        check(Unkept(0.2))
+    kept = Returning(0.2)
+    check(kept)
+    assert kept.describe() == "returning 0.2"
+
+
+class Reading(Regularizer):
+    def __init__(self, metric: str) -> None:
+        super().__init__()
+        self.metric = metric
+
+    def after_epoch(self, network, metrics):
+        metrics[self.metric]
+
+
+@pytest.mark.parametrize("metric", ["val/loss", "test/acc", "train/ece"])
+def test_a_metric_that_the_run_does_not_have_is_named_before_training(metric):
+    model = RegularizedMLP([5], regularizers={"mine": Reading(metric)}, seeds=[0, 1]).build(6, 3)
+    with pytest.raises(UserError, match=f"mine: after_epoch: reads {metric}; .* has train/loss, train/acc"):
+        model.check_regularizers(["test"])
+    if metric != "test/acc":
+        model.check_regularizers(["train", "val", "test"])
+        with pytest.raises(UserError, match=f"regularizers.mine: after_epoch: reads {metric}"):
+            model.check_regularizers(["train", "val", "test"], every_epoch=False)

@@ -77,6 +77,11 @@ class Tied(nn.Module):
         return self.last(self.other(self.one(x)))
 
 
+class NoArgs(nn.Linear):
+    def __init__(self):
+        super().__init__(9, 4)
+
+
 class Frozen(nn.Module):
     """A frozen random projection, an unused layer, and a random buffer that is not kept in checkpoints."""
 
@@ -165,6 +170,10 @@ def test_a_replica_among_others_trains_as_alone():
         (lambda inputs, classes: nn.Linear(inputs, classes + 1), r"must give 4 logits for each image.*got \(2, 5\)"),
         (lambda inputs, classes: nn.Conv2d(1, 2, 3), "network: cannot run side by side"),
         (lambda inputs, classes: 3, "must make a torch.nn.Module, got int"),
+        (NoArgs, "^network: NoArgs must take the number of inputs and of classes$"),
+        (lambda inputs, classes: nn.Linear("a", classes), "^network: TypeError: "),
+        (lambda inputs, classes: nn.LazyLinear(classes), "^network: LazyLinear gets its shape from the first batch"),
+        (lambda inputs, classes: nn.Sequential(nn.LazyLinear(classes)), r"^network: LazyLinear \(0\) gets its shape"),
         (Unregistered, "register every tensor of it as a parameter or with register_buffer"),
         (InAList, "keep layers in nn.ModuleList"),
         (Tied, "two of its layers share a parameter"),
@@ -174,3 +183,25 @@ def test_what_cannot_be_stacked_is_refused_in_one_line(make, fault):
     with pytest.raises(UserError, match=fault) as error:
         StackedNetwork(make, 9, 4, [0, 1])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("callback", ["Histograms", "ActivationDrift"])
+def test_an_observer_of_activations_is_refused_with_what_works(callback, workplace, refusal, monkeypatch):
+    words = ["--model", "StackedClassifier", f"--model.init_args.network={__name__}.Own"]
+    words += ["--trainer.callbacks+", callback]
+    text = (workplace / "tiny.yaml").read_text()
+    (workplace / "tiny.yaml").write_text("name: tiny\n" + text[text.index("data:") :])
+    monkeypatch.setattr(StackedClassifier, "training_step", lambda *args: pytest.fail("a step was made"))
+    _, line = refusal("fit", "--config", "tiny.yaml", *words)
+    assert line.endswith(
+        "Own: a stacked network does not show its activations; leave out ActivationDrift and Histograms, or write a "
+        "ReplicaNetwork (docs/extend.md)"
+    )
+    assert not (workplace / "logs/tiny/version_0").exists()
+
+
+def test_a_class_that_does_not_take_the_shape_is_refused_in_one_line(workplace, refusal):
+    words = ["--model", "StackedClassifier", f"--model.init_args.network={__name__}.NoArgs"]
+    (workplace / "tiny.yaml").write_text("data: {class_path: SyntheticDataModule}\n")
+    _, line = refusal("fit", "--config", "tiny.yaml", *words)
+    assert line == "fashionreg: error: network: NoArgs must take the number of inputs and of classes"

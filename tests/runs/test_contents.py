@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, OneCycleLR,
 from fashionreg.errors import UserError
 from fashionreg.models import RegularizedMLP
 from fashionreg.models.classifier import SHAPE_KEY
+from fashionreg.runs.archive import checked_archive
 from fashionreg.runs.checkpoint import CONFIG_KEY, check_resume, read_checkpoint
 from fashionreg.runs.contents import check_contents, check_optimization, check_parameters, outline
 from fashionreg.yaml_files import parse_yaml
@@ -70,9 +71,11 @@ def test_a_checkpoint_of_a_fit_is_taken():
         (["pytorch-lightning_version"], 3, "its pytorch-lightning_version must be text, found 3"),
         (["state_dict", 3], torch.ones(1), "its state_dict must have names as keys, found 3"),
         (["state_dict", WEIGHT], 3, f"state_dict: {WEIGHT} must be a tensor, found 3"),
-        (["state_dict", WEIGHT], torch.ones(2).to_sparse(), f"state_dict: {WEIGHT} must be a dense tensor"),
-        (["state_dict", WEIGHT], torch.ones(2, device="meta"), f"state_dict: {WEIGHT} must be a dense tensor"),
-        (["state_dict", WEIGHT], torch.ones(2).to(torch.complex64), "must be a tensor of real numbers, found torch.co"),
+        (
+            ["callbacks", "Mine"],
+            [{"a": (torch.ones(1).expand(10**9),)}],
+            "a tensor in its callbacks must be a tensor with its",
+        ),
         (["state_dict", WEIGHT], torch.ones(1).expand(10**9), "must be a tensor with its numbers in the file"),
         ([SHAPE_KEY], 784, f"its {SHAPE_KEY} must be two positive numbers, found 784"),
         ([SHAPE_KEY], (784, 0), f"its {SHAPE_KEY} must be two positive numbers"),
@@ -86,6 +89,24 @@ def test_a_checkpoint_of_another_shape_is_one_line(tmp_path, places, value, faul
         read_checkpoint(path)
     assert message(error).startswith(f"ckpt_path: {path}: is not a Lightning checkpoint of a fit: ")
     assert fault in message(error)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (torch.ones(2).to_sparse(), f"state_dict: {WEIGHT} must be a dense tensor"),
+        (torch.ones(2, device="meta"), f"state_dict: {WEIGHT} must be a dense tensor"),
+        (torch.ones(2).to(torch.complex64), "must be a tensor of real numbers, found torch.co"),
+    ],
+)
+def test_a_tensor_of_another_kind_is_refused_before_and_after_it_is_loaded(tmp_path, value, fault):
+    checkpoint = changed("state_dict", WEIGHT, value=value)
+    with pytest.raises(UserError) as error:
+        check_contents(checkpoint, "x.ckpt")
+    assert fault in message(error)
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    with pytest.raises(UserError):
+        read_checkpoint(tmp_path / "x.ckpt")
 
 
 RECORD = ("callbacks", "RunRecord")
@@ -182,8 +203,7 @@ def trained(optimizer="Adam", scheduler="none"):
     }
     file = io.BytesIO()
     torch.save(states, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
+    return torch.load(checked_archive(file.getvalue()), weights_only=True)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -262,7 +282,7 @@ COMMANDS = {"fit": ["--trainer.max_epochs", 3], "test": [], "export": ["--out", 
         (["loops"], None),
         (["hyper_parameters"], None),
         (["callbacks"], []),
-        (["state_dict", WEIGHT], torch.ones(2).to_sparse()),
+        (["state_dict", WEIGHT], torch.ones(1).expand(10**9)),
         (["pytorch-lightning_version"], "garbage"),
     ],
 )

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -221,6 +222,38 @@ def test_a_run_does_not_go_on_with_what_a_checkpoint_gives_the_trainer(stranger,
     assert code == 1
     assert err.startswith(f"fashionreg: error: ckpt_path: {LAST}: refused: trainer.")
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict", "export"])
+def test_a_checkpoint_does_not_start_processes(stranger, run, command):
+    for devices in (3, "9" * 5000, [0, 1]):
+        stranger({"trainer": {"devices": devices, "num_nodes": 2, "strategy": "ddp"}})
+        code, _, err = run(command, "--ckpt_path", LAST, *COMMANDS[command], *(["--force"] * (command == "predict")))
+        assert (code, err) == (0, "")
+        Path("net.pt").unlink(missing_ok=True)
+    nothing_happened()
+
+
+#: What takes minutes to make, and is written in a line.
+LONG = {
+    "layers": model(hidden_sizes=[1] * 40_000),
+    "some layers": model(hidden_sizes=[1] * 3000),
+    "seeds": {"seeds": list(range(40_000))},
+    "a count of seeds": {"seeds": 20_000},
+    "callbacks": {"trainer": {"callbacks": 3000 * ["fashionreg.callbacks.TrainingImages"]}},
+    "milestones": scheduler("torch.optim.lr_scheduler.MultiStepLR", milestones=[1] * 40_000),
+}
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "export"])
+@pytest.mark.parametrize("case", LONG)
+def test_a_long_configuration_in_a_checkpoint_is_refused_before_anything_is_made(stranger, refusal, command, case):
+    stranger(LONG[case])
+    start = time.perf_counter()
+    _, line = refusal(command, "--ckpt_path", LAST, *COMMANDS[command])
+    assert time.perf_counter() - start < 10
+    if case != "a count of seeds":
+        assert "must be of at most 600 values, where a text counts as 20, found " in line
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict", "export"])

@@ -116,7 +116,6 @@ def test_every_argument_of_a_shipped_callback_and_scheduler_passes():
       max_epochs: 3
       precision: bf16-mixed
       accelerator: gpu
-      devices: [0]
       gradient_clip_algorithm: norm
       max_time: '00:00:12:00'
       logger: false
@@ -133,6 +132,10 @@ def test_every_argument_of_a_shipped_callback_and_scheduler_passes():
     [
         ("accelerator", "mymodule.Foo"),
         ("strategy", "ddp"),
+        ("devices", 4),
+        ("devices", [0, 1]),
+        ("devices", "9" * 30),
+        ("num_nodes", 2),
         ("profiler", "simple"),
         ("default_root_dir", "/etc"),
         ("model_registry", "x"),

@@ -35,6 +35,17 @@ def test_every_text_of_every_block_is_escaped():
     assert page.count("<h2>") + page.count("<h2 ") == page.count("<h3>") == 1
 
 
+def test_no_text_holds_what_a_terminal_obeys():
+    codes = {code for code in [*range(32), *range(127, 160)] if chr(code) not in "\n\t"}
+    nasty = "a\u00a0é\U0001f600" + "".join(map(chr, codes))
+    blocks = [Text(nasty), Code(nasty), Table(nasty, [nasty], [[nasty]]), Picture("a.png", b"", nasty, nasty)]
+    for page in (to_html(nasty, nasty, blocks), to_markdown(nasty, nasty, blocks)):
+        assert not codes & set(map(ord, page))
+        # the space that a line is not broken at, and letters and signs of all scripts, are text
+        assert "é\U0001f600" in page
+        assert "\\x1b" in page
+
+
 def test_sections_are_linked_in_order():
     page = to_html("title", "", [Text("before"), Section("one", []), Section("two", [Section("inner", [])])])
     assert re.findall(r'<a href="#(s\d)">(.*?)</a>', page) == [("s1", "one"), ("s2", "two")]

@@ -27,13 +27,13 @@ variants:
 def study(workplace):
     """Reads a study file made from `STUDY` with some keys changed; None leaves a key out."""
 
-    def study(seeds=None, options=(), **changes):
+    def study(seeds=None, options=(), overrides=None, **changes):
         content = yaml.safe_load(STUDY) | changes
         path = workplace / "study.yaml"
         path.write_text(
             yaml.safe_dump({key: value for key, value in content.items() if value is not None}, sort_keys=False)
         )
-        return read_study(path, seeds, options)
+        return read_study(path, seeds, options, overrides)
 
     return study
 
@@ -87,6 +87,78 @@ def test_a_factorial_names_its_variants_by_what_is_on(study):
     assert names[0] == "none"
     assert "batch_norm + weight_decay" in names
     assert names[-1] == "batch_norm + dropout + weight_decay"
+
+
+DROPOUT = {"class_path": "Dropout", "init_args": {"p": 0.3}}
+NORM = {"class_path": "BatchNorm"}
+WITHOUT = {"model": {"init_args": {"dropout": 0.0, "batch_norm": False}}}
+
+
+def regularizers(variant):
+    found = variant.config["model"]["init_args"]["regularizers"] or {}
+    return {name: part["init_args"].get("p") for name, part in found.items()}
+
+
+@pytest.mark.parametrize("shared", [None, {"drop": "Dropout"}, {"drop": DROPOUT, "other": "WeightDecay"}])
+@pytest.mark.parametrize("prefix", ["", "regularizers.", "model.init_args.regularizers."])
+def test_regularizers_are_switched_on_and_off_by_a_grid(study, shared, prefix):
+    parts = ["tiny.yaml", WITHOUT, {"model": {"init_args": {"regularizers": shared}}}]
+    grid = {f"{prefix}drop": [None, DROPOUT], f"{prefix}norm": [NORM, None]}
+    plan = study(variants=None, reference="none", shared=parts, grid=grid)
+    on = {
+        variant.name.replace(prefix, "") if prefix else variant.name: regularizers(variant) for variant in plan.variants
+    }
+    other = {"other": None} if shared and "other" in shared else {}
+    assert on == {
+        "none": other,
+        "drop": {"drop": 0.3} | other,
+        "norm": {"norm": None} | other,
+        "drop + norm": {"drop": 0.3, "norm": None} | other,
+    }
+
+
+def test_a_switch_alone_and_a_choice_of_classes_have_readable_names(study):
+    parts = ["tiny.yaml", WITHOUT]
+    # dropout and batch_norm are numbers of the model, too, where no class can stand
+    plan = study(variants=None, reference="none", shared=parts, grid={"dropout": [None, DROPOUT]})
+    assert [(variant.name, regularizers(variant)) for variant in plan.variants] == [
+        ("none", {}),
+        ("dropout", {"dropout": 0.3}),
+    ]
+    grid = {"drop": [None, DROPOUT, {"class_path": "fashionreg.regularizers.Dropout", "p": 0.5}], "lr": [0.1, 0.2]}
+    names = [variant.name for variant in study(variants=None, reference=None, shared=parts, grid=grid).variants]
+    assert names[::2] == ["drop=null, lr=0.1", "drop=Dropout(p=0.3), lr=0.1", "drop=Dropout(p=0.5), lr=0.1"]
+    optimizers = [{"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}}, {"class_path": "torch.optim.Adam"}]
+    plan = study(variants=None, reference=None, shared=parts, grid={"optimizer": optimizers})
+    assert [variant.name for variant in plan.variants] == ["optimizer=SGD(lr=0.1)", "optimizer=Adam"]
+
+
+def test_an_option_of_a_regularizer_is_named_after_it(study):
+    parts = ["tiny.yaml", WITHOUT, {"model": {"init_args": {"regularizers": {"a": DROPOUT, "b": DROPOUT}}}}]
+    plan = study(variants=None, reference=None, shared=parts, grid={"a.p": [0.1, 0.2]})
+    assert [(variant.name, regularizers(variant)) for variant in plan.variants] == [
+        ("a.p=0.1", {"a": 0.1, "b": 0.3}),
+        ("a.p=0.2", {"a": 0.2, "b": 0.3}),
+    ]
+
+
+def test_overrides_win_over_the_file_and_the_plan_says_them_as_arguments(study):
+    overrides = {
+        "trainer": {"max_epochs": 7},
+        "model.init_args.regularizers": {"decay": "WeightDecay"},
+        "model.init_args.hidden_sizes": (9,),
+        "trainer.precision": None,
+        "data": {"class_path": "SyntheticDataModule", "init_args": {"train_size": 100, "test_size": 40}},
+    }
+    plan = study(None, ["--trainer.gradient_clip_val=1"], overrides)
+    for variant in plan.variants:
+        assert variant.config["trainer"]["max_epochs"] == 7
+        assert variant.config["model"]["init_args"]["hidden_sizes"] == [9]
+        assert regularizers(variant) == {"decay": None}
+    again = study(None, plan.options)
+    assert [variant.key for variant in again.variants] == [variant.key for variant in plan.variants]
+    with pytest.raises(UserError, match="overrides: seeds: is an argument of its own"):
+        study(None, (), {"seeds": 3})
 
 
 def test_keys_depend_on_what_is_computed_and_on_nothing_else(study):
@@ -159,7 +231,8 @@ def test_everything_that_is_wrong_is_said_at_once(study, workplace):
         ({"variants": {"nul": []}}, "variants: nul: choose another name: no file can have this one on Windows"),
         ({"variants": {"CON.x": []}}, "no file can have this one on Windows"),
         ({"targets": [float("inf")], "metric": "loss"}, "targets: inf is not a number"),
-        ({"seeds": "many"}, "seeds: must be a count or a list"),
+        ({"seeds": "many"}, "seeds: must be a count (10) or a list ([3, 7]) of whole numbers, got 'many'"),
+        ({"seeds": [1.5]}, "seeds: must be a count (10) or a list ([3, 7]) of whole numbers, got [1.5]"),
         ({"seeds": 0}, "seeds: a count must be at least 1"),
     ],
 )
@@ -190,7 +263,7 @@ def test_a_name_that_stands_twice_is_refused(workplace):
 
 def test_a_truth_value_is_no_count_of_seeds(workplace):
     (workplace / "study.yaml").write_text(STUDY + "seeds: true\n")
-    with pytest.raises(UserError, match="seeds: must be a count or a list, got True"):
+    with pytest.raises(UserError, match=r"seeds: must be a count \(10\) or a list .*, got True"):
         read_study(workplace / "study.yaml")
 
 

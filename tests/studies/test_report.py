@@ -184,6 +184,30 @@ def test_the_top_of_a_report_says_what_all_variants_share_and_where_it_is_explai
     assert "hidden layers" in setup
 
 
+@pytest.mark.usefixtures("drawn")
+def test_the_top_of_a_report_names_the_regularizers_that_all_variants_share(folder):
+    def setup():
+        write_report(folder)
+        text = (folder / "report.md").read_text().replace("\\", "")
+        assert "dropout" not in text.partition("## Methods")[2].partition("## Data")[0]
+        return next(line for line in text.splitlines() if line.startswith("Setup"))
+
+    assert "with" not in setup()
+    plan = json.loads((folder / "study.json").read_text())
+    for position, variant in enumerate(plan["variants"]):
+        penalty = {"class_path": "my.L1", "init_args": {"strength": 0.001}}
+        other = {"class_path": "my.Noise", "init_args": {"std": 0.1 * position}}
+        variant["config"]["model"]["init_args"] |= {"batch_norm": True, "dropout": 0.5}
+        variant["config"]["model"]["init_args"] |= {"regularizers": {"l1": penalty, "noise": other}}
+        variant["config"]["model"]["init_args"] |= {"optimizer": {"init_args": {"weight_decay": 0.01}}}
+    (folder / "study.json").write_text(json.dumps(plan))
+    assert "; with batch norm, dropout 0.5, l1: L1 strength 0.001, weight decay 0.01." in setup()
+    for variant in plan["variants"][1:]:
+        variant["config"]["model"]["init_args"] |= {"dropout": 0.0, "regularizers": None}
+    (folder / "study.json").write_text(json.dumps(plan))
+    assert setup().endswith("; with batch norm, weight decay 0.01.")
+
+
 def test_names_and_questions_are_shown_as_they_are(tmp_path):
     nasty = '<b>&"| *x* _y_ `z`'
     folder = write_study(tmp_path / "study", ["plain", "b < c & d | e"], question=nasty)
@@ -332,3 +356,18 @@ def test_what_cannot_be_reported_is_refused(tmp_path, folder):
     with pytest.raises(UserError, match="have the same name: fake, fake"):
         write_combined_report([folder, twin], tmp_path / "out")
     assert json.loads((folder / "study.json").read_text())["name"] == "fake"
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_report_leaves_its_folder_through_no_link(folder, tmp_path, refusal):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "final.png").write_text("precious")
+    (folder / "figures").symlink_to(victim)
+    assert f"{folder / 'figures'}: is a link" in refusal("report", folder)[1]
+    assert [path.read_text() for path in victim.iterdir()] == ["precious"]
+    # a folder that the user names is where the user wants it
+    (folder / "figures").unlink()
+    (tmp_path / "elsewhere").symlink_to(folder)
+    write_report(tmp_path / "elsewhere")
+    assert (folder / "figures").is_dir()

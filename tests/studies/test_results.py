@@ -165,6 +165,7 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
     [
         ({"question": None}, "question: is missing"),
         ({"colour": "red"}, "colour: unknown"),
+        ({"name": "a\x1b[2J"}, r"name: 'a\x1b[2J' cannot be the name of a folder"),
         ({"metric": "f1"}, "metric: must be one of acc, loss, ece, got f1"),
         ({"split": ["test"]}, "split: must be one of train, val, test, got a list of 1"),
         ({"targets": [0.5, float("nan")]}, "targets[1]: must be a finite number"),
@@ -175,6 +176,12 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
         ({"targets": [-0.5], "metric": "loss"}, "targets[0]: must be from 0 to 1e+30, got -0.5"),
         ({"targets": [1e308], "metric": "loss"}, "targets[0]: must be from 0 to 1e+30, got 1e+308"),
         ({"seeds": [2, 2]}, "seeds: 2 appears twice"),
+        # in seconds, not hours
+        ({"seeds": [*range(300_000), 5_000_000, 5_000_000]}, "seeds: 5000000 appears twice"),
+        (
+            {"seeds": list(range(400_000))},
+            "variants: 3 variants with 400,000 seeds: must be at most 1,000,000 networks",
+        ),
         ({"reference": "nobody"}, "reference: must be one of plain, bn, dropout, got nobody"),
         ({"variants__1__name": "plain"}, "variants: plain: appears twice"),
         ({"variants__1__name": "../bn"}, "variants: name: '../bn' cannot be the name of a folder"),
@@ -265,6 +272,39 @@ def test_a_table_that_cannot_be_is_refused_with_its_row(folder, damage, fault):
     assert message(error).startswith(f"{path}: ")
     assert fault in message(error)
     assert "\n" not in message(error)
+
+
+def test_a_variant_that_appears_twice_among_many_is_found_at_once(folder):
+    plan = json.loads((folder / "study.json").read_text())
+    data = plan["variants"][0]["config"]["data"]
+    names = [*range(60_000), "plain", "plain"]
+    variants = [{"name": f"{name}", "key": "k", "levels": {}, "config": {"data": data}} for name in names]
+    (folder / "study.json").write_text(json.dumps(plan | {"variants": variants}))
+    with pytest.raises(UserError, match="variants: plain: appears twice$"):
+        read_plan(folder)
+
+
+def test_a_table_larger_than_its_record_allows_is_not_read(folder, monkeypatch):
+    path = folder / "plain" / "version_0" / "record.csv"
+    with path.open("a") as file:
+        file.writelines("0,1,train,acc,0.5\n" for _ in range(1000))
+    monkeypatch.setattr(pd, "read_csv", None)
+    with pytest.raises(UserError) as error:
+        read_results(folder)
+    # 3 seeds, 4 epochs, 3 splits, 3 metrics, and the header
+    assert message(error) == f"{path}: is larger than 10,900 bytes; a record cannot be that large"
+
+
+def test_a_table_that_is_read_in_pieces_is_the_same_and_a_fault_has_its_row(folder, monkeypatch):
+    from fashionreg.runs import tables
+
+    whole = read_results(folder).table
+    monkeypatch.setattr(tables, "CHUNK", 7)
+    pd.testing.assert_frame_equal(read_results(folder).table, whole)
+    path = folder / "bn" / "version_0" / "record.csv"
+    path.write_text(row(40, "0,1,train,f1,0.5")(path.read_text()))
+    with pytest.raises(UserError, match="row 40: metric: must be one of"):
+        read_results(folder)
 
 
 def test_a_diverged_network_keeps_its_loss_that_is_no_number(folder):

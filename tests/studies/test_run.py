@@ -248,3 +248,103 @@ grid: {dropout.p: [0.0, 0.5]}
     # the other regularizers of what is shared stay
     assert all(each.keys() == {"dropout", "decay"} for each in chosen)
     assert "model.init_args.regularizers.dropout.init_args.p" in Path("logs/studies/rates/report.md").read_text()
+
+
+@pytest.fixture
+def cut_off(study, monkeypatch):
+    """The smoke study, interrupted in its first variant after two of its four epochs."""
+    from fashionreg.callbacks.progress import StudyProgress
+
+    with monkeypatch.context() as patch:
+        tell = StudyProgress.on_train_epoch_end
+
+        def interrupting(self, trainer, module):
+            tell(self, trainer, module)
+            if "plain" in self._where and trainer.current_epoch == 2:
+                raise KeyboardInterrupt
+
+        patch.setattr(StudyProgress, "on_train_epoch_end", interrupting)
+        code, _, err = study("--seeds", 2)
+    assert code == 1
+    assert "interrupted; the same command goes on" in err
+    return OUT / "plain" / "version_0"
+
+
+def test_a_study_goes_on_within_the_variant_that_was_interrupted(study, run, cut_off):
+    (cut_off / "record.json").unlink()  # a killed run has none
+    code, out, err = study("--seeds", 2)
+    assert (code, err) == (0, "")
+    assert f"[1/3] plain: goes on after epoch 2 ({cut_off}/checkpoints/last.ckpt)" in out
+    assert [path.name for path in OUT.glob("plain/version_*")] == ["version_1"]
+    assert run("study", SMOKE, "--out", "undisturbed", "--seeds", 2)[0] == 0
+    assert (OUT / "results.csv").read_bytes() == Path("undisturbed/results.csv").read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["checkpoint", "mark", "seeds"])
+def test_what_a_study_cannot_go_on_from_stays_until_its_seeds_have_a_record(study, cut_off, damage, monkeypatch):
+    checkpoint, mark = cut_off / "checkpoints" / "last.ckpt", cut_off / ".study"
+    if damage == "checkpoint":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    elif damage == "mark":
+        mark.write_text("")
+    seeds = 3 if damage == "seeds" else 2
+    with monkeypatch.context() as patch:
+        patch.setattr("fashionreg.studies.run.train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert study("--seeds", seeds)[0] == 1
+    assert checkpoint.is_file()
+    code, out, _ = study("--seeds", seeds)
+    assert code == 0
+    assert "goes on" not in out
+    assert not cut_off.exists()
+    assert set(numbers().seed) == set(range(seeds))
+
+
+def test_a_cut_off_run_of_another_configuration_stays(study, cut_off):
+    assert study("--seeds", 2, "--model.init_args.hidden_sizes", "[12]")[0] == 0
+    assert (cut_off / "checkpoints" / "last.ckpt").is_file()
+    assert "goes on after epoch 2" in study("--seeds", 2)[1]
+    assert not cut_off.exists()
+
+
+def test_a_run_that_was_interrupted_after_its_last_epoch_is_only_recorded(study):
+    assert study("--seeds", 2)[0] == 0
+    record = OUT / "bn" / "version_0" / "record.json"
+    record.write_text(record.read_text().replace('"finished"', '"interrupted"'))
+    before = (OUT / "results.csv").read_bytes()
+    code, out, err = study("--seeds", 2)
+    assert (code, err) == (0, "")
+    assert "bn: goes on after epoch 4" in out
+    assert "bn: test accuracy" in out
+    assert [path.name for path in OUT.glob("bn/version_*")] == ["version_1"]
+    assert (OUT / "results.csv").read_bytes() == before
+
+
+def test_a_study_leaves_its_folder_through_no_link(refusal, workplace):
+    victim = workplace / "victim"
+    for version in ("version_7", "version_8"):
+        (victim / version).mkdir(parents=True)
+    for name in ("thesis.txt", ".study"):
+        (victim / "version_7" / name).write_text("precious")
+    OUT.mkdir()
+    (OUT / "plain").symlink_to(victim)
+    assert f"{OUT / 'plain'}: is a link" in refusal("study", SMOKE, "--out", OUT)[1]
+    assert sorted(path.name for path in victim.rglob("*")) == [".study", "thesis.txt", "version_7", "version_8"]
+
+
+def test_a_lock_that_is_a_link_is_no_way_to_a_file_of_the_user(refusal):
+    OUT.mkdir()
+    Path("mine").write_text("precious")
+    (OUT / ".lock").symlink_to(Path("mine").resolve())
+    refusal("study", SMOKE, "--out", OUT)
+    assert Path("mine").read_text() == "precious"
+
+
+def test_neither_a_link_nor_a_folder_that_a_fit_has_just_claimed_is_taken_away(study, workplace):
+    for folder in ("linked", OUT / "plain" / "version_3"):
+        Path(folder).mkdir(parents=True)
+    Path("linked/.study").touch()
+    (OUT / "plain" / "version_2").symlink_to(workplace / "linked")
+    assert study("--seeds", 1)[0] == 0
+    assert Path("linked/.study").is_file()
+    assert (OUT / "plain" / "version_2").is_symlink()
+    assert (OUT / "plain" / "version_3").is_dir()

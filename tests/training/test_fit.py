@@ -351,3 +351,9 @@ def test_missing_data_is_replaced_loudly_when_asked(without_data, run):
 
 def fitted_again(run):
     return run("test", "--ckpt_path", "logs/tiny-synthetic/version_0/checkpoints/last.ckpt")[0] == 0
+
+
+def test_a_single_epoch_is_one_epoch(run):
+    short = ["fit", "--config", "tiny.yaml", "--trainer.max_epochs", 1]
+    assert "test accuracy after 1 epoch on synthetic garments" in run(*short)[1]
+    assert re.search("test accuracy after 1 step(:| on)", run(*short, "--trainer.max_steps", 1)[1])

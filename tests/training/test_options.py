@@ -97,7 +97,7 @@ def test_options_reach_the_object_and_the_stored_configuration(workplace, monkey
         create(self, *args, **kwargs)
 
     monkeypatch.setattr(kind, "__init__", watched)
-    monkeypatch.setattr("fashionreg.training.cli.refuse_oversize_run", lambda *args, **kwargs: (784, 10))
+    monkeypatch.setattr("fashionreg.training.cli.shape_of", lambda datamodule: (784, 10))
     path = f"{kind.__module__}.{kind.__name__}"
     section = kind.__module__.split(".")[1]
     content = {"class_path": path, "init_args": options}

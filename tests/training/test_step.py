@@ -1,5 +1,6 @@
 """The compiled step against the ordinary one: the same numbers to rounding, whatever is trained."""
 
+import math
 import shutil
 from functools import partial
 
@@ -10,7 +11,7 @@ import yaml
 from torch import nn
 
 from fashionreg.models.optimization import make_rates_tensors
-from fashionreg.training.step import OPTIMIZERS, pays
+from fashionreg.training.step import OPTIMIZERS, decide
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 
@@ -175,6 +176,8 @@ def test_what_cannot_be_compiled_is_trained_the_ordinary_way(fit):
 def test_only_long_fits_are_compiled_by_themselves(fit):
     _, out = fit()
     assert "compiled" not in out
-    assert not pays(938 * 5, 64)
-    assert pays(150 * 100, 10 * 32)
-    assert pays(float("inf"), 1)
+    assert not decide("auto", 938 * 5, 64, on_cpu=True)
+    assert decide("auto", 150 * 100, 10 * 32, on_cpu=True)
+    assert not decide("auto", math.inf, 1, on_cpu=False)
+    assert decide("auto", math.inf, 1, on_cpu=True)
+    assert decide(True, 1, 1, on_cpu=False)

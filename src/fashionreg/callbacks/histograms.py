@@ -40,10 +40,13 @@ class Histograms(Callback):
         self._gradients: dict[str, Tensor] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a replica that does not exist."""
-        if isinstance(pl_module, Classifier) and self.replica >= len(pl_module.seeds):
+        """Refuse a replica that does not exist, and a network that does not show its pre-activations."""
+        if not isinstance(pl_module, Classifier):
+            return
+        if self.replica >= len(pl_module.seeds):
             last = len(pl_module.seeds) - 1
             raise UserError(f"replica: must be 0 to {last}, one of {last + 1} trained side by side, got {self.replica}")
+        self._pre_activations(trainer, pl_module, pl_module.network.smallest_batch)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Keep the gradients of the last step, as Lightning clears them before validation."""
@@ -65,17 +68,25 @@ class Histograms(Callback):
         values = {f"weights/{name}": x[self.replica] for name, x in network.readable_parameters().items()}
         values |= {f"gradients/{name}": gradient for name, gradient in self._gradients.items()}
         self._gradients = {}
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if isinstance(data, ImageDataModule):
-            shown = data.resident(data.splits.train)
-            images, _ = shown[torch.arange(min(PROBED, len(shown)), device=shown.device)]
-            inputs = network.pre_activations(images.to(next(network.parameters()).dtype))
-            values |= {f"pre_activations/{name}": x[self.replica] for name, x in inputs.items()}
+        values |= {
+            f"pre_activations/{name}": x[self.replica]
+            for name, x in self._pre_activations(trainer, pl_module, PROBED).items()
+        }
         for tag, tensor in values.items():
             numbers = tensor.detach().float().cpu()
             if numbers.isfinite().all():
                 for writer in targets:
                     writer.add_histogram(tag, numbers.numpy(), trainer.current_epoch + 1)
+
+    @staticmethod
+    def _pre_activations(trainer: Trainer, module: Classifier, count: int) -> dict[str, Tensor]:
+        """Compute the pre-activations of the first training images, where the data are known."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, ImageDataModule):
+            return {}
+        shown = data.resident(data.splits.train)
+        images, _ = shown[torch.arange(min(count, len(shown)), device=shown.device)]
+        return module.network.pre_activations(images.to(next(module.network.parameters()).dtype))
 
     def _is_due(self, trainer: Trainer) -> bool:
         return (trainer.current_epoch + 1) % self.every_n_epochs == 0

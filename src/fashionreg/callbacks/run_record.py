@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
-from fashionreg.runs.checkpoint import CONFIG_KEY
+from fashionreg.runs.checkpoint import CONFIG_KEY, DATA_KEY
 from fashionreg.runs.record import History, environment, read_history, write_record
 from fashionreg.yaml_files import parse_yaml
 
@@ -123,8 +123,9 @@ class RunRecord(Callback):
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Put the configuration into the checkpoint."""
+        """Put the configuration and the fingerprints of the data into the checkpoint."""
         checkpoint[CONFIG_KEY] = self._config
+        checkpoint[DATA_KEY] = dict(self._about["data"]["fingerprints"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the metrics so far."""

@@ -24,6 +24,8 @@ from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
 
 PIXELS = 28 * 28
+#: How many bytes the text of a file may have, unpacked: 400,000 images and more. Reading it takes four times as much.
+MAX_CSV = 1_000_000_000
 _HEADER = f"label,pixel1,...,pixel{PIXELS}"
 #: All bytes that may stand below the header.
 _VALUE_BYTES = b'0123456789, \t"\n'
@@ -88,15 +90,19 @@ def _csv_content(path: Path) -> bytes:
     """Return the file's text as UTF-8: unpacked, without byte order mark, lines end in LF, at least two lines."""
     try:
         refuse_special(path)
-        content = path.read_bytes()
-        if path.suffix == ".gz" or content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
+        with path.open("rb") as file:
+            packed = path.suffix == ".gz" or file.peek(2).startswith(b"\x1f\x8b")
+            # no more is unpacked than is read: an archive may hold a thousand times its own size
+            with gzip.GzipFile(fileobj=file) if packed else nullcontext(file) as lines:
+                content = lines.read(MAX_CSV + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: damaged or incomplete gzip archive: {error}") from error
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; `fashionreg data subset --out {path}` makes one") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read as a file: {error.strerror}") from error
+    if len(content) > MAX_CSV:
+        raise UserError(f"{path}: has more than {MAX_CSV:,} bytes of text; split it into smaller files")
     content = content.removeprefix(b"\xef\xbb\xbf")
     try:
         content.decode()

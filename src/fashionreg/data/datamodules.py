@@ -76,6 +76,14 @@ class ImageDataModule(LightningDataModule, ABC):
         """How many images `load` returns, for an estimate of memory; None if that is unknown before loading."""
         return None
 
+    @property
+    def expected_bytes(self) -> int:
+        """Bytes of main memory that `load` needs at its peak, for an estimate before it; 0 if that is unknown.
+
+        Override it with `expected_images` where an image has not 28 x 28 pixels.
+        """
+        return (self.expected_images or 0) * PIXELS
+
     @abstractmethod
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """Return the training images (with those for validation) and the test images."""
@@ -294,6 +302,11 @@ class SyntheticDataModule(ImageDataModule):
     def expected_images(self) -> int:
         """Images of both parts."""
         return self.train_size + self.test_size
+
+    @property
+    def expected_bytes(self) -> int:
+        """The images, and while they are drawn the random numbers of a class (see `draw_garments`)."""
+        return self.expected_images * PIXELS * 2
 
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """Draw both parts at once, so that they share no image."""

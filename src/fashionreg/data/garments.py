@@ -5,7 +5,7 @@ may have short sleeves, and a coat may look like a pullover. Labels are never ch
 because of how they are drawn.
 
 A shape is a signed distance, negative inside and positive outside: `-a` is the complement of a, and the union and
-intersection of shapes are their minimum and maximum. All images of a class are drawn at once: fields are float32
+intersection of shapes are their minimum and maximum. Many images of a class are drawn at once: fields are float32
 `(N, 28, 28)`, per-image parameters float32 `(N, 1, 1)`. Lengths are in sheet units: x runs from -1 (left) to 1 (right),
 y from -1 (top) to 1 (bottom).
 """
@@ -29,6 +29,9 @@ Range = tuple[float, float]
 
 SIDE = 28
 PIXELS_PER_UNIT = 13.0
+
+#: Images drawn at once: few enough that their fields stay in a CPU's cache.
+AT_ONCE = 500
 
 
 def draw_garments(size: int, seed: int) -> LabelledImages:
@@ -54,32 +57,55 @@ def draw_garments(size: int, seed: int) -> LabelledImages:
     images = np.empty((size, SIDE, SIDE), dtype=np.uint8)
     for label, (draw, source) in enumerate(zip(DRAW, for_classes, strict=True)):
         (places,) = np.nonzero(labels == label)
-        sheet = Sheet(len(places), np.random.default_rng(source))
-        draw(sheet)
-        images[places] = sheet.develop()
+        _draw_class(draw, np.random.default_rng(source), images, places)
     return LabelledImages(torch.from_numpy(images), torch.from_numpy(labels))
+
+
+def _draw_class(
+    draw: "Callable[[Sheet], None]", rng: np.random.Generator, images: NDArray[np.uint8], places: NDArray[np.int64]
+) -> None:
+    """Draw a class into its places among all images, a few at a time: fields of all would need much memory.
+
+    All images share one stream of random numbers, number by number. They are drawn first, for all images, and kept.
+    """
+    kept: list[Field] = []
+
+    def drawn(low: float, high: float) -> Field:
+        kept.append(rng.uniform(low, high, (len(places), 1, 1)).astype(np.float32))
+        return kept[-1]
+
+    # the numbers that a garment asks for do not depend on the paper: a single pixel will do
+    draw(Sheet(drawn, side=1))
+    grain = rng.standard_normal((len(places), SIDE, SIDE), dtype=np.float32)
+    drawn(0.03, 0.1)
+    for start in range(0, len(places), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        numbers = iter(kept)
+        sheet = Sheet(lambda low, high, numbers=numbers, part=part: next(numbers)[part])  # type: ignore[misc]
+        draw(sheet)
+        images[places[part]] = sheet.develop(grain[part])
 
 
 class Sheet:
     """Black paper on which N garments are drawn, with their random numbers.
+
+    Args:
+        uniform: From `low` and `high` to one number for each image, uniform in `[low, high)`, `(N, 1, 1)`.
+        side: Pixels of a side of the paper.
 
     Attributes:
         x, y: Where each pixel lies, `(N, 28, 28)`: shifted, scaled and turned a little, differently in each image.
         ink: What is drawn so far, `(N, 28, 28)`, 0 (black) to 1 (white).
     """
 
-    def __init__(self, count: int, rng: np.random.Generator) -> None:
-        self.count, self.rng = count, rng
-        across = (np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2) / PIXELS_PER_UNIT
+    def __init__(self, uniform: Callable[[float, float], Field], side: int = SIDE) -> None:
+        self.vary = uniform
+        across = (np.arange(side, dtype=np.float32) - (side - 1) / 2) / PIXELS_PER_UNIT
         x, y = across - self.vary(-0.06, 0.06), across[:, None] - self.vary(-0.06, 0.06)
         turn = self.vary(-0.06, 0.06)
         self.x: Field = (x + turn * y) / self.vary(0.9, 1.08)
         self.y: Field = (y - turn * x) / self.vary(0.9, 1.04)
         self.ink: Field = np.zeros_like(self.x)
-
-    def vary(self, low: float, high: float) -> Field:
-        """Draw one number for each image, uniform in `[low, high)`, `(N, 1, 1)`."""
-        return self.rng.uniform(low, high, (self.count, 1, 1)).astype(np.float32)
 
     def some(self, share: float) -> NDArray[np.bool_]:
         """Choose about this share (0 to 1) of the images at random: bool `(N, 1, 1)`."""
@@ -89,9 +115,13 @@ class Sheet:
         """Cover the inside of `shape` with `shade`, its edge a pixel soft; where opacity is 0 nothing happens."""
         self.ink += np.clip(0.5 - PIXELS_PER_UNIT * shape, 0, 1) * opacity * (shade - self.ink)
 
-    def develop(self) -> NDArray[np.uint8]:
-        """Return the images, uint8 `(N, 28, 28)`, with grain where there is ink: the background stays black."""
-        grain = self.rng.standard_normal(self.ink.shape, dtype=np.float32) * self.vary(0.03, 0.1)
+    def develop(self, grain: Field) -> NDArray[np.uint8]:
+        """Return the images, uint8 `(N, 28, 28)`, with grain where there is ink: the background stays black.
+
+        Args:
+            grain: Standard normal numbers, `(N, 28, 28)`.
+        """
+        grain = grain * self.vary(0.03, 0.1)
         return np.clip(np.rint(255 * self.ink * (1 + grain)), 0, 255).astype(np.uint8)
 
 

@@ -20,6 +20,8 @@ _DEEP_GREY = {"I", "I;16", "I;16L", "I;16B", "I;16N"}
 #: The other modes without colour: black and white, grey, grey with transparency (plain and premultiplied).
 _GREY = {"1", "L", "LA", "La"}
 _EXIF_ORIENTATION = 0x0112
+#: What is read, whatever a file is called. Pillow knows more formats; some of them start programs (EPS Ghostscript).
+_FORMATS = ("PNG", "JPEG", "WebP", "GIF", "TIFF", "BMP", "PPM")
 
 
 def read_picture(path: str | Path) -> tuple[Tensor, str]:
@@ -45,7 +47,7 @@ def read_picture(path: str | Path) -> tuple[Tensor, str]:
     room) is not trimmed away, and a garment as light as its background nearly vanishes.
 
     Args:
-        path: A file in any format that Pillow reads, of any size, in colour or in grey of 1 to 16 bits.
+        path: A file in PNG, JPEG, WebP, GIF, TIFF, BMP or PPM, in colour or in grey of 1 to 16 bits.
 
     Returns:
         The image, uint8 `(28, 28)`, 0 (background) to 255, and the statement: what was done, in order, or "as it is"
@@ -87,14 +89,14 @@ def _opened(path: Path) -> tuple[Image.Image, list[str]]:
             # Pillow's other warnings (odd EXIF, extra bytes) concern pictures that it reads all the same
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
+            with Image.open(file, formats=_FORMATS) as image:
                 return _upright_rgb(image)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except IsADirectoryError as error:
         raise UserError(f"{path}: a folder, expected an image file") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{path}: not an image, expected PNG, JPEG or another format that Pillow reads") from error
+        raise UserError(f"{path}: not an image, expected {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UserError(
             f"{path}: more than {Image.MAX_IMAGE_PIXELS:,} pixels, too large to be read safely; scale it down first"
@@ -107,8 +109,9 @@ def _opened(path: Path) -> tuple[Image.Image, list[str]]:
 
 def _upright_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     done = []
-    if (frames := getattr(image, "n_frames", 1)) > 1:
-        done.append(f"first of {frames} frames")
+    # not their number: to count the pages of a TIFF takes a time that grows with the square of it
+    if getattr(image, "is_animated", False):
+        done.append("first of several frames")
     if image.getexif().get(_EXIF_ORIENTATION) in range(2, 9):
         done.append("turned upright (EXIF)")
         image = ImageOps.exif_transpose(image)

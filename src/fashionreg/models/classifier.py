@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Self
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -16,14 +16,14 @@ from torch.optim import Optimizer
 from fashionreg.errors import UserError
 from fashionreg.models.checkpoints import check_same_network, is_plain
 from fashionreg.models.independence import check_independent
-from fashionreg.models.metrics import Totals
+from fashionreg.models.metrics import EVALUATION_METRICS, TRAINING_METRICS, Totals
 from fashionreg.models.networks import ReplicaNetwork, single_precision
 from fashionreg.models.objective import Objective, StepLosses, cross_entropy
 from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler, plain_rates
 from fashionreg.models.optimizers import check_replica_wise
-from fashionreg.models.trainers import check_data, check_single_backward, check_trainer
+from fashionreg.models.trainers import check_averaging, check_data, check_single_backward, check_trainer
 from fashionreg.randomness import Key, epoch_keys, fold_in
-from fashionreg.regularizers.base import Regularizer, with_hook
+from fashionreg.regularizers.base import Regularizer, end_epoch, naming, with_hook
 
 Batch = tuple[Tensor, Tensor]
 
@@ -32,6 +32,14 @@ SHAPE_KEY = "fashionreg_shape"
 
 #: The same in checkpoints of version 0.1, which do not say them: those of Fashion-MNIST.
 FASHION_MNIST_SHAPE = (784, 10)
+
+
+class ModulesByName(nn.ModuleDict):
+    """Modules under any name, that of a method (`half`, `train`) too; in a state dict as those of `nn.ModuleDict`."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Add a module that is found by its name as a key, and not as an attribute."""
+        self._modules[name] = module  # type: ignore[assignment]
 
 
 class Classifier(LightningModule, ABC):
@@ -77,11 +85,14 @@ class Classifier(LightningModule, ABC):
         seeds: Sequence[int],
     ) -> None:
         super().__init__()
-        self.regularizers = nn.ModuleDict()
+        self.regularizers = ModulesByName()
         for name, regularizer in (regularizers or {}).items():
-            # layers are named after their regularizer, and the MLP uses these names already
-            if not name.isidentifier() or name in ("linear", "relu") or hasattr(self.regularizers, name):
+            if not name.isidentifier():
                 raise UserError(f"regularizers: {name!r} cannot be a name; use letters, digits and _, as in batch_norm")
+            if name in ("linear", "relu"):
+                raise UserError(
+                    f"regularizers: {name!r} cannot be a name: layers of the network have it; choose another"
+                )
             if not isinstance(regularizer, Regularizer):
                 raise UserError(f"regularizers.{name}: must be a Regularizer, got {type(regularizer).__name__}")
             self.regularizers[name] = regularizer
@@ -123,19 +134,19 @@ class Classifier(LightningModule, ABC):
         with single_precision():
             network = self.make_network(inputs, classes, self.seeds)
         self.network = network.to(torch.get_default_dtype())
-        for regularizer in self._all_regularizers():
-            regularizer.attach(self.network, self.seeds)
+        for name, regularizer in self._by_name().items():
+            with naming(name, "attach"):
+                regularizer.attach(self.network, self.seeds)
         # not registered as a submodule, which would list every parameter a second time
-        named = dict(zip(self.regularizers, self._all_regularizers(), strict=True))
-        self.__dict__["objective"] = Objective(self.network, named, self.loss)
-        self._after_step = with_hook(named.values(), "after_step")
+        self.__dict__["objective"] = Objective(self.network, self._by_name(), self.loss)
+        self._after_step = with_hook(self._by_name(), "after_step")
         return self
 
     def _network_with(self, name: str, regularizer: Regularizer, seeds: Sequence[int]) -> ReplicaNetwork:
         """Make another network, with the layers of `regularizer` in place of those of all regularizers."""
         assert self.shape is not None
         kept = self.regularizers
-        self.regularizers = nn.ModuleDict({name: regularizer})
+        self.regularizers = ModulesByName({name: regularizer})
         try:
             with single_precision():
                 return self.make_network(*self.shape, seeds)
@@ -155,12 +166,17 @@ class Classifier(LightningModule, ABC):
             raise UserError("network: unknown number of inputs and classes; call model.build(inputs, classes) first")
         self.build(datamodule.inputs, len(datamodule.class_names))
 
-    def _all_regularizers(self) -> list[Regularizer]:
-        return list(self.regularizers.values())  # type: ignore[arg-type]
+    def configure_callbacks(self) -> list[Callback]:
+        """Refuse averages of weights before they copy the model; add no callback."""
+        check_averaging(self.trainer.callbacks)  # type: ignore[attr-defined]
+        return []
+
+    def _by_name(self) -> dict[str, Regularizer]:
+        return dict(self.regularizers.items())  # type: ignore[arg-type]
 
     def describe(self) -> str:
         """Return a short description of network and regularizers: `784-64-32-10, batch norm, dropout 0.3`."""
-        return ", ".join([self.network.describe(), *(one.describe() for one in self._all_regularizers())])
+        return ", ".join([self.network.describe(), *(one.describe() for one in self._by_name().values())])
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits, float `(S, B, K)`; see `ReplicaNetwork.forward`."""
@@ -174,8 +190,9 @@ class Classifier(LightningModule, ABC):
         self.network.eval()
         try:
             with ExitStack() as stack:
-                for regularizer in with_hook(self._all_regularizers(), "evaluating"):
-                    stack.enter_context(regularizer.evaluating(self.network))
+                for name, regularizer in with_hook(self._by_name(), "evaluating").items():
+                    with naming(name, "evaluating"):
+                        stack.enter_context(regularizer.evaluating(self.network))
                 yield self.network
         finally:
             self.network.train(training)
@@ -223,8 +240,9 @@ class Classifier(LightningModule, ABC):
     @torch.no_grad()
     def after_step(self) -> None:
         """Call the hooks `after_step` of the regularizers."""
-        for regularizer in self._after_step:
-            regularizer.after_step(self.network)
+        for name, regularizer in self._after_step.items():
+            with naming(name, "after_step"):
+                regularizer.after_step(self.network)
 
     def _evaluation_step(self, batch: Batch, split: str) -> Tensor:
         """Compute the logits `(S, B, K)` of a batch, and add its metrics to those of `split`."""
@@ -267,12 +285,38 @@ class Classifier(LightningModule, ABC):
 
         Raises:
             UserError: If the trainer selects by test metrics or by a metric that does not exist, if it changes what a
-                hook `gradients` would not see, or if batch norm would meet a batch of a single image.
+                hook `gradients` would not see, if batch norm would meet a batch of a single image, or if a regularizer
+                does not treat each replica as if it were alone.
         """
-        check_trainer(self.trainer, len(self.seeds), "val" in self._split_names(self.trainer.val_dataloaders, "val"))
+        if self.trainer.val_dataloaders is None:
+            # Lightning makes them before the first epoch that is evaluated, which may be a later one
+            self.trainer.validating = True
+            self.trainer.fit_loop.epoch_loop.val_loop.setup_data()
+            self.trainer.training = True
+        loaders = self.trainer.val_dataloaders
+        evaluated = self._split_names(loaders, "val") if loaders is not None else []
+        check_trainer(self.trainer, len(self.seeds), "val" in evaluated)
         for name in self.objective.gradient_hooks:
             check_single_backward(self.trainer, name)
         check_data(self.trainer, self.seeds, self.network.smallest_batch)
+        self.check_regularizers(evaluated, every_epoch=self.trainer.check_val_every_n_epoch == 1)
+
+    def check_regularizers(self, evaluated: Sequence[str], *, every_epoch: bool = True) -> None:
+        """Try every hook of every regularizer.
+
+        Args:
+            evaluated: The splits that are evaluated after an epoch.
+            every_epoch: Whether they are evaluated after every epoch.
+
+        Raises:
+            UserError: With the name of the regularizer and of the hook.
+        """
+        assert self.shape is not None
+        running = [f"train/{name}" for name in TRAINING_METRICS]
+        whole = running + [f"{split}/{name}" for split in evaluated if split != "test" for name in EVALUATION_METRICS]
+        metrics = [[*dict.fromkeys(whole)]] if every_epoch else [running, [*dict.fromkeys(whole)]]
+        for name, regularizer in self._by_name().items():
+            check_independent(name, regularizer, partial(self._network_with, name), *self.shape, metrics)
 
     def on_train_epoch_start(self) -> None:
         """Reset the metrics; make the keys of this epoch's random numbers."""
@@ -325,16 +369,15 @@ class Classifier(LightningModule, ABC):
     def on_train_epoch_end(self) -> None:
         """Log the training metrics of the epoch; call `after_epoch` with all metrics but those of the test split."""
         self._log_means({"train"})
-        if hooks := with_hook(self._all_regularizers(), "after_epoch"):
+        if hooks := with_hook(self._by_name(), "after_epoch"):
             seen = {
                 f"{split}/{name}": values
                 for split, metrics in self.results().items()
                 if split != "test"
                 for name, values in metrics.items()
             }
-            with torch.no_grad():
-                for regularizer in hooks:
-                    regularizer.after_epoch(self.network, seen)
+            for name, regularizer in hooks.items():
+                end_epoch(name, regularizer, self.network, seen)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of every split that was evaluated."""
@@ -382,9 +425,6 @@ class Classifier(LightningModule, ABC):
         """
         if len(self.seeds) > 1:
             check_replica_wise(self.optimizer)
-        for name, regularizer in zip(self.regularizers, self._all_regularizers(), strict=True):
-            assert self.shape is not None
-            check_independent(name, regularizer, partial(self._network_with, name), *self.shape)
         optimizer = make_optimizer(self.optimizer, self.network.parameters())
         if self.lr_scheduler is None:
             return optimizer

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,9 +10,16 @@ from torch.func import functional_call
 
 from fashionreg.errors import UserError
 from fashionreg.models.networks import ReplicaNetwork
-from fashionreg.models.objective import batch_key, cross_entropy, gradients_key
+from fashionreg.models.objective import (
+    batch_key,
+    cross_entropy,
+    derivatives,
+    gradients_at,
+    gradients_key,
+    trained,
+)
 from fashionreg.randomness import Key, epoch_keys, generator
-from fashionreg.regularizers.base import Regularizer, Tensors
+from fashionreg.regularizers.base import Regularizer, Tensors, constructor_arguments, end_epoch, naming
 
 #: Two seeds, trained together and each alone, for so many steps of so many images.
 SEEDS, STEPS, IMAGES = [3, 7], 2, 4
@@ -24,7 +31,14 @@ NetworkWith = Callable[[Regularizer, Sequence[int]], ReplicaNetwork]
 Result = tuple[str, Tensors]
 
 
-def check_independent(name: str, regularizer: Regularizer, make: NetworkWith, inputs: int, classes: int) -> None:
+def check_independent(
+    name: str,
+    regularizer: Regularizer,
+    make: NetworkWith,
+    inputs: int,
+    classes: int,
+    metrics: Sequence[Sequence[str]],
+) -> None:
     """Run every hook of a regularizer for two seeds together and for each alone: the results must be the same.
 
     Args:
@@ -33,14 +47,23 @@ def check_independent(name: str, regularizer: Regularizer, make: NetworkWith, in
         make: Makes the network that the regularizer acts on.
         inputs: Number of inputs D.
         classes: Number of classes K.
+        metrics: For each epoch to try, the names of the metrics that `after_epoch` is given.
 
     Raises:
         UserError: With the name of the first hook that fails, returns something else than it must, mixes the replicas,
-            or draws random numbers that do not come from its key.
+            or draws random numbers that do not come from its key; or of an argument that is not kept.
     """
+    for argument in constructor_arguments(type(regularizer)):
+        if not hasattr(regularizer, argument.name):
+            raise UserError(
+                f"regularizers.{name}: {type(regularizer).__name__} must keep its argument {argument.name} as an "
+                f"attribute of the same name (self.{argument.name} = {argument.name}), as its description shows it"
+            )
     with torch.random.fork_rng(devices=[]):
         # the three run hook by hook beside one another, so that no result is kept longer than its comparison
-        traces = [_trace(name, regularizer, make, seeds, inputs, classes) for seeds in (SEEDS, SEEDS[:1], SEEDS[1:])]
+        traces = [
+            _trace(name, regularizer, make, seeds, inputs, classes, metrics) for seeds in (SEEDS, SEEDS[:1], SEEDS[1:])
+        ]
         for (hook, together), (_, first), (_, second) in zip(*traces, strict=True):
             for key in [key for key in together if key in first and key in second]:
                 if not _agree(together[key], first[key], second[key]):
@@ -51,7 +74,13 @@ def check_independent(name: str, regularizer: Regularizer, make: NetworkWith, in
 
 
 def _trace(
-    name: str, regularizer: Regularizer, make: NetworkWith, seeds: Sequence[int], inputs: int, classes: int
+    name: str,
+    regularizer: Regularizer,
+    make: NetworkWith,
+    seeds: Sequence[int],
+    inputs: int,
+    classes: int,
+    metrics: Sequence[Sequence[str]],
 ) -> Iterator[Result]:
     """Train `seeds` side by side; yield what each hook that the regularizer overrides returns or changes, in order."""
     regularizer = copy.deepcopy(regularizer).cpu().float().train()
@@ -61,9 +90,9 @@ def _trace(
         return UserError(f"regularizers.{name}: {hook}: must return {must}; got {got}")
 
     layers = " or ".join(hook for hook in ("before_activation", "after_activation") if has(hook))
-    with _named(name, layers or "network"):
+    with naming(name, layers or "network"):
         network = make(regularizer, seeds)
-    with _named(name, "attach"):
+    with naming(name, "attach"):
         regularizer.attach(network, seeds)
     draws = [generator(seed, "check") for seed in seeds]
     images = torch.stack([torch.rand(STEPS, IMAGES, inputs, generator=draw, dtype=torch.float32) for draw in draws], 1)
@@ -74,21 +103,21 @@ def _trace(
         keys = {consumer: Key(key) for consumer, key in zip(consumers, words, strict=True)}
         x, targets = images[step], labels[step]  # (S, B, D), (S, B)
         if has("batch"):
-            with _named(name, "batch"):
+            with naming(name, "batch"):
                 changed = regularizer.batch(x, targets, keys[batch_key(name)])
             if not _is_batch(changed, len(seeds), inputs, classes):
                 must = "images, float (S, B, D), and targets, int64 (S, B) or float (S, B, K)"
                 raise refuse("batch", must, _shown(changed))
             x, targets = changed
             yield "batch", {"images": x, "targets": targets.float()}
-        parameters: Tensors = {key: value for key, value in network.named_parameters() if value.requires_grad}
-        with _named(name, layers or "network"):
+        parameters = trained(network)
+        with naming(name, layers or "network"):
             logits = network(x, keys)
-            here = _gradients(logits, targets, parameters)
+            here = derivatives(_loss(logits, targets), parameters)
         if layers:
             yield layers, {"logits": logits.detach(), **here, **_state(network, len(seeds))}
         if has("penalty"):
-            with _named(name, "penalty"):
+            with naming(name, "penalty"):
                 penalty = regularizer.penalty(network)
             if not isinstance(penalty, Tensor) or penalty.shape != (len(seeds),):
                 raise refuse(
@@ -97,22 +126,8 @@ def _trace(
             yield "penalty", {"penalty": penalty.detach()}
         gradients = here
         if has("gradients"):
-
-            def compute(
-                at: Mapping[str, Tensor],
-                parameters: Tensors = parameters,
-                here: Tensors = here,
-                batch: tuple[Tensor, Tensor, Mapping[str, Key]] = (x, targets, keys),
-            ) -> Tensors:
-                if at is parameters:
-                    return here
-                x, targets, keys = batch
-                moved = {key: value.detach().requires_grad_() for key, value in at.items()}
-                buffers = {key: value.clone() for key, value in network.named_buffers()}
-                with torch.enable_grad():
-                    return _gradients(functional_call(network, moved | buffers, (x, keys)), targets, moved)
-
-            with _named(name, "gradients"):
+            compute = gradients_at(network, parameters, here, partial(_loss_at, network, x, targets, keys))
+            with naming(name, "gradients"):
                 gradients = regularizer.gradients(compute, parameters, keys[gradients_key(name)])
             must = "a gradient (S, ...) for each parameter, by name"
             if not isinstance(gradients, Mapping):
@@ -127,18 +142,17 @@ def _trace(
         with torch.no_grad():
             for key, value in parameters.items():
                 value.sub_(0.1 * gradients[key])
-            with _named(name, "after_step"):
+            with naming(name, "after_step"):
                 regularizer.after_step(network)
         if has("after_step"):
             yield "after_step", _state(network, len(seeds))
     if has("after_epoch"):
-        measures = [f"{split}/{metric}" for split in ("train", "val") for metric in ("loss", "acc", "ece")]
-        with torch.no_grad(), _named(name, "after_epoch"):
-            regularizer.after_epoch(network, {measure: images[0].mean(dim=(1, 2)) for measure in measures})
-        yield "after_epoch", _state(network, len(seeds))
+        for measured in metrics:
+            end_epoch(name, regularizer, network, {metric: images[0].mean(dim=(1, 2)) for metric in measured})
+            yield "after_epoch", _state(network, len(seeds))
     if layers or has("evaluating"):
         network.eval()
-        with torch.no_grad(), _named(name, "evaluating" if has("evaluating") else layers):
+        with torch.no_grad(), naming(name, "evaluating" if has("evaluating") else layers):
             context = regularizer.evaluating(network)
             if not hasattr(context, "__enter__"):
                 raise refuse("evaluating", "a context manager", _shown(context))
@@ -147,22 +161,13 @@ def _trace(
         yield ("evaluating" if has("evaluating") else layers), result
 
 
-@contextmanager
-def _named(name: str, hook: str) -> Iterator[None]:
-    """Turn an error of a hook into one line with the name of the regularizer and the hook."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"regularizers.{name}: {hook}: {text}") from error
+def _loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the sum over replicas of the mean losses."""
+    return cross_entropy(logits, targets).mean(dim=1).sum()
 
 
-def _gradients(logits: Tensor, targets: Tensor, at: Mapping[str, Tensor]) -> Tensors:
-    losses = cross_entropy(logits, targets).mean(dim=1)  # (S,)
-    found = torch.autograd.grad(losses.sum(), list(at.values()), allow_unused=True, materialize_grads=True)
-    return dict(zip(at, found, strict=True))
+def _loss_at(network: ReplicaNetwork, x: Tensor, targets: Tensor, keys: Mapping[str, Key], state: Tensors) -> Tensor:
+    return _loss(functional_call(network, state, (x, keys)), targets)
 
 
 def _agree(together: Tensor, first: Tensor, second: Tensor) -> bool:

@@ -6,6 +6,10 @@ from torch import Tensor
 #: Bins of equal width in which confidence and accuracy are compared.
 CALIBRATION_BINS = 15
 
+#: What is measured in training steps, and in evaluation (see `Totals.means`).
+TRAINING_METRICS = ("loss", "acc")
+EVALUATION_METRICS = ("loss", "acc", "ece")
+
 
 def calibration_bin(confidence: Tensor, bins: int = CALIBRATION_BINS) -> Tensor:
     """Return the bin of equal width, 0 to `bins - 1`, of each confidence (0 to 1), int64 of the same shape."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fashionreg.errors import UserError
 from fashionreg.models.layers import ReplicaLinear
 from fashionreg.randomness import Key, generator
-from fashionreg.regularizers.base import Regularizer, ReplicaLayer
+from fashionreg.regularizers.base import Regularizer, ReplicaLayer, naming
 
 #: The widest layer: torch can count the bytes of a matrix between two of these.
 MAX_WIDTH = 10**8
@@ -85,6 +85,17 @@ def single_precision() -> Iterator[None]:
         torch.set_default_dtype(precision)
 
 
+def _layers(
+    regularizers: Mapping[str, Regularizer], hook: str, width: int, seeds: Sequence[int]
+) -> list[tuple[str, nn.Module]]:
+    """Return the layers that a hook of the regularizers inserts, with the name of each regularizer."""
+    layers = []
+    for name, one in regularizers.items():
+        with naming(name, hook):
+            layers.append((name, getattr(one, hook)(width, seeds)))
+    return [(name, layer) for name, layer in layers if layer is not None]
+
+
 class MLP(ReplicaNetwork):
     """S multilayer perceptrons: each hidden layer is linear, [layers of regularizers], ReLU, [layers of regularizers].
 
@@ -110,11 +121,9 @@ class MLP(ReplicaNetwork):
         named: list[tuple[str, nn.Module]] = []
         for fan_in, width in pairwise(sizes[:-1]):
             named.append(("linear", ReplicaLinear(fan_in, width, generators)))
-            before = {name: one.before_activation(width, seeds) for name, one in regularizers.items()}
-            named += [(name, layer) for name, layer in before.items() if layer is not None]
+            named += _layers(regularizers, "before_activation", width, seeds)
             named.append(("relu", nn.ReLU()))
-            after = {name: one.after_activation(width, seeds) for name, one in regularizers.items()}
-            named += [(name, layer) for name, layer in after.items() if layer is not None]
+            named += _layers(regularizers, "after_activation", width, seeds)
         named.append(("linear", ReplicaLinear(sizes[-2], sizes[-1], generators)))
         self.layers = nn.ModuleList(layer for _, layer in named)
         self.sizes = list(sizes)

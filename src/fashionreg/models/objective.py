@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from fashionreg.models.networks import ReplicaNetwork
 from fashionreg.randomness import Key
-from fashionreg.regularizers.base import Regularizer, Tensors
+from fashionreg.regularizers.base import ComputeGradients, Regularizer, Tensors, naming, with_hook
 
 #: From logits `(S, B, K)` and targets (int64 `(S, B)` or float `(S, B, K)`) to the loss of each image, `(S, B)`.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -49,9 +49,9 @@ class Objective(nn.Module):
         super().__init__()
         self.network = network
         self.loss = loss
-        self._batch = {name: one for name, one in regularizers.items() if one.overrides("batch")}
-        self._penalties = [one for one in regularizers.values() if one.overrides("penalty")]
-        self.gradient_hooks = {name: one for name, one in regularizers.items() if one.overrides("gradients")}
+        self._batch = with_hook(regularizers, "batch")
+        self._penalties = with_hook(regularizers, "penalty")
+        self.gradient_hooks = with_hook(regularizers, "gradients")
         #: Names of all consumers of random numbers in a step.
         self.consumers = [*network.draws, *map(batch_key, self._batch), *map(gradients_key, self.gradient_hooks)]
 
@@ -64,12 +64,14 @@ class Objective(nn.Module):
             keys: A key for each of `consumers`.
         """
         for name, regularizer in self._batch.items():
-            images, targets = regularizer.batch(images, targets, keys[batch_key(name)])
+            with naming(name, "batch"):
+                images, targets = regularizer.batch(images, targets, keys[batch_key(name)])
         logits = self.network(images, keys)  # (S, B, K)
         losses = self.loss(logits, targets).mean(dim=1)  # (S,)
         total = losses
-        for regularizer in self._penalties:
-            total = total + regularizer.penalty(self.network)
+        for name, regularizer in self._penalties.items():
+            with naming(name, "penalty"):
+                total = total + regularizer.penalty(self.network)
         return StepLosses(total, losses, logits, targets)
 
     def gradients(
@@ -89,28 +91,61 @@ class Objective(nn.Module):
             keys: A key for each of `consumers`.
             context: Makes the context in which losses are computed: that of the precision.
         """
-        parameters: Tensors = {name: x for name, x in self.network.named_parameters() if x.requires_grad}
-        here = _derivatives(loss, parameters)
+        parameters = trained(self.network)
 
-        def compute(at: Mapping[str, Tensor]) -> Tensors:
-            if at is parameters:
-                return here
-            moved = {name: x.detach().requires_grad_() for name, x in at.items()}
-            # copies of buffers, so that a step changes running statistics once however often the loss is computed
-            state = moved | {name: x.clone() for name, x in self.network.named_buffers()}
-            with context(), torch.enable_grad():
-                named = {f"network.{name}": x for name, x in state.items()}
-                total = functional_call(self, named, (images, targets, keys)).total.sum()
-            return _derivatives(total, moved)
+        def loss_at(state: Tensors) -> Tensor:
+            named = {f"network.{name}": x for name, x in state.items()}
+            with context():
+                losses: StepLosses = functional_call(self, named, (images, targets, keys))
+            return losses.total.sum()
 
+        compute = gradients_at(self.network, parameters, derivatives(loss, parameters), loss_at)
         for name, regularizer in self.gradient_hooks.items():
-            compute = partial(regularizer.gradients, compute, key=keys[gradients_key(name)])
+            compute = partial(_chosen, name, regularizer, compute, keys[gradients_key(name)])
         return compute(parameters)
 
 
-def _derivatives(loss: Tensor, parameters: Tensors) -> Tensors:
+def _chosen(
+    name: str, regularizer: Regularizer, compute: ComputeGradients, key: Key, at: Mapping[str, Tensor]
+) -> Tensors:
+    with naming(name, "gradients"):
+        return regularizer.gradients(compute, at, key)
+
+
+def trained(network: nn.Module) -> Tensors:
+    """Return the parameters that are trained, by name."""
+    return {name: x for name, x in network.named_parameters() if x.requires_grad}
+
+
+def derivatives(loss: Tensor, parameters: Tensors) -> Tensors:
+    """Return the gradient of a loss for each parameter, by name; zero where the loss does not depend on it."""
     found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(parameters, found, strict=True))
+
+
+def gradients_at(
+    network: nn.Module, parameters: Tensors, here: Tensors, loss_at: Callable[[Tensors], Tensor]
+) -> ComputeGradients:
+    """Return what the hook `gradients` is given to compute gradients with.
+
+    Args:
+        network: The S networks.
+        parameters: Their parameters, as the hook is given them.
+        here: The gradients at these, which the step has computed already.
+        loss_at: From parameters and buffers by name to the sum over replicas of the losses of the step.
+    """
+
+    def compute(at: Mapping[str, Tensor]) -> Tensors:
+        if at is parameters:
+            return here
+        moved = {name: x.detach().requires_grad_() for name, x in at.items()}
+        # copies of buffers, so that a step changes running statistics once however often the loss is computed
+        buffers = {name: x.clone() for name, x in network.named_buffers()}
+        with torch.enable_grad():
+            loss = loss_at(moved | buffers)
+        return derivatives(loss, moved)
+
+    return compute
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

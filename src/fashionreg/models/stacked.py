@@ -1,11 +1,13 @@
 """Train any network that is written for one seed for S seeds side by side."""
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from fashionreg.errors import UserError
 from fashionreg.models.networks import Keys, ReplicaNetwork
@@ -119,19 +121,52 @@ class StackedNetwork(ReplicaNetwork):
             value.data = stacked[name][index].detach().cpu().clone()
         return plain.train(self.training)
 
+    def pre_activations(self, images: Tensor) -> dict[str, Tensor]:
+        """Refuse: a plain network does not say where its activations are."""
+        raise _not_observed(self)
+
+    def hidden_weights(self) -> dict[str, nn.Parameter]:
+        """Refuse: a plain network does not say where its hidden layers are."""
+        raise _not_observed(self)
+
     def describe(self) -> str:
         """Return the name of the plain network's class."""
         return type(self.stacked).__name__
 
 
+def _not_observed(network: StackedNetwork) -> UserError:
+    return UserError(
+        f"{network.describe()}: a stacked network does not show its activations; leave out ActivationDrift and "
+        "Histograms, or write a ReplicaNetwork (docs/extend.md)"
+    )
+
+
 def _made_with(seed: int, make: NetworkCallable, inputs: int, classes: int) -> nn.Module:
-    """Make a plain network whose initial parameters depend only on its seed."""
+    """Make a plain network whose initial parameters depend only on its seed.
+
+    Raises:
+        UserError: If it cannot be made, is no module, or has parameters without a shape or in two places.
+    """
     with torch.random.fork_rng(devices=[]):
         # initial parameters come from torch's global generator, as everywhere in torch.nn
         torch.manual_seed(generator(seed, "init").initial_seed())
-        network = make(inputs, classes)
+        try:
+            network = make(inputs, classes)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            if taken := re.match(r"(?:.*\.)?(\w+)\.__init__\(\) takes ", str(error)):
+                raise UserError(f"network: {taken[1]} must take the number of inputs and of classes") from error
+            raise UserError(f"network: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(network, nn.Module):
         raise UserError(f"network: must make a torch.nn.Module, got {type(network).__name__}")
+    lazy = [name for name, module in network.named_modules() if isinstance(module, LazyModuleMixin)]
+    if lazy:
+        kind = type(network.get_submodule(lazy[0])).__name__
+        raise UserError(
+            f"network: {kind}{f' ({lazy[0]})' if lazy[0] else ''} gets its shape from the first batch, and cannot be "
+            "stacked; use the layer with its number of inputs"
+        )
     if len(list(network.named_parameters())) < len(list(network.named_parameters(remove_duplicate=False))):
         raise UserError("network: two of its layers share a parameter, which cannot be stacked")
     return network

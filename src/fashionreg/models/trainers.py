@@ -1,8 +1,8 @@
 """Checks of a trainer, before the first step: its callbacks, its options and its data must fit S replicas."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import (
     EarlyStopping,
     GradientAccumulationScheduler,
@@ -11,6 +11,27 @@ from lightning.pytorch.callbacks import (
 )
 
 from fashionreg.errors import UserError
+from fashionreg.text import counted
+
+
+def check_averaging(callbacks: Iterable[Callback]) -> None:
+    """Refuse Lightning's averages of weights.
+
+    This comes before callbacks are set up: there they copy the whole model, which cannot be done with an open log.
+
+    Args:
+        callbacks: Those of a trainer, not set up yet.
+
+    Raises:
+        UserError: With the name of the callback.
+    """
+    for callback in callbacks:
+        if isinstance(callback, StochasticWeightAveraging | WeightAveraging):
+            raise UserError(
+                f"{type(callback).__name__}: the results would be those of the weights before averaging; use the "
+                "regularizer EMA (model.init_args.regularizers), whose average is evaluated, exported and kept in "
+                "checkpoints"
+            )
 
 
 def check_trainer(trainer: Trainer, replicas: int, validated: bool) -> None:
@@ -39,15 +60,10 @@ def check_trainer(trainer: Trainer, replicas: int, validated: bool) -> None:
                 "EarlyStopping: would stop every seed by the mean over seeds; use one seed, or train to the end: "
                 "the record has every epoch, and a study's report the best one by val"
             )
-        if isinstance(watcher, StochasticWeightAveraging | WeightAveraging):
-            raise UserError(
-                f"{name}: the results would be those of the weights before averaging; use the regularizer EMA "
-                "(model.init_args.regularizers), whose average is evaluated, exported and kept in checkpoints"
-            )
 
 
 def check_data(trainer: Trainer, seeds: Sequence[int], smallest_batch: int) -> None:
-    """Refuse data of other seeds, and batches of a single image where batch norm needs two.
+    """Refuse data of other seeds, and batches of fewer images than the network needs.
 
     Args:
         trainer: At the start of training.
@@ -63,8 +79,8 @@ def check_data(trainer: Trainer, seeds: Sequence[int], smallest_batch: int) -> N
     smallest = getattr(getattr(trainer.train_dataloader, "sampler", None), "smallest_batch", None)
     if smallest is not None and smallest < smallest_batch:
         raise UserError(
-            "batch_size: the last batch of an epoch would hold a single image, and batch norm needs at least two; "
-            "choose another batch_size or number of training images"
+            f"batch_size: the last batch of an epoch would hold {counted(smallest, 'image')}, and the network needs at "
+            f"least {smallest_batch} (batch norm needs 2); choose another batch_size or number of training images"
         )
 
 

@@ -8,12 +8,13 @@ Axes: S replicas, B images of a batch, D inputs of a network, C features of a la
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
+from fashionreg.errors import UserError
 from fashionreg.randomness import Key
 
 #: Parameters or gradients by the name of the parameter, each with a leading replica axis `(S, ...)`.
@@ -58,7 +59,8 @@ class Regularizer(nn.Module):
     No hook may mix replicas: this is checked for every regularizer, before training, by running two replicas together
     and each of them alone (`fashionreg.models.independence`). All random numbers must come from `key`.
 
-    Keep every argument of the constructor as an attribute of the same name: `describe` shows them.
+    Every argument of the constructor must be kept as an attribute of the same name, as `describe` shows them: this is
+    checked too.
     """
 
     def attach(self, network: nn.Module, seeds: Sequence[int]) -> None:
@@ -122,8 +124,9 @@ class Regularizer(nn.Module):
 
         Args:
             network: All S networks.
-            metrics: `(S,)` for each of `train/loss`, `train/acc` and, with validation images, `val/loss`, `val/acc`
-                and `val/ece`. Test metrics are not among them: test data never selects.
+            metrics: `(S,)` for each of `train/loss`, `train/acc`, with `evaluate_train` `train/ece` and, in epochs with
+                a validation, `val/loss`, `val/acc` and `val/ece`. Test metrics are not among them: test data never
+                selects.
         """
 
     def evaluating(self, network: nn.Module) -> AbstractContextManager[None]:
@@ -139,18 +142,57 @@ class Regularizer(nn.Module):
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(self).__name__)
         # BatchNorm becomes batch norm, and an abbreviation such as EMA stays
         words = [word if word.isupper() else word.lower() for word in name.split()]
+        arguments = constructor_arguments(type(self))
         given = [
             (argument.name, getattr(self, argument.name))
-            for argument in inspect.signature(type(self)).parameters.values()
+            for argument in arguments
             if getattr(self, argument.name, argument.default) != argument.default
         ]
-        only = len(inspect.signature(type(self)).parameters) == 1
+        only = len(arguments) == 1
         return " ".join([*words, *(f"{value}" if only else f"{name}={value}" for name, value in given)])
 
 
-def with_hook(regularizers: Iterable[Regularizer], hook: str) -> list[Regularizer]:
-    """Return those regularizers that override a hook, in order."""
-    return [regularizer for regularizer in regularizers if regularizer.overrides(hook)]
+def constructor_arguments(kind: type[Regularizer]) -> list[inspect.Parameter]:
+    """Return the arguments of a regularizer's constructor that have a name."""
+    unnamed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [argument for argument in inspect.signature(kind).parameters.values() if argument.kind not in unnamed]
+
+
+def with_hook(regularizers: Mapping[str, Regularizer], hook: str) -> dict[str, Regularizer]:
+    """Return those regularizers that override a hook, by name, in order."""
+    return {name: regularizer for name, regularizer in regularizers.items() if regularizer.overrides(hook)}
+
+
+@contextmanager
+def naming(name: str, hook: str) -> Iterator[None]:
+    """Turn an error of a hook into one line with the names of the regularizer in the configuration and of the hook."""
+    try:
+        yield
+    except (UserError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"regularizers.{name}: {hook}: {text}") from error
+
+
+@torch.no_grad()
+def end_epoch(name: str, regularizer: Regularizer, network: nn.Module, metrics: Mapping[str, Tensor]) -> None:
+    """Call the hook `after_epoch`.
+
+    Raises:
+        UserError: If it fails; with the metrics that there are, if it reads another.
+    """
+    with naming(name, "after_epoch"):
+        try:
+            regularizer.after_epoch(network, metrics)
+        except KeyError as error:
+            if str(error.args[0]).partition("/")[0] not in ("train", "val", "test"):
+                raise
+            raise UserError(
+                f"regularizers.{name}: after_epoch: reads {error.args[0]}; an epoch of this run has "
+                f"{', '.join(metrics)} (val/* needs data.init_args.val_size, and no epoch is evaluated that "
+                "trainer.check_val_every_n_epoch leaves out)"
+            ) from error
 
 
 def per_replica(values: Tensor, like: Tensor) -> Tensor:

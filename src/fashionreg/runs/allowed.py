@@ -16,9 +16,10 @@ from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.models.classifier import Classifier
 from fashionreg.regularizers import Regularizer
 
-#: Options of the trainer that say what a run computes and for how long, without a class and without a place.
+#: Options of the trainer that say what a run computes and for how long, without a class and without a place. Those that
+#: start processes (devices, num_nodes, strategy) are none of them: a run is computed by one process on any device.
 TRAINER_OPTIONS = {
-    *("accelerator", "devices", "precision", "max_epochs", "min_epochs", "max_steps", "min_steps", "max_time"),
+    *("accelerator", "precision", "max_epochs", "min_epochs", "max_steps", "min_steps", "max_time"),
     *("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches"),
     *("val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps", "log_every_n_steps", "fast_dev_run"),
     *("accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm", "deterministic", "benchmark"),
@@ -29,7 +30,6 @@ TRAINER_OPTIONS = {
 #: The texts that some of them may have. Elsewhere a text could be read as the name of a class or of a file.
 TRAINER_TEXTS = {
     "accelerator": r"auto|cpu|gpu|cuda|mps|tpu",
-    "devices": r"auto|\d+",
     "precision": r"(bf)?\d+(-true|-mixed)?",
     "gradient_clip_algorithm": r"norm|value",
     "deterministic": r"warn",
@@ -103,6 +103,4 @@ def is_trainer_value(name: str, value: Any) -> bool:
         # the parser reads a file of that name, should there be one in the working folder, instead of the word
         known = name in TRAINER_TEXTS and re.fullmatch(TRAINER_TEXTS[name], value) is not None
         return known and not Path(value).exists()
-    if isinstance(value, list):
-        return name == "devices" and all(type(each) is int for each in value)
     return isinstance(value, bool | int | float | None)

@@ -1,6 +1,7 @@
 """What a checkpoint must hold, checked before anything is made or resumed from it."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import torch
@@ -69,6 +70,9 @@ def check_contents(loaded: Any, source: str) -> None:
     for name, value in loaded["state_dict"].items():
         if fault := _tensor_fault(value):
             refuse(f"state_dict: {shortened(name)} {fault}")
+    for key in loaded.keys() - {"state_dict"}:
+        if fault := next(filter(None, map(_tensor_fault, _tensors(loaded[key]))), None):
+            refuse(f"a tensor in its {shortened(key)} {fault}")
     if SHAPE_KEY in loaded and not _is_shape(loaded[SHAPE_KEY]):
         refuse(f"its {SHAPE_KEY} must be two positive numbers, found {shortened(loaded[SHAPE_KEY])}")
     seeds = loaded["hyper_parameters"].get("seeds", [])
@@ -106,6 +110,15 @@ def _tensor_fault(value: Any) -> str | None:
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         return "must be a tensor with its numbers in the file"
     return None
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Return the tensors in a value of bounded size, as `checked_archive` leaves it."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(inner)
 
 
 def _loops_fault(value: dict[Any, Any], where: str, depth: int = 0) -> str | None:
@@ -157,9 +170,13 @@ def outline(model: Classifier, inputs: int, classes: int, seed: int) -> ReplicaN
             return model.make_network(inputs, classes, [seed])
     except (NotImplementedError, RuntimeError):
         return None
+    except UserError as error:
+        if isinstance(error.__cause__, NotImplementedError | RuntimeError):
+            return None
+        raise
 
 
-def check_parameters(checkpoint: dict[str, Any], network: nn.Module, count: int, source: str) -> None:
+def check_parameters(checkpoint: dict[str, Any], network: nn.Module, count: int, source: str, way_on: str = "") -> None:
     """Refuse a checkpoint whose parameters are not those of a network, before it is made for all seeds.
 
     Args:
@@ -167,6 +184,7 @@ def check_parameters(checkpoint: dict[str, Any], network: nn.Module, count: int,
         network: The network of one seed, as `outline` makes it.
         count: How many seeds the checkpoint says it holds.
         source: Where it comes from, for errors.
+        way_on: What may put it right, as the end of a sentence.
 
     Raises:
         UserError: If a shape differs.
@@ -177,8 +195,8 @@ def check_parameters(checkpoint: dict[str, Any], network: nn.Module, count: int,
         found = tuple(saved[f"network.{name}"].shape) if f"network.{name}" in saved else "absent"
         if found != expected:
             raise UserError(
-                f"{source}: its parameters are not those of the network and the seeds in its configuration: "
-                f"network.{name} is {found}, expected {expected}"
+                f"{source}: the checkpoint is of another network or other seeds: its parameters are not those of the "
+                f"network in the configuration: network.{name} is {found}, expected {expected}{way_on}"
             )
 
 

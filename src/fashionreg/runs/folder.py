@@ -1,6 +1,8 @@
 """Folders of runs: the next one, and the one from which a run goes on."""
 
 import re
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,29 @@ def claim_folder(parent: Path, prefix: str) -> Path:
         number = max(taken, default=-1) + 1
         while True:
             try:
-                (folder := parent / f"{prefix}{number}").mkdir()
+                # with parents: a run that was refused may have removed them again by now
+                (folder := parent / f"{prefix}{number}").mkdir(parents=True)
             except FileExistsError:
                 number += 1
             else:
                 return folder
     except OSError as error:
         raise UserError(f"{parent}: cannot make a folder for this run: {error.strerror}") from error
+
+
+def remove_run(folder: Path, root: Path) -> None:
+    """Remove the folder of a run that leaves nothing, and those of its name above it that hold nothing else.
+
+    Args:
+        folder: The run's folder.
+        root: The folder of all results, which stays.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # another run is there
+        for parent in folder.parents:
+            if parent == root:
+                break
+            parent.rmdir()
 
 
 def _numbered(parent: Path, prefix: str) -> list[Path]:

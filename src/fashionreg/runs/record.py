@@ -10,6 +10,7 @@ import json
 import platform
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -109,13 +110,18 @@ class Record:
         if not self.epoch_seconds:
             raise SchemaError("epoch_seconds: is empty")
 
+    @property
+    def rows(self) -> int:
+        """How many rows `record.csv` has at most."""
+        return len(self.seeds) * len(self.epoch_seconds) * len(SPLITS) * len(METRICS)
+
 
 def check_seeds(seeds: Sequence[int]) -> None:
     """Refuse a list of seeds that is empty, or in which a seed appears twice."""
     if not seeds:
         raise SchemaError("seeds: is empty")
-    if len(set(seeds)) < len(seeds):
-        raise SchemaError(f"seeds: {next(seed for seed in seeds if seeds.count(seed) > 1)} appears twice")
+    if twice := [seed for seed, count in Counter(seeds).items() if count > 1]:
+        raise SchemaError(f"seeds: {twice[0]} appears twice")
 
 
 def read_about(folder: Path) -> Record:

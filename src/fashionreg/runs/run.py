@@ -55,7 +55,7 @@ class Run:
         """Every number: seed, epoch (from 1), split (train, val, test), metric (loss, acc, ece), value."""
         from fashionreg.runs.tables import read_table
 
-        return read_table(self.folder / "record.csv", COLUMNS, "record")
+        return read_table(self.folder / "record.csv", COLUMNS, "record", self.record.rows)
 
     @property
     def checkpoint(self) -> Path:

@@ -28,6 +28,10 @@ from fashionreg.runs.allowed import (
 from fashionreg.runs.folder import is_folder_below
 from fashionreg.yaml_files import parse_value, parse_yaml
 
+#: How large the configuration in a checkpoint may be, and what a text counts in it, where any other value counts 1: it
+#: may name a class, and a thousand callbacks or layers take minutes to make. That of a usual run counts about 200.
+MAX_SIZE, TEXT_SIZE = 600, 20
+
 # where an argument may be anything, a mapping that names a class stays a mapping: nothing is made of it
 set_parsing_settings(instantiate_subclass_spec_in_any=False)
 
@@ -100,6 +104,13 @@ def named_by_user(layers: Sequence[Mapping[str, Any]], arguments: Sequence[str])
     return frozenset(named)
 
 
+def _size(value: Any) -> int:
+    """Count values, containers included."""
+    if not isinstance(value, dict | list):
+        return TEXT_SIZE if isinstance(value, str) else 1
+    return 1 + sum(map(_size, value.values() if isinstance(value, dict) else value))
+
+
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -133,9 +144,15 @@ def as_data(
         A new configuration, of plain values alone.
 
     Raises:
-        UserError: If it names another class, or holds what is not plain data.
+        UserError: If it names another class, holds what is not plain data, or is larger than `MAX_SIZE`.
     """
     reader = _Reader(source, frozenset(named), way_on)
+    if (size := _size(config)) > MAX_SIZE:
+        largest = max(config, key=lambda name: _size(config[name]))
+        reader.refuse(
+            f"its configuration, most of all {largest},",
+            f"must be of at most {MAX_SIZE} values, where a text counts as {TEXT_SIZE}, found {size:,}",
+        )
     kept: dict[str, Any] = {name: config[name] for name in ("name", "seeds") if name in config}
     if "model" in config:
         kept["model"] = reader.instance(config["model"], "model", MODELS, OPTIMIZATION | REGULARIZERS)

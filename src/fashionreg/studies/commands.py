@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fashionreg.errors import UserError
 from fashionreg.studies.study import STUDIES, carry_out, failed, results_folder
+from fashionreg.text import counted
 
 if TYPE_CHECKING:
     from fashionreg.studies.findings import Findings
@@ -58,28 +59,24 @@ def add_parsers(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run_study_command(arguments: argparse.Namespace) -> int:
     """Run `fashionreg study`: check the study file, train what is missing and write the report."""
+    from fashionreg.randomness import whole_seeds
+    from fashionreg.studies.plan import read_study
+
     seeds = None
     if arguments.seeds is not None:
-        from fashionreg.errors import shortened
-
         try:
             seeds = json.loads(arguments.seeds)
         except (ValueError, RecursionError):
             seeds = arguments.seeds
-        if isinstance(seeds, bool) or not (
-            isinstance(seeds, int) or (isinstance(seeds, list) and all(type(seed) is int for seed in seeds))
-        ):
-            raise UserError(f"seeds: must be a count (10) or a list ([3, 7]), got {shortened(arguments.seeds)}")
-
-    from fashionreg.studies.plan import read_study
-
+        seeds = whole_seeds(seeds)
     plan = read_study(arguments.file, seeds, arguments.options)
     folder = results_folder(plan, arguments.out)
-    print(f"study   {plan.name}: {len(plan.variants)} variants x {len(plan.seeds)} seeds, reference {plan.reference}")
+    variants = counted(len(plan.variants), "variant")
+    print(f"study   {plan.name}: {variants} x {counted(len(plan.seeds), 'seed')}, reference {plan.reference}")
     print(f"results {folder}", flush=True)
     if arguments.dry_run:
         for variant in plan.variants:
-            print(f"  {variant.name}: {variant.config['trainer']['max_epochs']} epochs")
+            print(f"  {variant.name}: {counted(variant.config['trainer']['max_epochs'], 'epoch')}")
         print("everything is in order; nothing was run")
         return 0
     try:

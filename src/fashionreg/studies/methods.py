@@ -24,15 +24,28 @@ SETUP = {
     "trainer.max_epochs": "epochs ",
 }
 
+#: Options of a model that are regularizers under another name, and what they are called.
+SHORT_FORMS = {
+    "model.init_args.batch_norm": "batch norm",
+    "model.init_args.dropout": "dropout",
+    "model.init_args.optimizer.init_args.weight_decay": "weight decay",
+}
+
+#: Where a configuration has its regularizers by name.
+REGULARIZERS = "model.init_args.regularizers."
+
 
 def setup(found: Findings) -> str:
-    """Return a line on what all variants share: network, optimizer, learning rate, batch size, epochs and data."""
+    """Return a line on what all variants share: network, optimizer, batch size, epochs, regularizers and data."""
     configs = [flat(variant.config) for variant in found.plan.variants]
     shared = [
         f"{label}{shortened(_value(configs[0][option]))}"
         for option, label in SETUP.items()
         if configs[0].get(option) is not None and not _differs([config.get(option) for config in configs])
     ]
+    regularizers = [_regularizers(config) for config in configs]
+    everywhere = [shortened(text) for text in regularizers[0] if all(text in each for each in regularizers)]
+    shared += [f"with {', '.join(everywhere)}"] if everywhere else []
     data = [
         f"{data.source} ({', '.join(f'{size:,} {split}' for split, size in data.sizes.items())} images)"
         for data in {json.dumps(asdict(run.data), sort_keys=True): run.data for run in found.results.runs}.values()
@@ -42,13 +55,28 @@ def setup(found: Findings) -> str:
     return f"Setup: {'; '.join(parts)}."
 
 
+def _regularizers(config: dict[str, Any]) -> list[str]:
+    """Return the regularizers of a flat configuration in words: the short forms, the optimizer's and those by name."""
+    named: dict[str, list[str]] = {}
+    for option, value in config.items():
+        short = SHORT_FORMS.get(option)
+        if short and isinstance(value, bool | int | float) and value:
+            named[option] = [short if value is True else f"{short} {value}"]
+        elif option.startswith(REGULARIZERS):
+            name, *rest = option.removeprefix(REGULARIZERS).split(".")
+            # the class, or one of its arguments
+            said = _value(value) if rest == ["class_path"] else f"{rest[-1]} {_value(value)}"
+            named.setdefault(name, [f"{name}:"]).append(said)
+    return [" ".join(parts) for parts in named.values()]
+
+
 def methods(found: Findings) -> list[Block]:
     """Return design, tests, definitions, data, configurations, environment, and the command that reproduces it all."""
     plan = found.plan
     facts = [
         f"{counted(len(plan.variants), 'variant')}, {counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) "
-        f"each, {counted(found.epochs, 'epoch')}. A seed fixes initial weights, data order and dropout masks; variants "
-        "are compared seed by seed.",
+        f"each, {counted(found.epochs, 'epoch')}. A seed fixes initial weights, data order and all random numbers of "
+        "training; variants are compared seed by seed.",
         "Intervals describe other seeds on the same images, not other images. For a mean: Student's t. For a "
         "difference: BCa bootstrap, 9,999 resamples, each comparison by itself (with ten seeds it covers 90 to 93% "
         "rather than 95%). The corrected tests decide.",

@@ -77,6 +77,6 @@ def _remarks(found: Findings) -> Iterator[Note]:
     if not found.train_evaluated:
         yield Note(
             "running_means",
-            "Training metrics are means over the steps of an epoch (dropout on, weights changing), so the "
+            "Training metrics are means over the steps of an epoch (in training mode, weights changing), so the "
             "generalization gap is only approximately that of the trained network.",
         )

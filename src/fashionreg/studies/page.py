@@ -1,6 +1,6 @@
 """A page as a list of blocks, and its two renderings: one HTML file that needs nothing else, and Markdown.
 
-The HTML is in `page.html.jinja`, which escapes every text.
+The HTML is in `page.html.jinja`, which escapes every text. Control characters are shown in both as Python writes them.
 """
 
 import base64
@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
+
+T = TypeVar("T")
 
 #: Estimates in rem, to say of a table whether it is wider than the page: a character, the padding of a cell, the least
 #: width of a column, and the text of a page on a wide and on a narrow screen.
@@ -128,9 +131,17 @@ def _template() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters |= {"kind": _kind, "breakable": _breakable, "base64": _base64}
     return environment.get_template("page.html.jinja")
+
+
+def _shown(value: T) -> T:
+    """Escape the control characters of a text (of markup, it stays markup): a terminal would obey them."""
+    if not isinstance(value, str):
+        return value
+    return type(value)(re.sub(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]", lambda one: ascii(one[0])[1:-1], value))
 
 
 def _kind(block: Block) -> str:
@@ -169,7 +180,7 @@ def _markdown(block: Block, level: int) -> str:
         case Code(text):
             # a fence longer than any in the text, which could end the block otherwise
             fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
-            return f"{fence}\n{text}\n{fence}"
+            return f"{fence}\n{_shown(text)}\n{fence}"
         case Table(caption, head, rows):
             ruler = "| --- |" + " ---: |" * (len(head) - 1)
             lines = ["| " + " | ".join(map(_md, cells)) + " |" for cells in (head, *rows)]
@@ -180,6 +191,6 @@ def _markdown(block: Block, level: int) -> str:
 
 def _md(text: str) -> str:
     """Escape a text for Markdown, on one line."""
-    text = re.sub(r"([\\`*|$\[\]~&]|<(?=\S)|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"([\\`*|$\[\]~&]|<(?=\S)|(?<!\w)_|_(?!\w))", r"\\\1", _shown(" ".join(text.split())))
     # at the start of a line these make headings, quotes and lists
     return re.sub(r"^(\d*)(>|#(?=#*\s)|[+-](?=\s)|(?<=\d)[.)](?=\s))", r"\1\\\2", text)

@@ -16,22 +16,28 @@
       dropout: [0.0, 0.1, 0.3, 0.5]
 
 Files come before overrides, and what is shared before what is a variant's own. An option of a grid is named in full
-(`model.init_args.dropout`) or by its last part, where only one option has it.
+(`model.init_args.dropout`) or by its last parts without `init_args`, where only one option has them: `lr`,
+`optimizer.lr`, `drop.p` for the option p of the regularizer `drop`. A regularizer itself is an option too: null is
+without it, and a mapping is with it, whether what is shared has it or not:
+
+    grid:
+      drop: [null, {class_path: Dropout, init_args: {p: 0.3}}]
+      norm: [null, {class_path: BatchNorm}]
 """
 
 import itertools
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fashionreg.config import Layer, cache_key, flat, nested, read_layers
+from fashionreg.config import REGULARIZERS, Layer, as_class, cache_key, flat, nested, overriding, read_layers
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
-from fashionreg.randomness import expand_seeds
+from fashionreg.randomness import expand_seeds, whole_seeds
 from fashionreg.runs.record import METRICS, SPLITS
 from fashionreg.runs.schema import SchemaError
 from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant, check_targets
@@ -49,23 +55,33 @@ OWN_FILES = (PLAN_FILE, "report.html", "report.md", "results.csv", "figures", ".
 NO_FILE_OF_WINDOWS = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?", re.IGNORECASE)
 
 
-def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequence[str] = ()) -> StudyPlan:
+def read_study(
+    path: Path,
+    seeds: int | Sequence[int] | None = None,
+    options: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> StudyPlan:
     """Read a study file and check everything that can be checked before anything runs.
 
     Args:
         path: The file.
         seeds: In place of the file's.
         options: Arguments of the command line for every run, which win over the file.
+        overrides: Options by dotted names for every run, which win over the file as well.
 
     Raises:
         UserError: With everything that is wrong, each in a line of its own.
     """
+    last = overriding(overrides)
+    if "seeds" in last:
+        raise UserError("overrides: seeds: is an argument of its own, as every variant has the same seeds")
     content = read_yaml(path, "study file")
     problems = _check_shape(content)
     study = DEFAULTS | {key: value for key, value in content.items() if value is not None}
+    study |= {} if seeds is None else {"seeds": seeds}
     plan = None
     if not problems:
-        plan = _expand(path, study, seeds, list(options), problems)
+        plan = _expand(path, study, last, list(options), problems)
     if problems or plan is None:
         what = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError(f"{path}: {what}, nothing was run:", *problems)
@@ -73,7 +89,7 @@ def read_study(path: Path, seeds: int | list[int] | None = None, options: Sequen
 
 
 def _check_shape(content: dict[str, Any]) -> list[str]:
-    """What is wrong with the file itself, whatever its configurations say."""
+    """Return what is wrong with the file itself, whatever its configurations say."""
     known = {"name", *DEFAULTS}
     problems = [f"{key}: unknown; a study file has {', '.join(sorted(known))}" for key in content.keys() - known]
     name = content.get("name")
@@ -85,8 +101,6 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
         if not isinstance(content.get(key, kind()), kind):
             words = {str: "text", list: "a list", dict: "a mapping"}
             problems.append(f"{key}: must be {words[kind]}, got {content[key]!r:.60}")
-    if isinstance(content.get("seeds"), bool):
-        problems.append(f"seeds: must be a count or a list, got {content['seeds']}")
     if problems:
         return sorted(problems)
     if bool(content.get("variants")) == bool(content.get("grid")):
@@ -119,12 +133,12 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
 
 
 def _is_folder_name(name: str) -> bool:
-    """Whether a name can be a folder's and needs no quotes; see `is_folder_name` for what a grid may make of values."""
+    """Say whether a name can be a folder's and needs no quotes; a grid may make others, see `is_folder_name`."""
     return bool(re.fullmatch(r"[^\W][\w .,=+-]*", name)) and len(name) <= 100
 
 
 def _taken(names: Sequence[str]) -> list[str]:
-    """What is wrong with the names of variants as folders beside one another and beside a study's own files.
+    """Return what is wrong with the names of variants as folders beside one another and beside a study's own files.
 
     File systems of Windows and macOS do not tell upper from lower case, and a study may be copied there.
     """
@@ -141,21 +155,19 @@ def _taken(names: Sequence[str]) -> list[str]:
 
 
 def _expand(
-    path: Path, study: dict[str, Any], seeds: int | list[int] | None, options: list[str], problems: list[str]
+    path: Path, study: dict[str, Any], overrides: Layer, options: list[str], problems: list[str]
 ) -> StudyPlan | None:
-    """Resolve every variant; what is wrong is added to `problems`, and then there is no plan."""
+    """Resolve every variant; add what is wrong to `problems`, and then return no plan."""
     try:
-        wanted = study["seeds"] if seeds is None else seeds
+        wanted = whole_seeds(study["seeds"])
         chosen = expand_seeds(wanted)
-    except (UserError, TypeError) as error:
-        problems.append(
-            str(error) if isinstance(error, UserError) else f"seeds: must be a count or a list, got {study['seeds']!r}"
-        )
+    except UserError as error:
+        problems.append(str(error))
         wanted = chosen = [0]
     recipes: dict[str, Recipe] = {}
-    own: Layer = {"seeds": wanted}
+    last: list[Layer] = [{"seeds": wanted}, overrides]
     if study["grid"]:
-        names = _grid_options(path, study, options, problems)
+        names = _grid_options(path, study, last, options, problems)
         if names:
             recipes = _grid(study["grid"], names)
             problems += [
@@ -168,7 +180,7 @@ def _expand(
     fingerprints: dict[str, Any] = {}
     for name, (parts, levels) in recipes.items():
         try:
-            config, key = _resolve([*_layers(path, [*study["shared"], *parts]), own], options, fingerprints)
+            config, key = _resolve([*_layers(path, [*study["shared"], *parts]), *last], options, fingerprints)
             variants.append(Variant(name, key, levels, config))
             problems += [f"{name}: {problem}" for problem in _unfit(config["trainer"])]
             if study["split"] == "val" and not config["data"]["init_args"].get("val_size"):
@@ -186,22 +198,26 @@ def _expand(
     if problems:
         return None
     targets = [float(target) for target in study["targets"]]
-    return StudyPlan(
-        study["name"],
-        study["question"],
-        variants,
-        reference,
-        list(chosen),
-        study["metric"],
-        study["split"],
-        targets,
-        str(path),
-        options,
-    )
+    try:
+        return StudyPlan(
+            study["name"],
+            study["question"],
+            variants,
+            reference,
+            list(chosen),
+            study["metric"],
+            study["split"],
+            targets,
+            str(path),
+            [*options, *_as_arguments(overrides)],
+        )
+    except SchemaError as error:
+        problems.append(str(error))
+        return None
 
 
 def _unfit(trainer: dict[str, Any]) -> list[str]:
-    """What of a trainer's options cannot be in a study, which needs every epoch of every run."""
+    """Return what of a trainer's options cannot be in a study, which needs every epoch of every run."""
     problems = []
     if trainer["check_val_every_n_epoch"] != 1:
         problems.append("trainer.check_val_every_n_epoch: must be 1: a study needs the test accuracy of every epoch")
@@ -213,14 +229,14 @@ def _unfit(trainer: dict[str, Any]) -> list[str]:
 
 
 def _layers(path: Path, parts: list[str | Layer]) -> list[Layer]:
-    """The configurations and overrides of a variant, relative to the study file: files before overrides."""
+    """Return the configurations and overrides of a variant, relative to the study file: files before overrides."""
     files = [path.parent / part for part in parts if isinstance(part, str)]
     import_beside([path, *files])
     return [*read_layers(files), *(part for part in parts if isinstance(part, dict))]
 
 
 def _resolve(layers: list[Layer], options: Sequence[str], fingerprints: dict[str, Any]) -> tuple[Layer, str]:
-    """The resolved configuration of a run, and the key of its results: a digest of all that they depend on.
+    """Return the resolved configuration of a run, and the key of its results: a digest of all that they depend on.
 
     Args:
         layers: The configurations, merged in order.
@@ -238,19 +254,43 @@ def _resolve(layers: list[Layer], options: Sequence[str], fingerprints: dict[str
     return config, cache_key(config, fingerprints[data])
 
 
-def _grid_options(path: Path, study: dict[str, Any], arguments: list[str], problems: list[str]) -> dict[str, str]:
-    """The full name of every option of the grid."""
+def _as_arguments(overrides: Layer, prefix: str = "--") -> list[str]:
+    """Return overrides as arguments of the command line, for the report to show; nothing here reads them."""
+    arguments: list[str] = []
+    for name, value in overrides.items():
+        if isinstance(value, dict) and value and "class_path" not in value:
+            arguments += _as_arguments(value, f"{prefix}{name}.")
+        else:
+            arguments.append(f"{prefix}{name}={value if isinstance(value, str) else json.dumps(value)}")
+    return arguments
+
+
+def _grid_options(
+    path: Path, study: dict[str, Any], last: list[Layer], arguments: list[str], problems: list[str]
+) -> dict[str, str]:
+    """Return the full name of every option of the grid; add what is wrong to `problems`."""
     try:
-        config, _ = _resolve(_layers(path, study["shared"]), arguments, {})
+        config, _ = _resolve([*_layers(path, study["shared"]), *last], arguments, {})
     except UserError as error:
         problems.append(f"shared: {error}")
         return {}
-    options = list(flat(config))
+    settings = flat(config)
+    options = list(settings)
+    # the mappings in which options stand
+    prefixes = (name.split(".")[:depth] for name in options for depth in range(1, name.count(".") + 1))
+    parts = dict.fromkeys(".".join(prefix) for prefix in prefixes if prefix[-1] != "init_args")
     names = {}
-    for option in study["grid"]:
+    for option, values in study["grid"].items():
+        candidates = options
+        if classes := _name_classes(values):
+            # the number `dropout: 0.0` of the model is no place for a class
+            candidates = [*(name for name in options if isinstance(settings[name], str | None)), *parts]
         # `dropout.p` means the option p of what is called dropout: the levels of class and arguments are left out
-        short = {name: f".{name.replace('.init_args', '')}" for name in options}
-        found = [name for name in options if name == option or short[name].endswith(f".{option}")]
+        short = {name: f".{name.replace('.init_args', '')}" for name in candidates}
+        found = [name for name in candidates if name == option or short[name].endswith(f".{option}")]
+        if classes and not found:
+            name = option.removeprefix(f"{REGULARIZERS}.").removeprefix("regularizers.")
+            found = [f"{REGULARIZERS}.{name}"] if name.isidentifier() else []
         if len(found) == 1:
             names[option] = found[0]
         else:
@@ -259,16 +299,37 @@ def _grid_options(path: Path, study: dict[str, Any], arguments: list[str], probl
     return names if len(names) == len(study["grid"]) else {}
 
 
+def _name_classes(values: list[Any]) -> bool:
+    """Say whether the values of an option of a grid are classes, or none."""
+    return all(isinstance(value, dict | str | None) for value in values) and any(
+        isinstance(value, dict | None) for value in values
+    )
+
+
 def _grid(grid: dict[str, list[Any]], names: dict[str, str]) -> dict[str, Recipe]:
-    """For every combination of values, by its name: overrides, and levels."""
+    """Return for every combination of values, by its name, overrides and levels."""
+    # without comes before with, as the reference, and for the sign of an effect
+    grid = {option: sorted(values, key=lambda value: value is not None) for option, values in grid.items()}
     # with two levels each, the first is without: `none`, `dropout`, `batch_norm + dropout`
-    two_levels = len(grid) > 1 and all(len(values) == 2 for values in grid.values())
+    switches = all(
+        names[option].startswith(f"{REGULARIZERS}.") and values[0] is None for option, values in grid.items()
+    )
+    two_levels = (len(grid) > 1 or switches) and all(len(values) == 2 for values in grid.values())
     recipes: dict[str, Recipe] = {}
     for combination in itertools.product(*grid.values()):
         levels = dict(zip(grid, combination, strict=True))
         if two_levels:
             name = " + ".join(option for option, value in levels.items() if value == grid[option][1]) or "none"
         else:
-            name = ", ".join(f"{option}={json.dumps(value)}" for option, value in levels.items())
+            name = ", ".join(f"{option}={_level(value)}" for option, value in levels.items())
         recipes[name] = ([nested({names[option]: value}) for option, value in levels.items()], levels)
     return recipes
+
+
+def _level(value: Any) -> str:
+    """Return a value of a grid as a part of the name of a variant; a class as `Dropout(p=0.3)`."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    part = as_class(value)
+    given = ", ".join(f"{name}={json.dumps(each)}" for name, each in flat(part.get("init_args") or {}).items())
+    return str(part.get("class_path", "")).rpartition(".")[2] + f"({given})" * bool(given)

@@ -77,14 +77,14 @@ def _write(
 ) -> None:
     pictures.close()
     for name, content in pictures.files.items():
-        with whole_file(folder / name) as file:
+        with whole_file(folder / name, within=folder) as file:
             file.write(content)
     for name, text in (
         ("results.csv", table.to_csv(index=False, float_format="%.15g", lineterminator="\n")),
         ("report.md", to_markdown(title, lead, blocks)),
         ("report.html", to_html(title, lead, blocks)),
     ):
-        with whole_file(folder / name) as file:
+        with whole_file(folder / name, within=folder) as file:
             file.write(text.encode())
 
 

@@ -4,6 +4,7 @@ A study's folder holds `study.json` (see `StudyPlan`), and for each variant the 
 of `fashionreg fit`: `<variant>/version_<n>/record.csv` and `record.json`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,9 @@ PLAN_FILE = "study.json"
 
 #: A loss or an activation beyond this is that of a diverged network; sums of such numbers leave the range of float64.
 MAX_NUMBER = 1e30
+
+#: How many networks a study has at most: one for each variant and seed.
+MAX_NETWORKS = 1_000_000
 
 #: How many targets a study has at most: each is a panel of a figure and a column of a table.
 MAX_TARGETS = 20
@@ -67,7 +71,7 @@ class StudyPlan:
         split: The split on which it is taken: `train`, `val` or `test`.
         targets: Values of the metric; reported is the epoch at which each is first reached.
         source: The study file, as it was named on the command line.
-        options: Further arguments of the command line, for every run.
+        options: Further arguments of the command line, for every run; overrides of a program are written as such.
     """
 
     name: str
@@ -82,11 +86,16 @@ class StudyPlan:
     options: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if not is_folder_name(self.name):
+            raise SchemaError(f"name: {self.name!r} cannot be the name of a folder")
         check_seeds(self.seeds)
         check_targets(self.targets, self.metric)
         names = [variant.name for variant in self.variants]
-        if twice := [name for name in names if names.count(name) > 1]:
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise SchemaError(f"variants: {twice[0]}: appears twice")
+        if len(names) * len(self.seeds) > MAX_NETWORKS:
+            what = f"{len(names):,} variants with {len(self.seeds):,} seeds"
+            raise SchemaError(f"variants: {what}: must be at most {MAX_NETWORKS:,} networks")
         if self.reference not in names:
             raise SchemaError(f"reference: must be one of {', '.join(names) or 'the variants'}, got {self.reference}")
 
@@ -186,7 +195,7 @@ def read_values(folder: Path, about: Record) -> pd.DataFrame:
         UserError: With file and row, if something is missing, double, or cannot be.
     """
     path, epochs = folder / "record.csv", len(about.epoch_seconds)
-    table = read_table(path, COLUMNS, "record")
+    table = read_table(path, COLUMNS, "record", about.rows)
     _check_keys(table, path, about)
     refuse(~table.epoch.between(1, epochs), table.epoch, str(path), f"must be from 1 to {epochs}")
     value, metric = table.value, table.metric
@@ -196,9 +205,10 @@ def read_values(folder: Path, about: Record) -> pd.DataFrame:
     refuse((metric == "acc") & ~share, value, str(path), "an accuracy must be from 0 to 1")
     refuse((metric == "ece") & ~share & np.isfinite(value), value, str(path), "a calibration error is from 0 to 1")
     refuse((metric != "acc") & (value < 0), value, str(path), "must be at least 0")
-    counts = (table.split + "/" + table.metric).value_counts()
+    counts = table.groupby(["split", "metric"]).size()
     if table.empty or (counts != len(about.seeds) * epochs).any():
-        what = "it is empty" if table.empty else f"{counts.idxmin()} has {counts.min()} rows"
+        least = [] if table.empty else counts.index[int(counts.argmin())]
+        what = "it is empty" if table.empty else f"{'/'.join(least)} has {counts.min()} rows"
         raise UserError(
             f"{path}: is not whole: {what}, where {len(about.seeds)} seeds and {epochs} epochs make "
             f"{len(about.seeds) * epochs}"

@@ -11,7 +11,7 @@ from fashionreg.studies.page import Block, Items, Picture, Section, Table, Text,
 from fashionreg.studies.pictures import Pictures
 from fashionreg.studies.statistics import Estimate, Reaching
 from fashionreg.studies.verdict import verdict
-from fashionreg.text import METRIC_NAMES, NOTHING, epochs_or_never, p_value, unit_of, unit_of_difference
+from fashionreg.text import METRIC_NAMES, NOTHING, counted, epochs_or_never, p_value, unit_of, unit_of_difference
 
 #: With more variants than this no figure is readable, and a page takes minutes.
 MOST_SHOWN = 12
@@ -95,12 +95,12 @@ def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
         "final",
         plots.final_values(shown),
         f"Final {_metric(found)} of every seed for {len(found.variants)} variants.",
-        f"{_metric(found).capitalize()} after {found.epochs} epochs: every dot is a seed; marks with lines are means "
-        "with 95% intervals.",
+        f"{_metric(found).capitalize()} after {counted(found.epochs, 'epoch')}: every dot is a seed; marks with lines "
+        "are means with 95% intervals.",
     )
     return [
         Text("Mean ± standard deviation over seeds; the interval is that of the mean.", True),
-        Table(f"After {found.epochs} epochs", head, rows),
+        Table(f"After {counted(found.epochs, 'epoch')}", head, rows),
         figure,
     ]
 
@@ -186,9 +186,9 @@ def _overfitting(found: Findings, shown: Findings, pictures: Pictures) -> list[B
         "Dashed: training images; solid: test images; thin: single seeds. The distance between them at the end is the "
         "generalization gap. "
         + (
-            "Training images are evaluated like test images, with dropout off."
+            "Training images are evaluated like test images."
             if found.train_evaluated
-            else "Training accuracy is the mean over the steps of an epoch, with dropout on."
+            else "Training accuracy is the mean over the steps of an epoch, in training mode."
         ),
     )
     return [Section("Overfitting", [figure])]

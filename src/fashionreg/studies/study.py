@@ -1,8 +1,7 @@
 """Studies and comparisons as a library: `fashionreg.study`, `fashionreg.compare`."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,7 @@ class Study:
         return _as_table(self.findings.comparisons)
 
     def verdict(self) -> str:
-        """The answer in plain sentences, one a line."""
+        """Return the answer in plain sentences, one a line."""
         from fashionreg.studies.verdict import verdict
 
         return "\n".join(verdict(self.findings))
@@ -65,7 +64,7 @@ def study(
         file: The study file.
         seeds: A count or a list, in place of the file's.
         out: Folder for the results; `logs/studies/NAME` by default.
-        overrides: Options by dotted names, `{"trainer.max_epochs": 20}`; they hold for every variant.
+        overrides: Options by dotted names, `{"trainer.max_epochs": 20}`; they win over the file, for every variant.
 
     Raises:
         UserError: With everything that is wrong with the file; or if every variant failed.
@@ -74,8 +73,7 @@ def study(
 
     if not isinstance(file, str | Path):
         raise UserError(f"file: must be the path of a study file, got {shortened(file)}")
-    chosen = seeds if seeds is None or isinstance(seeds, int) else [int(seed) for seed in seeds]
-    return carry_out(read_study(Path(file), chosen, _as_options(overrides or {})), out)
+    return carry_out(read_study(Path(file), seeds, overrides=overrides), out)
 
 
 def results_folder(plan: "StudyPlan", out: str | Path | None) -> Path:
@@ -105,12 +103,7 @@ def failed(failures: Mapping[str, str], plan: "StudyPlan") -> str:
     return f"{len(failures)} of {len(plan.variants)} variants failed: {names}; the same command tries anew"
 
 
-def _as_options(overrides: Mapping[str, Any]) -> list[str]:
-    """Write overrides as arguments of the command line: a text stands as it is, everything else as JSON."""
-    return [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in overrides.items()]
-
-
-def compare(frame: "pd.DataFrame", reference: str, *, higher_is_better: bool = True) -> "pd.DataFrame":
+def compare(frame: "pd.DataFrame", reference: Any, *, higher_is_better: bool = True) -> "pd.DataFrame":
     """Compare anybody's results: each variant against the reference, paired by seed.
 
     >>> import pandas as pd
@@ -123,25 +116,31 @@ def compare(frame: "pd.DataFrame", reference: str, *, higher_is_better: bool = T
     Args:
         frame: Columns `variant`, `seed`, `value`: one row for each variant and seed. Seeds that the reference does not
             have are left out.
-        reference: The variant that the others are compared with.
+        reference: The variant that the others are compared with, as the column has it: a text or a number.
         higher_is_better: True for an accuracy, False for a loss.
 
     Returns:
         One row for each other variant: number of pairs n, mean difference with low and high (95% interval), p of the
         paired t test and of Wilcoxon's signed-rank test, both with and without Holm's correction, the share of pairs in
-        which the variant is better (ties count half), and the minimum detectable effect with 80% power.
+        which the variant is better (ties count half), and the minimum detectable effect with 80% power. No rows if the
+        reference is alone.
 
     Raises:
-        UserError: If a column is missing, a value is not a finite number, a row is there twice, or there is no such
-            reference.
+        UserError: If a column or a name is missing, a value is not a finite number, a row is there twice, there is no
+            such reference, or a variant has no seed in common with it.
     """
     import pandas as pd
 
     from fashionreg.studies.findings import against_reference
 
+    if not isinstance(frame, pd.DataFrame):
+        raise UserError(f"frame: must be a DataFrame with the columns variant, seed and value, got {shortened(frame)}")
     for name in ("variant", "seed", "value"):
         if name not in frame.columns:
             raise UserError(f"{name}: there is no such column; there are {', '.join(map(str, frame.columns))}")
+    for name in ("variant", "seed"):
+        if frame[name].isna().any():
+            raise UserError(f"{name}: is missing in row {int(frame[name].isna().to_numpy().argmax())}")
     if frame.duplicated(["variant", "seed"]).any():
         row = frame[frame.duplicated(["variant", "seed"])].iloc[0]
         raise UserError(f"variant {row.variant}, seed {row.seed}: appears twice")
@@ -150,17 +149,25 @@ def compare(frame: "pd.DataFrame", reference: str, *, higher_is_better: bool = T
         row = wrong.iloc[0]
         raise UserError(f"variant {row.variant}, seed {row.seed}: value must be a number, got {shortened(row.value)}")
     frame = frame.assign(value=numbers.astype(float))
-    columns = {str(name): rows.set_index("seed").value for name, rows in frame.groupby("variant")}
+    columns: dict[Any, pd.Series[float]] = {
+        name: rows.set_index("seed").value for name, rows in frame.groupby("variant")
+    }
     if reference not in columns:
-        raise UserError(f"reference: there is no variant {reference!r}; there are {', '.join(columns)}")
+        # texts in quotes: the variant 1 is another one than "1"
+        raise UserError(f"reference: there is no variant {reference!r}; there are {', '.join(map(repr, columns))}")
     for name, values in columns.items():
         if not values.abs().lt(float("inf")).all():
             raise UserError(f"variant {name}: has a value that is not finite")
+        if not values.index.isin(columns[reference].index).any():
+            raise UserError(f"variant {name}: has no seed in common with {reference}, and pairs are made by seed")
     return _as_table(against_reference(columns, reference, higher_is_better))
 
 
 def _as_table(comparisons: "dict[str, Comparison]") -> "pd.DataFrame":
+    """Return comparisons as a table, a row for each variant; without any, its columns alone."""
     import pandas as pd
+
+    from fashionreg.studies.statistics import Comparison
 
     rows: list[dict[str, Any]] = []
     for name, found in comparisons.items():
@@ -168,4 +175,5 @@ def _as_table(comparisons: "dict[str, Comparison]") -> "pd.DataFrame":
         difference = row.pop("difference")
         interval = {key: difference[key] for key in ("low", "high")}
         rows.append({"variant": name, "n": row.pop("n"), "difference": difference["mean"], **interval, **row})
-    return pd.DataFrame(rows).set_index("variant") if rows else pd.DataFrame(index=pd.Index([], name="variant"))
+    tests = [field.name for field in fields(Comparison) if field.name not in ("n", "difference")]
+    return pd.DataFrame(rows, columns=["variant", "n", "difference", "low", "high", *tests]).set_index("variant")

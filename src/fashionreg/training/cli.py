@@ -1,11 +1,9 @@
 """The options of `fashionreg fit|validate|test|predict`, and the objects that they ask for."""
 
 import argparse
-import math
-import os
+import importlib
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,21 +18,23 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.callbacks.tensorboard import EventLogger
-from fashionreg.config import TRAINING_COMMANDS, Layer, each_option, merge_regularizers, option_value
+from fashionreg.config import REGULARIZERS, TRAINING_COMMANDS, Layer, Regularizers, each_option, option_value
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans
 from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
+from fashionreg.models.trainers import check_averaging
 from fashionreg.randomness import expand_seeds
+from fashionreg.regularizers import Regularizer
 from fashionreg.runs import trust
 from fashionreg.runs.allowed import classes_of
-from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, read_checkpoint
-from fashionreg.runs.contents import check_optimization
-from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, results_root
-from fashionreg.training.estimate import refuse_oversize_run, refuse_threads, useful_threads
+from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, check_same_data, read_checkpoint
+from fashionreg.runs.contents import check_optimization, check_parameters, outline
+from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, remove_run, results_root
+from fashionreg.training.estimate import refuse_oversize_data, refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
-from fashionreg.training.step import pays
+from fashionreg.training.step import decide, steps_to_come
 from fashionreg.yaml_files import check_limits, parse_yaml
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
@@ -70,7 +70,8 @@ class TrainingCLI(LightningCLI):
         arguments: Arguments of the command line, which win over all layers.
         observers: Callbacks of the program that show how a fit goes.
         about: What the record says of the run besides its data and configuration, as plain data.
-        marker: Name of an empty file that is made in the folder of a fit, to find it again.
+        marker: Name and text of a file that is made in the folder of a fit, to find it again.
+        resume: A checkpoint of the run that the layers describe; nothing but its state is used.
         dry_run: Make model, data and trainer, and leave nothing behind: no folder is made for the run.
 
     Attributes:
@@ -92,7 +93,8 @@ class TrainingCLI(LightningCLI):
         *,
         observers: Sequence[Callback] = (),
         about: Mapping[str, Any] | None = None,
-        marker: str | None = None,
+        marker: tuple[str, str] | None = None,
+        resume: Path | None = None,
         dry_run: bool = False,
     ) -> None:
         self.command = command
@@ -100,6 +102,7 @@ class TrainingCLI(LightningCLI):
         self._observers = list(observers)
         self._about = dict(about or {})
         self._marker = marker
+        self._resume = resume
         self._dry_run = dry_run
         #: Number of inputs and of classes, where a checkpoint says them.
         self._shape: tuple[int, int] | None = None
@@ -171,7 +174,7 @@ class TrainingCLI(LightningCLI):
             "--allow_oversize",
             type=bool,
             default=False,
-            help="Run although it seems to need more memory or threads than the machine has.",
+            help="Run although it seems to need more memory or threads than the machine has, or more than a year.",
         )
         parser.add_argument(
             "--trust_checkpoint",
@@ -206,9 +209,14 @@ class TrainingCLI(LightningCLI):
         for option, value, _ in each_option(args):
             if value is not None:
                 check_limits(value, option.lstrip("-"))
-        layers = [*self._checkpoint_layer(args), *self._layers]
+        if any("config" in layer for layer in self._layers):
+            raise UserError("config: is an option of the command line alone; in a configuration, base: names files")
+        regularizers = Regularizers()
+        layers = [regularizers.add(layer) for layer in [*self._checkpoint_layer(args), *self._layers]]
+        args = regularizers.add_arguments(args)
+        check_named(regularizers.merged or {})
         config: Namespace | None = None
-        for layer in merge_regularizers(layers):
+        for layer in layers:
             config = parser.parse_object(layer, namespace=config, defaults=config is None)
         self.config = parser.parse_args(args, namespace=config)
         if self._checkpoint_path is not None:
@@ -238,7 +246,7 @@ class TrainingCLI(LightningCLI):
                 found = found if value is None else value
             return option_value(arguments, f"--{option}") or found
 
-        path = given("ckpt_path", None)
+        path = given("ckpt_path", None) if self._resume is None else str(self._resume)
         self._checkpoint_path: str | None = None
         if path is None:
             return []
@@ -254,7 +262,7 @@ class TrainingCLI(LightningCLI):
         self._checkpoint_path = path
         self._checkpoint = checkpoint = read_checkpoint(Path(path))
         self._shape = checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
-        if (text := checkpoint.get(CONFIG_KEY)) is None:
+        if self._resume is not None or (text := checkpoint.get(CONFIG_KEY)) is None:
             return []
         source = f"ckpt_path: {path}"
         config = trust.configuration(text, source)
@@ -330,29 +338,34 @@ class TrainingCLI(LightningCLI):
             raise UserError(in_one_line(error)) from error
 
     def _prepare(self) -> None:
-        """Set the seeds, find the shape of the network, and refuse a run that memory cannot hold."""
+        """Set the seeds, find the shape of the network, and refuse a run that is too large for the machine."""
         # a range where a count is given: it may be larger than what a list could hold
         seeds = expand_seeds(self.config.seeds)
-        shape = refuse_oversize_run(
-            self.model,
-            self.datamodule,
-            seeds,
-            shape=self._shape,
-            training=self.command == "fit",
-            insisted=self.config.allow_oversize,
-        )
+        if not self.config.allow_oversize:
+            refuse_oversize_data(self.datamodule)
+        if self._shape is None:
+            self._shape = shape_of(self.datamodule)
+        if not self.config.allow_oversize:
+            trainer = self.config.trainer if self.command == "fit" else None
+            accelerator = self.config.trainer.accelerator != "cpu" and torch.accelerator.is_available()
+            refuse_oversize_run(self.model, self.datamodule, self._shape, seeds, trainer, accelerator=accelerator)
         self.model.seeds = self.datamodule.seeds = list(seeds)
         # hyperparameters of checkpoints and of hparams.yaml
         self.model.save_hyperparameters({"seeds": list(seeds)})
-        self._shape = shape
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with this project's callbacks and, for a fit, its folder and logger."""
+        callbacks = self.config_init.trainer.callbacks or []
+        check_averaging(callbacks if isinstance(callbacks, list) else [callbacks])
         self._prepare()
         if self._dry_run:
             # the trainer refuses what the machine does not have
-            return super().instantiate_trainer(logger=False, enable_checkpointing=False)
+            return self.make_trainer(logger=False, enable_checkpointing=False)
         assert self._shape is not None
+        if self._checkpoint is not None and (network := outline(self.model, *self._shape, self.model.seeds[0])):
+            way_on = "; without --config and --seeds its own are used"
+            source = f"ckpt_path: {self.config.ckpt_path}"
+            check_parameters(self._checkpoint, network, len(self.model.seeds), source, way_on)
         self.model.build(*self._shape)
         if self._checkpoint is not None and self.command == "fit":
             check_optimization(self._checkpoint, self.model, f"ckpt_path: {self.config.ckpt_path}")
@@ -361,44 +374,41 @@ class TrainingCLI(LightningCLI):
         plugins = self.config_init.trainer.plugins or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            kwargs["plugins"] = [*plugins, WholeCheckpointIO(trusted=bool(self.config.trust_checkpoint))]
+            # the checkpoint is needed once more, to be taken over; nothing keeps it in memory after that
+            read = None if self._checkpoint is None else (self.config.ckpt_path, self._checkpoint)
+            kwargs["plugins"] = [*plugins, WholeCheckpointIO(bool(self.config.trust_checkpoint), read)]
+        self._checkpoint = None
         if self.command != "fit":
             # a report is on all images, and leaves nothing behind that belongs to a fit
             whole: dict[str, Any] = {"limit_val_batches": 1.0, "limit_test_batches": 1.0, "limit_predict_batches": 1.0}
             whole |= {"fast_dev_run": False, "logger": False, "callbacks": [], "enable_checkpointing": False}
-            return super().instantiate_trainer(**kwargs | whole)
+            return self.make_trainer(**kwargs | whole)
         self.datamodule.prepare_data()
         self.data_description = self.datamodule.describe()
+        if self._checkpoint is not None:
+            check_same_data(self._checkpoint, self.config.ckpt_path, self.data_description["fingerprints"])
         remove_orphans(self.results_folder, "version_*")
         self.folder = claim_folder(self.results_folder, "version_")
         try:
             if self._marker is not None:
-                (self.folder / self._marker).touch()
+                name, text = self._marker
+                (self.folder / name).write_text(text)
             return self._fit_trainer(kwargs)
         except Exception:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.remove_folder()
             raise
 
-    def _compiles(self) -> bool:
-        """Return whether the training step is to be compiled."""
-        if self.config.compile != "auto":
-            return bool(self.config.compile)
-        options = self.config.trainer
-        on_cpu = options.accelerator == "cpu" or not torch.accelerator.is_available()
-        if not on_cpu or shutil.which(os.environ.get("CXX", "g++")) is None:
-            return False
-        epochs, limit = options.max_epochs, options.limit_train_batches
-        images = self.data_description["sizes"]["train"]
-        per_epoch = -(-images // self.datamodule.batch_size)
-        if limit is not None:
-            per_epoch = min(per_epoch, limit) if isinstance(limit, int) else int(per_epoch * limit)
-        steps = math.inf if epochs in (None, -1) else epochs * per_epoch
-        if options.max_steps != -1:
-            steps = min(steps, options.max_steps)
-        return pays(steps, len(self.model.seeds) * self.datamodule.batch_size)
+    def remove_folder(self) -> None:
+        """Remove the folder of a fit that leaves nothing."""
+        remove_run(self.folder, Path(self.config.trainer.default_root_dir))
 
     def _fit_trainer(self, kwargs: dict[str, Any]) -> Trainer:
-        self.config.compile = self._compiles()
+        options, images = self.config.trainer, self.data_description["sizes"]["train"]
+        steps = steps_to_come(options, images, self.datamodule.batch_size)
+        on_cpu = options.accelerator == "cpu" or not torch.accelerator.is_available()
+        self.config.compile = decide(
+            self.config.compile, steps, len(self.model.seeds) * self.datamodule.batch_size, on_cpu=on_cpu
+        )
         about = {"name": self.config.name, "data": self.data_description, "config": self.config_text()} | self._about
         callbacks: list[Callback] = [RunRecord(self.folder, about), *self._observers]
         if self.config.trainer.enable_checkpointing is not False:
@@ -410,10 +420,26 @@ class TrainingCLI(LightningCLI):
             kwargs["logger"] = EventLogger(
                 self.config.trainer.default_root_dir, self.config.name, self.folder.name, default_hp_metric=False
             )
-        trainer = super().instantiate_trainer(**kwargs)
-        if trainer.world_size > 1:
-            raise UserError("trainer.devices: all replicas train on one device, side by side; set it to 1")
+        trainer = self.make_trainer(**kwargs)
         DirectEpochLoop.install(trainer, compiling=self.config.compile)
+        return trainer
+
+    def make_trainer(self, **kwargs: Any) -> Trainer:
+        """Make Lightning's trainer, of one process.
+
+        Raises:
+            UserError: If Lightning cannot make it of its options, or it would start further processes.
+        """
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (UserError, MisconfigurationException, OSError, MemoryError):
+            raise
+        except Exception as error:  # an option that will not do fails in many ways
+            raise UserError(in_one_line(error)) from error
+        if trainer.world_size > 1:
+            raise UserError(
+                "trainer.devices: all replicas are computed on one device, side by side; set it to 1 (and num_nodes)"
+            )
         return trainer
 
     # -- configuration -------------------------------------------------------------------------------------------
@@ -429,6 +455,43 @@ class TrainingCLI(LightningCLI):
     def resolved(self) -> Layer:
         """Return the resolved options as plain data."""
         return parse_yaml(self.config_text(), "configuration")
+
+
+def check_named(regularizers: Mapping[str, Any]) -> None:
+    """Refuse regularizers whose class cannot be found, by name: the parser names the class of the model only.
+
+    Raises:
+        UserError: With the name of the regularizer.
+    """
+    for name, part in regularizers.items():
+        where = f"{REGULARIZERS.rpartition('.')[2]}.{name}"
+        path = part.get("class_path") if isinstance(part, dict) else part
+        # as the parser does: a class that is imported needs no module before its name
+        known = {cls.__name__ for cls in _subclasses(Regularizer)}
+        there_are = f"there are {', '.join(sorted(known))}, and yours as module.Class"
+        if not isinstance(path, str):
+            raise UserError(f"{where}: names no class by class_path; {there_are}")
+        module, _, last = path.rpartition(".")
+        if not module and last not in known:
+            raise UserError(f"{where}: there is no class {path}; {there_are}")
+        if module:
+            try:
+                getattr(importlib.import_module(module), last)
+            except (ImportError, AttributeError, ValueError) as error:
+                raise UserError(f"{where}: {path} cannot be imported: {error}; {there_are}") from error
+
+
+def _subclasses(cls: type[Regularizer]) -> Iterator[type[Regularizer]]:
+    """Yield every class that derives from `cls` and is imported."""
+    for each in cls.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
+def shape_of(datamodule: ImageDataModule) -> tuple[int, int]:
+    """Load the data, and return their number of inputs and of classes."""
+    datamodule.prepare_data()
+    return datamodule.inputs, len(datamodule.class_names)
 
 
 def first_seed(seeds: int | list[int]) -> list[int]:

@@ -1,25 +1,32 @@
-"""Estimate the memory of a run before anything is allocated, and refuse a run that the machine cannot hold.
+"""Estimate memory and time of a run before anything is allocated, and refuse what the machine cannot hold or finish.
 
-The estimate is arithmetic on the shapes of a run. It is within a factor of two of what is measured
+The estimate of memory is arithmetic on the shapes of a run. It is within a factor of two of what is measured
 (`tests/training/test_estimate.py`), which is enough to tell a run that fits from one that would bring the machine down.
+The estimate of time is a lower bound: it tells a typing error from a long run.
 """
 
+import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from fashionreg.data.batches import chunk_size
-from fashionreg.data.csv_files import PIXELS
 from fashionreg.data.datamodules import ImageDataModule
 from fashionreg.errors import UserError
 from fashionreg.models.classifier import Classifier
-from fashionreg.models.networks import MLP, ReplicaNetwork
+from fashionreg.models.networks import ReplicaNetwork
+from fashionreg.models.objective import cross_entropy
 from fashionreg.models.optimizers import state_of_a_parameter
+from fashionreg.randomness import Key
+from fashionreg.regularizers.base import Regularizer
 from fashionreg.runs.contents import outline
+from fashionreg.text import counted
 
 #: What a thread must have to do in a training step to be worth its while.
 MULTIPLICATIONS_PER_THREAD = 5_000_000
@@ -30,63 +37,106 @@ SHARE = 0.8
 #: Threads for each core beyond which a run is refused: they would only wait for one another.
 THREADS_PER_CORE = 8
 
+#: More multiplications in a second than one core and one accelerator of today compute in float32.
+CORE_RATE, ACCELERATOR_RATE = 10**11, 10**15
+
+#: Steps in a second: more than the loop makes with the smallest network.
+STEP_RATE = 5000
+
+#: Days beyond which a run is refused.
+LONGEST = 365
+
 #: Bytes of a float32 or int32, and of a label or an index of one image.
 _FLOAT, _INDEX = 4, 8
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """The sizes on which memory depends.
+    """The sizes on which memory and time depend.
 
     Attributes:
-        sizes: Width of the input, of each hidden layer, and number of classes.
-        parameters: Parameters of one replica.
+        inputs: Pixels of an image.
+        parameters: Parameters and buffers of one replica.
         replicas: Replicas S.
         batch_size: Images in a training step of each replica; 0 where nothing is trained.
         chunk_size: Images in an evaluation step.
         images: Images of all splits; 0 if that is unknown before they are loaded.
-        batch_norm: Whether each hidden layer has batch norm.
-        dropout: Whether each hidden layer has dropout.
+        kept: Bytes that a training step keeps for the backward pass of one image in one replica, besides the image.
+        widest: Bytes of the largest tensor among these.
         optimizer_state: Numbers that the optimizer keeps for each parameter (SGD 0, momentum 1, Adam 2).
+        regularizer_state: Numbers that the regularizers keep for one replica (an average of the weights).
+        gradients: Gradients of each parameter that a step holds at once.
     """
 
-    sizes: tuple[int, ...]
+    inputs: int
     parameters: int
     replicas: int
     batch_size: int
     chunk_size: int
     images: int
-    batch_norm: bool = False
-    dropout: bool = False
+    kept: int = 0
+    widest: int = 0
     optimizer_state: int = 0
+    regularizer_state: int = 0
+    gradients: int = 1
 
 
 def memory_needed(shapes: Shapes) -> int:
     """Estimate the bytes of main memory that a run needs at its peak, besides the libraries.
 
-    Counted are parameters, gradients and optimizer state; the images and the order in which each replica sees them;
-    and the largest of three that are never there at once: the activations of a training step, those of an evaluation
-    step, and the copy of the parameters and optimizer state that becomes a checkpoint.
+    Counted are parameters, gradients, and the state of optimizer and regularizers; the images and the order in which
+    each replica sees them; and the largest of three that are never there at once: the activations of a training step,
+    those of an evaluation step, and the copy of the state that becomes a checkpoint.
     """
-    s, hidden = shapes.replicas, shapes.sizes[1:-1]
+    s = shapes.replicas
     parameters = s * shapes.parameters * _FLOAT
+    averages = s * shapes.regularizer_state * _FLOAT
     training = shapes.batch_size > 0
-    state = parameters * (2 + shapes.optimizer_state if training else 1)
-    data = shapes.images * (shapes.sizes[0] + _INDEX)
+    state = averages + parameters * (1 + shapes.gradients + shapes.optimizer_state if training else 1)
+    data = shapes.images * (shapes.inputs + _INDEX)
     # a fetched pixel exists as a byte and as a float
-    image = shapes.sizes[0] * (_FLOAT + 1)
-    # a layer holds its input and its output
-    widest = max(a + b for a, b in zip(shapes.sizes, shapes.sizes[1:], strict=False))
-    evaluation = shapes.chunk_size * (image + s * widest * (3 if shapes.batch_norm else 1) * _FLOAT)
+    image = shapes.inputs * (_FLOAT + 1)
+    # a layer holds its input, its output, and what lies between
+    evaluation = shapes.chunk_size * (image + s * 3 * shapes.widest)
     if not training:
         return state + data + max(evaluation, parameters)
     orders = s * shapes.images * _FLOAT
-    # kept for backward: outputs of linear layer and ReLU; with batch norm a copy and the normalized values; with
-    # dropout random bits, mask, scaled mask and output; during backward, the gradients of two outputs
-    kept = sum(hidden) * (2 + 2 * shapes.batch_norm + 4 * shapes.dropout) + 4 * shapes.sizes[-1]
-    step = s * shapes.batch_size * (image + (kept + 2 * max(shapes.sizes[1:])) * _FLOAT)
-    checkpoint = parameters * (1 + shapes.optimizer_state)
+    # besides what is kept: random bits and masks in the forward pass, the gradients of two outputs in the backward pass
+    step = s * shapes.batch_size * (image + shapes.kept + 2 * shapes.widest)
+    checkpoint = averages + parameters * (1 + shapes.optimizer_state)
     return state + data + orders + max(step, evaluation, checkpoint)
+
+
+def seconds_needed(shapes: Shapes, steps: int, rate: int) -> int:
+    """Estimate how many seconds a training takes at least.
+
+    Args:
+        shapes: The sizes of the run.
+        steps: Training steps.
+        rate: Multiplications in a second.
+    """
+    # forward, and twice as many backward: for the gradients of parameters and of activations
+    multiplications = 3 * steps * shapes.batch_size * shapes.replicas * shapes.parameters
+    return max(multiplications // rate, steps // STEP_RATE)
+
+
+def planned_steps(options: Mapping[str, Any], batches: int) -> int:
+    """Return the number of training steps that the options of a trainer ask for; 0 if they name none.
+
+    Args:
+        options: `max_epochs`, `max_steps`, `max_time`, `limit_train_batches` and `fast_dev_run`.
+        batches: Batches of an epoch.
+    """
+    if options["max_time"] or options["fast_dev_run"]:
+        return 0
+    limit = options["limit_train_batches"]
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    # -1 is no limit; without any, Lightning trains 1,000 epochs
+    epochs = 1000 if options["max_epochs"] is None and options["max_steps"] == -1 else options["max_epochs"]
+    limits = [epochs * batches] if epochs is not None and epochs >= 0 else []
+    limits += [options["max_steps"]] if options["max_steps"] >= 0 else []
+    return min(limits, default=0)
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
@@ -139,6 +189,25 @@ def refuse_oversize(needed: int, available: int | None, what: str) -> None:
         )
 
 
+def refuse_endless(seconds: int, what: str) -> None:
+    """Refuse a run that takes more than `LONGEST` days.
+
+    Args:
+        seconds: See `seconds_needed`.
+        what: What decides about the time, for the error.
+
+    Raises:
+        UserError: With the estimate.
+    """
+    days = seconds // (24 * 3600)
+    if days > LONGEST:
+        years = min(days // 365, 10**9)
+        raise UserError(
+            f"time: {what} takes about {counted(years, 'year')} or more; at most {LONGEST} days are begun; train less, "
+            "or insist with --allow_oversize true"
+        )
+
+
 def refuse_threads(threads: int | None) -> None:
     """Refuse more threads than `THREADS_PER_CORE` for each core.
 
@@ -162,45 +231,52 @@ def in_bytes(count: int) -> str:
     return f"{value:.3g} {units[0]}" if value < 1e6 else f"{value:,.0f} {units[0]}"
 
 
-def refuse_oversize_run(
-    model: Classifier,
-    datamodule: ImageDataModule,
-    seeds: Sequence[int],
-    *,
-    shape: tuple[int, int] | None,
-    training: bool,
-    insisted: bool,
-) -> tuple[int, int]:
-    """Refuse a run that needs more memory than the machine has, before data are loaded and networks are made.
-
-    Args:
-        model: The model, not built yet.
-        datamodule: The data, not loaded yet.
-        seeds: The seeds, a range perhaps.
-        shape: Number of inputs and of classes, if known; otherwise the data are loaded to find them.
-        training: Whether networks are trained, or only evaluated.
-        insisted: Whether the user insists; then nothing is refused.
-
-    Returns:
-        Number of inputs and of classes.
+def refuse_oversize_data(datamodule: ImageDataModule) -> None:
+    """Refuse images that memory cannot hold, before they are loaded.
 
     Raises:
         UserError: With the estimate and what the machine has.
     """
-    memory = None if insisted else available_memory()
-    images = datamodule.expected_images or 0
-    refuse_oversize(images * PIXELS, memory, f"{images:,} images")
-    if shape is None:
-        datamodule.prepare_data()
-        shape = datamodule.inputs, len(datamodule.class_names)
+    what = f"{datamodule.expected_images or 0:,} images"
+    refuse_oversize(datamodule.expected_bytes, available_memory(), what)
+
+
+def refuse_oversize_run(
+    model: Classifier,
+    datamodule: ImageDataModule,
+    shape: tuple[int, int],
+    seeds: Sequence[int],
+    trainer: Mapping[str, Any] | None,
+    *,
+    accelerator: bool,
+) -> None:
+    """Refuse a run that needs more memory than the machine has or more time than anybody has, before it is made.
+
+    Args:
+        model: The model, not built yet.
+        datamodule: The data.
+        shape: Number of inputs and of classes.
+        seeds: The seeds, a range perhaps.
+        trainer: The options of the trainer (see `planned_steps`); None where networks are only evaluated.
+        accelerator: Whether an accelerator may be used.
+
+    Raises:
+        UserError: With the estimate and what the machine has.
+    """
     network = outline(model, *shape, seeds[0])
     if network is None:
         # a network of the user's that needs real tensors
-        return shape
-    shapes = shapes_of(network, shape, len(seeds), datamodule, model.optimizer if training else None)
+        return
+    named: dict[str, Regularizer] = dict(model.regularizers.items())  # type: ignore[arg-type]
+    optimizer = None if trainer is None else model.optimizer
+    shapes = shapes_of(network, shape, len(seeds), datamodule, optimizer, named.values())
     what = f"{len(seeds):,} x {network.describe()}, batch_size {datamodule.batch_size}"
-    refuse_oversize(memory_needed(shapes), memory, what)
-    return shape
+    refuse_oversize(memory_needed(shapes), available_memory(), what)
+    if trainer is not None:
+        steps = planned_steps(trainer, max(1, shapes.images // shapes.batch_size))
+        rate = ACCELERATOR_RATE if accelerator else CORE_RATE * (os.cpu_count() or 1)
+        number = counted(steps, "step") if steps < 10**15 else "more than 10^15 steps"
+        refuse_endless(seconds_needed(shapes, steps, rate), f"{what}, {number}")
 
 
 def shapes_of(
@@ -208,31 +284,74 @@ def shapes_of(
     shape: tuple[int, int],
     replicas: int,
     datamodule: ImageDataModule,
-    optimizer: OptimizerCallable | None,
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] | None,
+    regularizers: Collection[Regularizer] = (),
 ) -> Shapes:
-    """What the memory of a run depends on.
+    """What memory and time of a run depend on.
 
     Args:
-        network: One replica of the network; its tensors may be without memory.
+        network: One replica of the network, without memory for its tensors.
         shape: Number of inputs and of classes.
         replicas: Number of replicas S.
         datamodule: The data.
         optimizer: Makes the optimizer; None where nothing is trained.
+        regularizers: Those of the model.
     """
     images = datamodule.expected_images or 0
     batch_size = min(datamodule.batch_size, images) if images else datamodule.batch_size
+    kept, widest = _kept_for_an_image(network, *shape)
     return Shapes(
-        # the layers of other networks are unknown: their parameters count, and the images that they are given
-        sizes=tuple(network.sizes) if isinstance(network, MLP) else shape,
+        inputs=shape[0],
         parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
         replicas=replicas,
         batch_size=0 if optimizer is None else batch_size,
         chunk_size=chunk_size(replicas),
         images=images,
-        batch_norm=network.smallest_batch > 1,
-        dropout=bool(network.draws),
+        kept=kept,
+        widest=widest,
         optimizer_state=0 if optimizer is None else state_of_a_parameter(optimizer),
+        regularizer_state=sum(_state_of(one, network) for one in regularizers),
+        # that of the loss, and those at other parameters, with a copy of these
+        gradients=3 if any(one.overrides("gradients") for one in regularizers) else 1,
     )
+
+
+def _kept_for_an_image(network: ReplicaNetwork, inputs: int, classes: int) -> tuple[int, int]:
+    """Return the bytes that autograd keeps in a training step for one more image: in all, and the largest tensor."""
+
+    def saved(count: int) -> list[int]:
+        images = torch.empty(1, count, inputs)
+        known = [images.untyped_storage()]
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if not any(storage is each for each in known):
+                known.append(storage)
+            return tensor
+
+        keys = {name: Key(torch.zeros(1, 2, dtype=torch.int32)) for name in network.draws}
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            cross_entropy(network(images, keys), torch.zeros(1, count, dtype=torch.int64)).sum()
+        return [storage.nbytes() for storage in known[1:]]
+
+    smallest = network.smallest_batch
+    try:
+        with torch.device("meta"):
+            more = [b - a for a, b in zip(saved(smallest + 1), saved(smallest + 2), strict=True)]
+    except Exception:  # whatever the network of a user says to tensors without numbers: nothing is known of its layers
+        return 0, 0
+    return sum(more), max(more)
+
+
+def _state_of(regularizer: Regularizer, network: ReplicaNetwork) -> int:
+    """Return how many numbers a regularizer keeps for a network."""
+    tried = copy.deepcopy(regularizer)
+    try:
+        with torch.device("meta"):
+            tried.attach(network, [0])
+    except Exception:  # as above; it is named when the network is built
+        return 0
+    return sum(tensor.numel() for tensor in tried.state_dict().values())
 
 
 def useful_threads(multiplications: int) -> int:

@@ -1,27 +1,27 @@
 """What `fashionreg fit|validate|test|predict` do, from configurations to results, as commands and as a library."""
 
 import logging
-import operator
-import shutil
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fashionreg.callbacks.progress import EpochSummary, heading
-from fashionreg.config import Layer, Source, nested, read_layers, split_arguments
+from fashionreg.config import Layer, Source, overriding, read_layers, split_arguments
 from fashionreg.data.batches import evaluation_loader
 from fashionreg.errors import UserError, printable
 from fashionreg.files import check_output, whole_file
+from fashionreg.randomness import whole_seeds
 from fashionreg.runs.folder import claim_folder
 from fashionreg.runs.run import Run
-from fashionreg.text import by_seed, in_percent
+from fashionreg.text import by_seed, counted, in_percent
 from fashionreg.training.cli import TrainingCLI, in_one_line
 
 #: Warnings of Lightning and torch that are expected here, and why.
@@ -31,7 +31,7 @@ EXPECTED_WARNINGS = (
     "The dirpath has changed",  # a resumed run has another folder
     "Be aware that when using `ckpt_path`, callbacks used",  # only a fit needs what its callbacks had saved
     "Checkpoint directory .* exists and is not empty",  # the folder belongs to this run
-    "WeightAveraging callback with a model that overrides",  # that callback is refused in a line of our own
+    "\\s*Unable to serialize instance cpu",  # the default device of StochasticWeightAveraging, which is refused
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning's own use of torch
 )
 
@@ -55,31 +55,17 @@ def fit(config: Source, seeds: int | Sequence[int] | None = None, overrides: Map
     Raises:
         UserError: For what the caller can put right: a bad file, a bad value, missing data.
     """
-    layers = [*read_layers(config), nested(overrides or {})]
+    layers = [*read_layers(config), overriding(overrides)]
     if seeds is not None:
         layers.append({"seeds": whole_seeds(seeds)})
     import_beside(config)
     with errors_in_one_line(), expected_warnings_ignored():
         cli = TrainingCLI("fit", layers, observers=[EpochSummary()])
         if cli.config.trainer.fast_dev_run:
-            shutil.rmtree(cli.folder)
+            cli.remove_folder()
             raise UserError("trainer.fast_dev_run: leaves no run; use `fashionreg fit`, or trainer.max_epochs: 1")
-        _fit(cli, print)
+        _fit(cli)
     return Run(cli.folder, trusted=True)
-
-
-def whole_seeds(seeds: int | Sequence[int]) -> int | list[int]:
-    """Return a count or a list of seeds as plain integers, NumPy's integers too.
-
-    Raises:
-        UserError: If they are anything else.
-    """
-    try:
-        if isinstance(seeds, str | bool):
-            raise TypeError
-        return [operator.index(seed) for seed in seeds] if isinstance(seeds, Iterable) else operator.index(seeds)
-    except TypeError:
-        raise UserError(f"seeds: must be a count (10) or a list ([3, 7]) of whole numbers, got {seeds!r:.80}") from None
 
 
 # -- commands ----------------------------------------------------------------------------------------------------
@@ -104,7 +90,7 @@ def run_command(arguments: Sequence[str]) -> int:
         with expected_warnings_ignored(), errors_in_one_line(parser=False):
             observers = [EpochSummary()] if command == "fit" else []
             cli = TrainingCLI(command, read_layers(files), options, observers=observers)
-            COMMANDS[command](cli, print)
+            COMMANDS[command](cli)
     except ArgumentError as error:
         print(f"fashionreg: error: {printable(in_one_line(error))}", file=sys.stderr)
         return 2
@@ -125,9 +111,12 @@ def train(layers: Sequence[Layer], **options: Any) -> TrainingCLI:
     with errors_in_one_line(), expected_warnings_ignored():
         cli = TrainingCLI("fit", layers, **options)
         try:
-            cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
         except SystemExit as stop:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from stop
+        except Exception:
+            _remove_if_nothing_is_finished(cli)
+            raise
     return cli
 
 
@@ -141,67 +130,75 @@ def resolve(layers: Sequence[Layer], arguments: Sequence[str] = ()) -> TrainingC
         return TrainingCLI("fit", layers, arguments, dry_run=True)
 
 
-def _fit(cli: TrainingCLI, say: Callable[[str], None]) -> None:
+def _fit(cli: TrainingCLI) -> None:
     """Train, and say before what and after how it went."""
     trainer, model, last = cli.trainer, cli.model, cli.folder / "checkpoints" / "last.ckpt"
     source = cli.config.ckpt_path
     try:
-        say(heading(trainer, model, cli.data_description, cli.config.name, compiled=cli.config.compile))
-        say(f"logs    {cli.folder}")
+        print(heading(trainer, model, cli.data_description, cli.config.name, compiled=cli.config.compile))
+        print(f"logs    {cli.folder}")
         trainer.fit(model, datamodule=cli.datamodule, ckpt_path=source, weights_only=True)
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
-        planned = "" if trainer.max_epochs in (None, -1) else f" of {trainer.max_epochs}"
-        done = f"after {trainer.current_epoch}{planned} epochs"
+        done = f"after {counted(trainer.current_epoch, 'epoch')}"
+        if trainer.max_epochs not in (None, -1):
+            done = f"after {trainer.current_epoch} of {counted(trainer.max_epochs, 'epoch')}"
         raise UserError(f"interrupted {done}; {_way_on(last, source) or 'nothing to go on from'}") from stop
     except Exception as error:
-        if not trainer.current_epoch and not (cli.folder / "record.csv").exists() and not last.exists():
-            # no epoch was finished
-            shutil.rmtree(cli.folder, ignore_errors=True)
-        elif isinstance(error, UserError) and (way_on := _way_on(last, source)):
+        removed = _remove_if_nothing_is_finished(cli)
+        if not removed and isinstance(error, UserError) and (way_on := _way_on(last, source)):
             raise UserError(f"{error}; {way_on}") from error
         raise
     if not trainer.global_step:
-        shutil.rmtree(cli.folder)
+        cli.remove_folder()
         raise UserError(
             "nothing was trained: trainer.max_epochs, max_steps, max_time and limit_train_batches must leave "
             "at least one step"
         )
     if cli.config.trainer.fast_dev_run:
-        shutil.rmtree(cli.folder)
-        say("fast_dev_run: a batch of each split went through; nothing is kept")
+        cli.remove_folder()
+        print("fast_dev_run: a batch of each split went through; nothing is kept")
         return
-    length = f"{trainer.current_epoch} epochs" if trainer.is_last_batch else f"{trainer.global_step} steps"
+    epochs, steps = counted(trainer.current_epoch, "epoch"), counted(trainer.global_step, "step")
+    length = epochs if trainer.is_last_batch else steps
     results = model.results()
     for split, metrics in results.items():
         if split != "train":
-            say(f"{split} accuracy after {length} on {cli.data_description['source']}: {in_percent(metrics['acc'])}")
+            print(f"{split} accuracy after {length} on {cli.data_description['source']}: {in_percent(metrics['acc'])}")
             if len(model.seeds) > 1:
-                say(by_seed(model.seeds, metrics["acc"]))
+                print(by_seed(model.seeds, metrics["acc"]))
     if "test" not in results:
-        say(f"test accuracy after {length}: not evaluated (trainer.limit_val_batches, check_val_every_n_epoch)")
-    say(f"curves: tensorboard --logdir {cli.config.trainer.default_root_dir}")
+        print(f"test accuracy after {length}: not evaluated (trainer.limit_val_batches, check_val_every_n_epoch)")
+    print(f"curves: tensorboard --logdir {cli.config.trainer.default_root_dir}")
     if last.exists():
-        say(f"report: fashionreg test --ckpt_path {last}")
+        print(f"report: fashionreg test --ckpt_path {last}")
+
+
+def _remove_if_nothing_is_finished(cli: TrainingCLI) -> bool:
+    """Remove the folder of a fit that has failed before its first epoch was finished; say whether that was so."""
+    kept = any((cli.folder / name).exists() for name in ("record.csv", "checkpoints/last.ckpt"))
+    if nothing := not cli.trainer.current_epoch and not kept:
+        cli.remove_folder()
+    return nothing
 
 
 def _way_on(last: Path, source: str | None) -> str | None:
-    """How to go on: from the last checkpoint of this run, or from the one that it was resumed from."""
+    """Say how to go on: from the last checkpoint of this run, or from the one that it was resumed from."""
     found = last if last.exists() else source
     return f"go on with: fashionreg fit --ckpt_path {found}" if found else None
 
 
-def _validate(cli: TrainingCLI, say: Callable[[str], None]) -> None:
+def _validate(cli: TrainingCLI) -> None:
     """Evaluate on `val`, where there is one, and `test`."""
     cli.trainer.validate(
         cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, verbose=False, weights_only=True
     )
     for split, metrics in cli.model.results().items():
-        say(f"{split:<8}loss {metrics['loss'].mean():.4f}   accuracy {in_percent(metrics['acc'])}")
+        print(f"{split:<8}loss {metrics['loss'].mean():.4f}   accuracy {in_percent(metrics['acc'])}")
         if len(cli.model.seeds) > 1:
-            say(by_seed(cli.model.seeds, metrics["acc"]))
+            print(by_seed(cli.model.seeds, metrics["acc"]))
 
 
-def _test(cli: TrainingCLI, say: Callable[[str], None]) -> None:
+def _test(cli: TrainingCLI) -> None:
     """Report on `test` and `train`; the files go to a new folder, never into the fit's."""
     from fashionreg.runs.evaluation import Evaluation
 
@@ -210,13 +207,13 @@ def _test(cli: TrainingCLI, say: Callable[[str], None]) -> None:
     cli.trainer.test(
         cli.model, datamodule=cli.datamodule, ckpt_path=cli.config.ckpt_path, verbose=False, weights_only=True
     )
-    say(evaluation.describe())
+    print(evaluation.describe())
     folder = claim_folder(cli.results_folder, "test_")
     evaluation.write(folder)
-    say(f"\nwritten to {folder}: metrics.csv, by_class.csv, confusion_matrix.png")
+    print(f"\nwritten to {folder}: metrics.csv, by_class.csv, confusion_matrix.png")
 
 
-def _predict(cli: TrainingCLI, say: Callable[[str], None]) -> None:
+def _predict(cli: TrainingCLI) -> None:
     """Classify image files and rows of CSV files."""
     from fashionreg.runs.prediction import prediction_table, read_inputs
 
@@ -232,12 +229,12 @@ def _predict(cli: TrainingCLI, say: Callable[[str], None]) -> None:
         file.write(table.to_csv(index=False, float_format="%.6f").encode())
     shown = table.drop(columns=list(classes)).head(20)
     shown["image"] = shown["image"].map(printable)
-    say(shown.to_string(index=False, float_format="{:.3f}".format))
-    say(f"{len(table):,} images: written to {out}")
+    print(shown.to_string(index=False, float_format="{:.3f}".format))
+    print(f"{len(table):,} images: written to {out}")
 
 
 #: What each command does with the objects that its options ask for.
-COMMANDS: dict[str, Callable[[TrainingCLI, Callable[[str], None]], None]] = {
+COMMANDS: dict[str, Callable[[TrainingCLI], None]] = {
     "fit": _fit,
     "validate": _validate,
     "test": _test,
@@ -270,6 +267,12 @@ def expected_warnings_ignored() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def is_raised_by(error: Exception, package: str) -> bool:
+    """Say whether an error was raised by code of a package itself, and not by what that code calls."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == package
+
+
 @contextmanager
 def errors_in_one_line(*, parser: bool = True) -> Iterator[None]:
     """Turn errors of libraries that the user can put right into a `UserError`.
@@ -284,6 +287,11 @@ def errors_in_one_line(*, parser: bool = True) -> Iterator[None]:
             raise
         raise UserError(in_one_line(error)) from error
     except MisconfigurationException as error:
+        raise UserError(in_one_line(error)) from error
+    except (ValueError, ArithmeticError) as error:
+        if isinstance(error, UserError) or not is_raised_by(error, "lightning"):
+            raise
+        # Lightning finds out when a run starts that an option will not do
         raise UserError(in_one_line(error)) from error
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error):

@@ -7,10 +7,13 @@ does not start another compilation. The last batch of an epoch, if it is smaller
 costs more than it saves.
 """
 
+import math
+import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import FunctionType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -48,14 +51,29 @@ def can_compile(model: Classifier, optimizer: Optimizer) -> bool:
     return type(optimizer) in OPTIMIZERS and all(getattr(own, way) is getattr(Classifier, way) for way in ways)
 
 
-def pays(steps: float, images: int) -> bool:
-    """Return whether compiling costs less time than it saves on a CPU.
+def decide(wish: bool | Literal["auto"], steps: float, images: int, *, on_cpu: bool) -> bool:
+    """Return whether the steps of a fit are to be compiled.
 
     Args:
+        wish: True and False are heeded; auto compiles on a CPU where there is a C++ compiler and compiling costs less
+            time than it saves. On other devices that was not measured.
         steps: Steps to come.
         images: Images in a step, of all replicas together: S * B.
+        on_cpu: Whether the fit runs on a CPU.
     """
-    return steps * (SAVED_PER_STEP + images * SAVED_PER_IMAGE) > COMPILATION
+    if wish != "auto":
+        return wish
+    saved = steps * (SAVED_PER_STEP + images * SAVED_PER_IMAGE)
+    return on_cpu and saved > COMPILATION and shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+def steps_to_come(options: Any, images: int, batch_size: int) -> float:
+    """Return the number of steps that the options of a trainer allow, infinite without a limit."""
+    per_epoch = -(-images // batch_size)
+    if (limit := options.limit_train_batches) is not None:
+        per_epoch = min(per_epoch, limit) if isinstance(limit, int) else int(per_epoch * limit)
+    steps = math.inf if options.max_epochs in (None, -1) else options.max_epochs * per_epoch
+    return steps if options.max_steps == -1 else min(steps, options.max_steps)
 
 
 def is_of_compiler(error: Exception) -> bool:
