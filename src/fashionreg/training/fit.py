@@ -152,7 +152,7 @@ def _fit(cli: TrainingCLI, say: Callable[[str], None]) -> None:
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
         done = f"after {counted(trainer.current_epoch, 'epoch')}"
         if trainer.max_epochs not in (None, -1):
-            done = f"after {trainer.current_epoch} of {counted(trainer.max_epochs, 'epoch')}"
+            done = f"after {trainer.current_epoch} of {trainer.max_epochs} epochs"
         raise UserError(f"interrupted {done}; {_way_on(last, source) or 'nothing to go on from'}") from stop
     except Exception as error:
         if not trainer.current_epoch and not (cli.folder / "record.csv").exists() and not last.exists():
