@@ -101,7 +101,7 @@ def test_numpys_seeds_are_seeds(workplace):
         ),
         ({"model": {"init_args": {"regularizers": {"drop": Dropout(0.3)}}}}, "regularizers.drop: must be plain data: "),
         (
-            {"trainer.callbacks": [object()]},
+            {"trainer.callbacks": [{3}]},
             "trainer.callbacks.0: must be plain data: a class_path with init_args, got",
         ),
         ({"config": "tiny.yaml"}, "config: is an option of the command line alone"),
@@ -128,7 +128,7 @@ def test_overrides_are_plain_data_for_a_fit_and_for_a_study(workplace, overrides
 @pytest.mark.parametrize(
     ("config", "fault"),
     [
-        ({"base": "tiny.yaml", "trainer": {"callbacks": [object()]}}, "trainer.callbacks.0: must be plain data: "),
+        ({"base": "tiny.yaml", "trainer": {"callbacks": [{3}]}}, "trainer.callbacks.0: must be plain data: "),
         (None, "configuration: must be a file, a mapping or a list of these, got None"),
         (["tiny.yaml", 3], "configuration: must be a file or a mapping, got 3"),
     ],

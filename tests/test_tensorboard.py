@@ -17,11 +17,10 @@ BASE = {"train/loss", "train/acc", "test/loss", "test/acc", "test/ece"}
 @pytest.fixture
 def two_runs(run):
     """A run of one seed, and one of three seeds with a validation split."""
-    assert run("fit", "--config", "tiny.yaml", "--name", "single")[0] == 0
     decay = "{decay: {class_path: WeightDecay, init_args: {strength: 0.02}}}"
-    words = ["--name", "several", "--seeds", 3, "--data.init_args.val_size", 50]
-    words += ["--model.init_args.regularizers", decay]
-    assert run("fit", "--config", "tiny.yaml", *words)[0] == 0
+    same = ["--config", "tiny.yaml", "--model.init_args.regularizers", decay]
+    assert run("fit", *same, "--name", "single")[0] == 0
+    assert run("fit", *same, "--name", "several", "--seeds", 3, "--data.init_args.val_size", 50)[0] == 0
     return run
 
 

@@ -28,9 +28,13 @@ from fashionreg.runs.allowed import (
 from fashionreg.runs.folder import is_folder_below
 from fashionreg.yaml_files import parse_value, parse_yaml
 
-#: How large the configuration in a checkpoint may be, and what a text counts in it, where any other value counts 1: it
-#: may name a class, and a thousand callbacks or layers take minutes to make. That of a usual run counts about 200.
-MAX_SIZE, TEXT_SIZE = 600, 20
+#: How large the part of a checkpoint's configuration that is used may be, besides its seeds, and what a text counts in
+#: it, where any other value counts 1: a text may name a class, and a thousand callbacks or layers take minutes to make.
+#: That of a usual run counts about 100.
+MAX_SIZE, TEXT_SIZE = 600, 10
+
+#: How many seeds it may list: the parser takes a millisecond for each.
+MAX_SEEDS = 10_000
 
 # where an argument may be anything, a mapping that names a class stays a mapping: nothing is made of it
 set_parsing_settings(instantiate_subclass_spec_in_any=False)
@@ -147,12 +151,8 @@ def as_data(
         UserError: If it names another class, holds what is not plain data, or is larger than `MAX_SIZE`.
     """
     reader = _Reader(source, frozenset(named), way_on)
-    if (size := _size(config)) > MAX_SIZE:
-        largest = max(config, key=lambda name: _size(config[name]))
-        reader.refuse(
-            f"its configuration, most of all {largest},",
-            f"must be of at most {MAX_SIZE} values, where a text counts as {TEXT_SIZE}, found {size:,}",
-        )
+    if isinstance(seeds := config.get("seeds"), list) and len(seeds) > MAX_SEEDS:
+        reader.refuse("seeds", f"must be at most {MAX_SEEDS:,}, found {len(seeds):,}")
     kept: dict[str, Any] = {name: config[name] for name in ("name", "seeds") if name in config}
     if "model" in config:
         kept["model"] = reader.instance(config["model"], "model", MODELS, OPTIMIZATION | REGULARIZERS)
@@ -167,17 +167,23 @@ def as_data(
         if where in named:
             continue
         # what the user says of a class says nothing of the arguments that a checkpoint would give a callback of it
-        reader = _Reader(source, frozenset(), f"set --{where:.80} yourself, or ")
+        trainers = _Reader(source, frozenset(), f"set --{where:.80} yourself, or ")
         if name in TRAINER_OPTIONS and is_trainer_value(name, value):
             kept["trainer"][name] = value
         elif callbacks is not None and name == "callbacks" and value:
             several = value if isinstance(value, list) else [value]
             kept["trainer"][name] = [
-                reader.instance(callback, f"{where}[{position}]", callbacks, {})
+                trainers.instance(callback, f"{where}[{position}]", callbacks, {})
                 for position, callback in enumerate(several)
             ]
         elif callbacks is not None and isinstance(value, dict | list) and value:
-            reader.refuse_class(where, next(_texts(value), "something"))
+            trainers.refuse_class(where, next(_texts(value), "something"))
+    sizes = {name: _size(value) for name, value in kept.items() if name != "seeds"}
+    if (size := sum(sizes.values())) > MAX_SIZE:
+        reader.refuse(
+            f"its configuration, most of all {max(sizes, key=lambda name: sizes[name])},",
+            f"must be of at most {MAX_SIZE} values, where a text counts as {TEXT_SIZE}, found {size:,}",
+        )
     return kept
 
 

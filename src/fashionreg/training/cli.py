@@ -377,7 +377,7 @@ class TrainingCLI(LightningCLI):
             # the checkpoint is needed once more, to be taken over; nothing keeps it in memory after that
             read = None if self._checkpoint is None else (self.config.ckpt_path, self._checkpoint)
             kwargs["plugins"] = [*plugins, WholeCheckpointIO(bool(self.config.trust_checkpoint), read)]
-        self._checkpoint = None
+        checkpoint, self._checkpoint = self._checkpoint, None
         if self.command != "fit":
             # a report is on all images, and leaves nothing behind that belongs to a fit
             whole: dict[str, Any] = {"limit_val_batches": 1.0, "limit_test_batches": 1.0, "limit_predict_batches": 1.0}
@@ -385,8 +385,8 @@ class TrainingCLI(LightningCLI):
             return self.make_trainer(**kwargs | whole)
         self.datamodule.prepare_data()
         self.data_description = self.datamodule.describe()
-        if self._checkpoint is not None:
-            check_same_data(self._checkpoint, self.config.ckpt_path, self.data_description["fingerprints"])
+        if checkpoint is not None:
+            check_same_data(checkpoint, self.config.ckpt_path, self.data_description["fingerprints"])
         remove_orphans(self.results_folder, "version_*")
         self.folder = claim_folder(self.results_folder, "version_")
         try:

@@ -141,7 +141,7 @@ def _fit(cli: TrainingCLI) -> None:
     except SystemExit as stop:  # what Lightning makes of Ctrl-C
         done = f"after {counted(trainer.current_epoch, 'epoch')}"
         if trainer.max_epochs not in (None, -1):
-            done = f"after {trainer.current_epoch} of {counted(trainer.max_epochs, 'epoch')}"
+            done = f"after {trainer.current_epoch} of {trainer.max_epochs} epochs"
         raise UserError(f"interrupted {done}; {_way_on(last, source) or 'nothing to go on from'}") from stop
     except Exception as error:
         removed = _remove_if_nothing_is_finished(cli)
