@@ -19,7 +19,7 @@ from fashionreg.models.independence import check_independent
 from fashionreg.models.metrics import EVALUATION_METRICS, TRAINING_METRICS, Totals
 from fashionreg.models.networks import ReplicaNetwork, single_precision
 from fashionreg.models.objective import Objective, StepLosses, cross_entropy
-from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler, plain_rates
+from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler, plain_rates, plain_state
 from fashionreg.models.optimizers import check_replica_wise
 from fashionreg.models.trainers import check_averaging, check_data, check_single_backward, check_trainer
 from fashionreg.randomness import Key, epoch_keys, fold_in
@@ -411,8 +411,8 @@ class Classifier(LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the number of inputs and of classes, from which the network is built again; keep rates as numbers."""
         checkpoint[SHAPE_KEY] = self.shape
-        for state in checkpoint.get("optimizer_states", []):
-            state["param_groups"] = plain_rates(state["param_groups"])
+        if "optimizer_states" in checkpoint:
+            checkpoint["optimizer_states"] = [plain_state(state) for state in checkpoint["optimizer_states"]]
         if "lr_schedulers" in checkpoint:
             checkpoint["lr_schedulers"] = plain_rates(checkpoint["lr_schedulers"])
 

@@ -1,6 +1,6 @@
 """Optimizer, learning rate scheduler and gradient clipping of S replicas."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -71,9 +71,21 @@ def make_rates_tensors(optimizer: Optimizer) -> None:
 
 
 def plain_rates(state: Any) -> Any:
-    """Return the state of optimizers or schedulers with numbers in place of learning rates that are tensors."""
+    """Return param groups or the state of schedulers with numbers in place of learning rates that are tensors."""
     if isinstance(state, dict):
         return {key: plain_rates(value) for key, value in state.items()}
     if isinstance(state, list | tuple):
         return type(state)(map(plain_rates, state))
-    return state.item() if isinstance(state, Tensor) and state.dtype == torch.float64 and not state.dim() else state
+    return state.item() if isinstance(state, Tensor) and not state.dim() else state
+
+
+def plain_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of an optimizer as a checkpoint keeps it: rates as numbers, tensors without attributes.
+
+    The compiler marks the tensors of an optimizer by attributes, and a tensor with attributes is saved as an object.
+    """
+    values = {
+        index: {name: x.detach() if isinstance(x, Tensor) else x for name, x in value.items()}
+        for index, value in state["state"].items()
+    }
+    return {"state": values, "param_groups": plain_rates(state["param_groups"])}

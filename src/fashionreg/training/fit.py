@@ -257,6 +257,8 @@ def expected_warnings_ignored() -> Iterator[None]:
     """Ignore the expected warnings and Lightning's own lines within; afterwards torch has the threads from before."""
     # what is trained, where and for how long is said by this project's own lines
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # that there is no GPU, where a step is compiled for the CPU
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings():

@@ -7,6 +7,7 @@ does not start another compilation. The last batch of an epoch, if it is smaller
 costs more than it saves.
 """
 
+import logging
 import math
 import os
 import shutil
@@ -68,7 +69,9 @@ def decide(wish: bool | Literal["auto"], steps: float, images: int, *, on_cpu: b
 
 
 def steps_to_come(options: Any, images: int, batch_size: int) -> float:
-    """Return the number of steps that the options of a trainer allow, infinite without a limit."""
+    """Return the number of steps that the options of a trainer allow: infinite without a limit, 0 with one in time."""
+    if options.max_time is not None:
+        return 0
     per_epoch = -(-images // batch_size)
     if (limit := options.limit_train_batches) is not None:
         per_epoch = min(per_epoch, limit) if isinstance(limit, int) else int(per_epoch * limit)
@@ -92,6 +95,8 @@ class CompiledStep:
     def __init__(self, model: Classifier, optimizer: Optimizer) -> None:
         # each compilation stands for one fit; torch keeps only a few of each function
         torch.compiler.reset()
+        # it warns that the profiler's marks within an optimizer are left out
+        torch._logging.set_logs(dynamo=logging.ERROR)  # type: ignore[attr-defined]
         self._model = model
         self._parameters = [x for x in model.network.parameters() if x.requires_grad]
         self._inputs = [x.detach() for x in self._parameters]
