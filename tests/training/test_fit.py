@@ -3,7 +3,6 @@
 import functools
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -104,19 +103,6 @@ for seeds in (1, 100):
     # the images as floats, once for each seed, would be 2.5 GB, the test images evaluated at once 160 MB
     assert hundred - one < 100 * (4 * parameters + 4 * batch)
     assert len(pd.read_csv("logs/tiny/version_1/record.csv").seed.unique()) == 100
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-def test_a_compiled_network_computes_the_same(run):
-    from torch._dynamo.utils import counters
-
-    for value in ("false", "true"):
-        counters.clear()
-        assert run("fit", "--config", "tiny.yaml", "--seeds", 3, "--compile", value)[0] == 0
-        assert (counters["stats"]["unique_graphs"] > 0) == (value == "true")
-    plain, compiled = (pd.read_csv(f"logs/tiny/version_{version}/record.csv").value for version in (0, 1))
-    assert compiled.to_numpy() == pytest.approx(plain.to_numpy(), rel=1e-3, abs=0.021)
-    assert run("test", "--ckpt_path", "logs/tiny/version_1/checkpoints/last.ckpt")[0] == 0
 
 
 def test_a_list_of_seeds_trains_those_seeds(run):
