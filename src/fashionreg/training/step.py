@@ -31,8 +31,8 @@ from fashionreg.regularizers.base import Tensors
 #: Optimizers whose update is known to compile as a whole.
 OPTIMIZERS = (SGD, Adam, AdamW, RMSprop, Adagrad)
 
-#: Seconds that a first compilation takes at most, and that a compiled step saves at least: in all, and for each image in
-#: it. Measured on two cores of an AMD EPYC: 8 to 11 seconds; 0.55 ms (64 images) and 1.0 ms (640) with the network of the
+#: Seconds that a first compilation takes at most, and that a compiled step saves at least: in all, and for each image
+#: in it. Measured on two cores of an AMD EPYC: 8 to 11 s; 0.55 ms (64 images) and 1.0 ms (640) with the network of the
 #: batch norm study, 0.9 ms (32) and 1.9 ms (320) with that of lecture 7.
 COMPILATION, SAVED_PER_STEP, SAVED_PER_IMAGE = 15.0, 7e-4, 1e-6
 
