@@ -1,6 +1,7 @@
 """Whatever stands on the command line, it is done, or refused in one line with nothing written over."""
 
 import itertools
+import re
 import socket
 
 import pytest
@@ -67,11 +68,17 @@ def test_it_is_done_or_refused_in_one_line_and_overwrites_nothing(case, place, c
     err = capfd.readouterr().err
     assert code in (0, 1, 2)
     if code:
-        # the line that a download has begun may come first
-        *said, error = err.split("\n")[:-1]
+        # the line that a download has begun may come first; a study file's problems follow, each in a line
+        said = err.split("\n")[:-1]
+        while said[0].startswith("downloading "):
+            said.pop(0)
+        error, *listed = said
         assert error.startswith("fashionreg: error: ")
-        assert all(line.startswith("downloading ") for line in said), err
-        check_line(error)
+        count = re.search(r": (a problem|(\d+) problems), nothing was run:$", error)
+        assert len(listed) == (int(count[2] or 1) if count else 0), err
+        assert all(line.startswith("  ") for line in listed)
+        for line in said:
+            check_line(line.strip())
     if code or "--force" not in line:
         now = files(".")
         assert {path: now.get(path) for path in before} == before
