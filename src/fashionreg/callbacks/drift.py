@@ -74,6 +74,10 @@ class ActivationDrift(Recorded):
         self._images = dataset[shown][0]
         self._seeds = pl_module.seeds
 
+    def needs_gradients(self, trainer: Trainer) -> bool:
+        """Return whether the next step is measured."""
+        return trainer.global_step % self._every == 0
+
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Measure in every n-th step."""
         if trainer.global_step % self._every == 0:

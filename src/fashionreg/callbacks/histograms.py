@@ -48,6 +48,10 @@ class Histograms(Callback):
             raise UserError(f"replica: must be 0 to {last}, one of {last + 1} trained side by side, got {self.replica}")
         self._pre_activations(trainer, pl_module, pl_module.network.smallest_batch)
 
+    def needs_gradients(self, trainer: Trainer) -> bool:
+        """Return whether the gradients of the next step are shown."""
+        return self._is_due(trainer) and (trainer.is_last_batch or trainer.global_step + 1 == trainer.max_steps)
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Keep the gradients of the last step, as Lightning clears them before validation."""
         if not self._is_due(trainer) or not isinstance(pl_module, Classifier):

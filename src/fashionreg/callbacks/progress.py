@@ -29,6 +29,10 @@ class EpochSummary(Callback):
             label = _epoch(trainer)
             self._bar = tqdm(total=int(trainer.num_training_batches), desc=label, unit="step", leave=False, delay=1)
 
+    def needs_gradients(self, trainer: Trainer) -> bool:
+        """Return that this callback never looks at the gradients of a step."""
+        return False
+
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Advance the bar."""
         if self._bar is not None:

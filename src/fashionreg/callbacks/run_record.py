@@ -76,6 +76,10 @@ class RunRecord(Callback):
         """Start the timer."""
         self._started = time.perf_counter()
 
+    def needs_gradients(self, trainer: Trainer) -> bool:
+        """Return that this callback never looks at the gradients of a step."""
+        return False
+
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Stop after the last step, so that the network is evaluated also where `max_steps` ends within an epoch."""
         if trainer.global_step == trainer.max_steps:

@@ -19,7 +19,7 @@ from fashionreg.models.independence import check_independent
 from fashionreg.models.metrics import EVALUATION_METRICS, TRAINING_METRICS, Totals
 from fashionreg.models.networks import ReplicaNetwork, single_precision
 from fashionreg.models.objective import Objective, StepLosses, cross_entropy
-from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler, plain_rates, plain_state
+from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
 from fashionreg.models.optimizers import check_replica_wise
 from fashionreg.models.trainers import check_averaging, check_data, check_single_backward, check_trainer
 from fashionreg.randomness import Key, epoch_keys, fold_in
@@ -134,12 +134,12 @@ class Classifier(LightningModule, ABC):
         with single_precision():
             network = self.make_network(inputs, classes, self.seeds)
         self.network = network.to(torch.get_default_dtype())
-        for name, regularizer in self._by_name().items():
+        for name, regularizer in self.regularizers_by_name().items():
             with naming(name, "attach"):
                 regularizer.attach(self.network, self.seeds)
         # not registered as a submodule, which would list every parameter a second time
-        self.__dict__["objective"] = Objective(self.network, self._by_name(), self.loss)
-        self._after_step = with_hook(self._by_name(), "after_step")
+        self.__dict__["objective"] = Objective(self.network, self.regularizers_by_name(), self.loss)
+        self._after_step = with_hook(self.regularizers_by_name(), "after_step")
         return self
 
     def _network_with(self, name: str, regularizer: Regularizer, seeds: Sequence[int]) -> ReplicaNetwork:
@@ -171,12 +171,13 @@ class Classifier(LightningModule, ABC):
         check_averaging(self.trainer.callbacks)  # type: ignore[attr-defined]
         return []
 
-    def _by_name(self) -> dict[str, Regularizer]:
+    def regularizers_by_name(self) -> dict[str, Regularizer]:
+        """Return the regularizers, in their order."""
         return dict(self.regularizers.items())  # type: ignore[arg-type]
 
     def describe(self) -> str:
         """Return a short description of network and regularizers: `784-64-32-10, batch norm, dropout 0.3`."""
-        return ", ".join([self.network.describe(), *(one.describe() for one in self._by_name().values())])
+        return ", ".join([self.network.describe(), *(one.describe() for one in self.regularizers_by_name().values())])
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits, float `(S, B, K)`; see `ReplicaNetwork.forward`."""
@@ -190,7 +191,7 @@ class Classifier(LightningModule, ABC):
         self.network.eval()
         try:
             with ExitStack() as stack:
-                for name, regularizer in with_hook(self._by_name(), "evaluating").items():
+                for name, regularizer in with_hook(self.regularizers_by_name(), "evaluating").items():
                     with naming(name, "evaluating"):
                         stack.enter_context(regularizer.evaluating(self.network))
                 yield self.network
@@ -315,7 +316,7 @@ class Classifier(LightningModule, ABC):
         running = [f"train/{name}" for name in TRAINING_METRICS]
         whole = running + [f"{split}/{name}" for split in evaluated if split != "test" for name in EVALUATION_METRICS]
         metrics = [[*dict.fromkeys(whole)]] if every_epoch else [running, [*dict.fromkeys(whole)]]
-        for name, regularizer in self._by_name().items():
+        for name, regularizer in self.regularizers_by_name().items():
             check_independent(name, regularizer, partial(self._network_with, name), *self.shape, metrics)
 
     def on_train_epoch_start(self) -> None:
@@ -369,7 +370,7 @@ class Classifier(LightningModule, ABC):
     def on_train_epoch_end(self) -> None:
         """Log the training metrics of the epoch; call `after_epoch` with all metrics but those of the test split."""
         self._log_means({"train"})
-        if hooks := with_hook(self._by_name(), "after_epoch"):
+        if hooks := with_hook(self.regularizers_by_name(), "after_epoch"):
             seen = {
                 f"{split}/{name}": values
                 for split, metrics in self.results().items()
@@ -409,12 +410,8 @@ class Classifier(LightningModule, ABC):
         check_same_network(self.state_dict(), checkpoint["state_dict"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the number of inputs and of classes, from which the network is built again; keep rates as numbers."""
+        """Add the number of inputs and of classes, from which the network is built again."""
         checkpoint[SHAPE_KEY] = self.shape
-        if "optimizer_states" in checkpoint:
-            checkpoint["optimizer_states"] = [plain_state(state) for state in checkpoint["optimizer_states"]]
-        if "lr_schedulers" in checkpoint:
-            checkpoint["lr_schedulers"] = plain_rates(checkpoint["lr_schedulers"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimizer and, if any, its scheduler.

@@ -1,6 +1,6 @@
 """Optimizer, learning rate scheduler and gradient clipping of S replicas."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -56,36 +56,16 @@ def clip_each_replica(parameters: Iterable[nn.Parameter], largest: float) -> Non
         largest: Above 0.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # (S,)
-    scale = (largest / (norms + 1e-6)).clamp(max=1.0)
+    scale = clipping_scale(gradients, largest)
     for gradient in gradients:
         gradient.mul_(per_replica(scale, gradient))
 
 
-def make_rates_tensors(optimizer: Optimizer) -> None:
-    """Hold the learning rates of an optimizer as tensors, which a compiled update reads anew at each step."""
-    for group in optimizer.param_groups:
-        if not isinstance(group["lr"], Tensor):
-            # float64, as Python's numbers: a scheduler that multiplies its last value rounds as without compilation
-            group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
+def clipping_scale(gradients: Sequence[Tensor], largest: float) -> Tensor:
+    """Compute `(S,)`, by what the gradients `(S, ...)` of each replica are multiplied for a norm of at most `largest`.
 
-
-def plain_rates(state: Any) -> Any:
-    """Return param groups or the state of schedulers with numbers in place of learning rates that are tensors."""
-    if isinstance(state, dict):
-        return {key: plain_rates(value) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(map(plain_rates, state))
-    return state.item() if isinstance(state, Tensor) and not state.dim() else state
-
-
-def plain_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of an optimizer as a checkpoint keeps it: rates as numbers, tensors without attributes.
-
-    The compiler marks the tensors of an optimizer by attributes, and a tensor with attributes is saved as an object.
+    As `torch.nn.utils.clip_grad_norm_` does for a single network.
     """
-    values = {
-        index: {name: x.detach() if isinstance(x, Tensor) else x for name, x in value.items()}
-        for index, value in state["state"].items()
-    }
-    return {"state": values, "param_groups": plain_rates(state["param_groups"])}
+    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # (S,)
+    scale: Tensor = (largest / (norms + 1e-6)).clamp(max=1.0)
+    return scale

@@ -28,11 +28,13 @@ class EMA(Regularizer):
         if not 0 <= decay < 1:
             raise UserError(f"ema: decay: must be at least 0 and below 1, got {decay}")
         self.decay = decay
+        self._names: list[str] = []
 
     def attach(self, network: nn.Module, seeds: Sequence[int]) -> None:
         """Start the average from the initial weights."""
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        for name, tensor in _state(network).items():
+        self._names = [name for name, value in network.state_dict().items() if value.is_floating_point()]
+        for name, tensor in self._state(network).items():
             # a buffer's name cannot hold a dot
             self.register_buffer(name.replace(".", "/"), tensor.detach().clone())
 
@@ -40,21 +42,22 @@ class EMA(Regularizer):
         """Move the average towards the weights."""
         self.steps += 1
         decay = ((1 + self.steps) / (10 + self.steps)).clamp(max=self.decay)
-        for name, tensor in _state(network).items():
+        for name, tensor in self._state(network).items():
             average = getattr(self, name.replace(".", "/"))
             average.lerp_(tensor, (1 - decay).to(tensor.dtype))
 
     @contextmanager
     def evaluating(self, network: nn.Module) -> Iterator[None]:
         """Swap the average into the networks, and back afterwards."""
-        averages = {name: getattr(self, name.replace(".", "/")) for name in _state(network)}
+        averages = {name: getattr(self, name.replace(".", "/")) for name in self._state(network)}
         swap_(network, averages)
         try:
             yield
         finally:
             swap_(network, averages)
 
-
-def _state(network: nn.Module) -> Tensors:
-    """Return parameters and floating-point buffers of the network's state."""
-    return {name: value for name, value in network.state_dict(keep_vars=True).items() if value.is_floating_point()}
+    def _state(self, network: nn.Module) -> Tensors:
+        """Return parameters and floating-point buffers of the network's state."""
+        # not by `state_dict`, which cannot be compiled
+        tensors = dict(network.named_parameters()) | dict(network.named_buffers())
+        return {name: tensors[name] for name in self._names}

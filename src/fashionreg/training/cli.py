@@ -32,9 +32,9 @@ from fashionreg.runs.allowed import classes_of
 from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, check_same_data, read_checkpoint
 from fashionreg.runs.contents import check_optimization, check_parameters, outline
 from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, remove_run, results_root
+from fashionreg.training.decision import decide, steps_to_come
 from fashionreg.training.estimate import refuse_oversize_data, refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
-from fashionreg.training.step import decide, steps_to_come
 from fashionreg.yaml_files import check_limits, parse_yaml
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.

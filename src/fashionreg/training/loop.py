@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fashionreg.data.batches import IndexedBatch, TrainingImages
 from fashionreg.models.classifier import Classifier
-from fashionreg.training.step import CompiledStep, can_compile, is_of_compiler
+from fashionreg.training.step import CompiledStep, is_of_compiler, obstacle
 
 #: Hooks of the module, and of the datamodule where it has them, within a step; the shortcut calls none of them.
 OWN_HOOKS = (
@@ -36,8 +36,15 @@ OWN_HOOKS = (
     "on_after_batch_transfer",
 )
 
-#: Hooks of callbacks within a step that the shortcut does not call either.
+#: Hooks of callbacks within a step that the shortcut calls.
+STEP_HOOKS = ("on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end")
+
+#: Hooks of callbacks within a step that the shortcut does not call.
 CALLBACK_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward")
+
+
+#: Compiled steps without a look at signals.
+MOST_ALONE = 1000
 
 
 class DirectEpochLoop(_TrainingEpochLoop):
@@ -46,7 +53,12 @@ class DirectEpochLoop(_TrainingEpochLoop):
     The shortcut is taken with one device, full precision, no gradient accumulation and no profiler, and when neither
     the module nor a callback has a hook that it leaves out. Otherwise the step is Lightning's. Counters, logging,
     schedulers, gradient clipping, validation and callbacks' `on_train_batch_start`, `on_before_optimizer_step` and
-    `on_train_batch_end` are Lightning's in both ways. The shortcut alone can be compiled.
+    `on_train_batch_end` are Lightning's in both ways.
+
+    Where steps are compiled, those within an epoch are, and the first and the last are not: the first makes the state
+    of the optimizer, and with the last, which may be smaller, Lightning does what ends an epoch. A compiled step leaves
+    no gradients. A callback with a hook in `STEP_HOOKS` that sometimes needs them says so by a method
+    `needs_gradients(trainer)`, and that step is not compiled; with one that does not say it, none is.
 
     The module's `training_step(batch, batch_idx)` must return the loss as a tensor.
     """
@@ -65,17 +77,34 @@ class DirectEpochLoop(_TrainingEpochLoop):
     def on_run_start(self, data_fetcher: Any) -> None:
         """Decide whether the steps of this epoch take the shortcut, and whether they are compiled."""
         super().on_run_start(data_fetcher)
-        module = self.trainer.lightning_module
         callbacks: list[Callback] = self.trainer.callbacks
         self._direct = self._is_same(callbacks)
-        optimizers = self.trainer.optimizers
-        if self.compiling and self._direct and self._step is None and can_compile(module, optimizers[0]):
-            self._step = CompiledStep(module, optimizers[0])
+        self._heard = {hook: _listeners(callbacks, hook) for hook in STEP_HOOKS}
+        listening = [one for one in callbacks if any(_overrides(one, Callback, hook) for hook in STEP_HOOKS)]
+        self._watchers = [one for one in listening if hasattr(one, "needs_gradients")]
+        # those of Lightning look at no gradients
+        self._strangers = [
+            one for one in listening if one not in self._watchers and not type(one).__module__.startswith("lightning.")
+        ]
         dataset = getattr(self.trainer.train_dataloader, "dataset", None)
+        if self.compiling and (why := self._obstacle(dataset)) is not None:
+            self._stop_compiling(why)
         if isinstance(dataset, TrainingImages):
-            dataset.by_index = self._step is not None and self._direct
-        hooks = ("on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end")
-        self._heard = {hook: _listeners(callbacks, hook) for hook in hooks}
+            dataset.by_index = self.compiling
+
+    def _obstacle(self, dataset: Any) -> str | None:
+        """Return why no step can be compiled; None if one can."""
+        if not self._direct:
+            return "precision, profiler, gradient accumulation or a hook within the step need the ordinary one"
+        if not isinstance(dataset, TrainingImages):
+            return "the datamodule has training batches that are not fetched by an index"
+        if self._strangers:
+            return f"{type(self._strangers[0]).__name__} takes part in every step"
+        return obstacle(self.trainer.lightning_module, self.trainer.optimizers[0])
+
+    def _stop_compiling(self, why: str) -> None:
+        print(f"compile: {why}; training goes on without it", file=sys.stderr)
+        self._step, self.compiling = None, False
 
     def _is_same(self, callbacks: list[Callback]) -> bool:
         trainer, module = self.trainer, self.trainer.lightning_module
@@ -98,77 +127,105 @@ class DirectEpochLoop(_TrainingEpochLoop):
         if not self._direct or (self.restarting and self._should_check_val_fx(data_fetcher)):
             super().advance(data_fetcher)
             return
-        trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
-        optimizer, counts = trainer.optimizers[0], self.automatic_optimization.optim_progress.optimizer
         self.val_loop.restarting = False
+        for _ in range(self._steps_alone()):
+            self._take_step(data_fetcher, alone=True)
+            self._batches_that_stepped += 1
+        self._take_step(data_fetcher, alone=False)
+
+    def _steps_alone(self) -> int:
+        """Return how many of the next steps end nothing: no epoch, no fit and no interval between evaluations."""
+        trainer, done = self.trainer, self.batch_progress.current.ready
+        in_between = trainer.check_val_every_n_epoch is None or trainer.val_check_batch < trainer.num_training_batches
+        if not self.compiling or not done or in_between:
+            return 0
+        left = trainer.num_training_batches - done
+        if self.max_steps != -1:
+            left = min(left, self.max_steps - self.global_step)
+        return min(int(left) - 1, MOST_ALONE)
+
+    def _take_step(self, data_fetcher: Any, *, alone: bool) -> None:
+        """Train on the next batch.
+
+        Args:
+            data_fetcher: Lightning's.
+            alone: Whether it is one of `_steps_alone`, which can be compiled and in which nothing is logged.
+        """
+        trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
         batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
         progress.is_last_batch = data_fetcher.done
         if not isinstance(batch, IndexedBatch) and batch[0].device != module.device:
             batch = trainer.strategy.batch_to_device(batch)
         progress.increment_ready()
-        trainer._logger_connector.on_batch_start(batch)
+        if not alone:
+            trainer._logger_connector.on_batch_start(batch)
         self._tell("on_train_batch_start", batch, batch_idx)
         progress.increment_started()
-        loss: Tensor | None = None
+        loss = self._compiled_step(batch, batch_idx) if alone else None
+        if loss is None:
+            loss = self._ordinary_step(batch, batch_idx)
+        progress.increment_processed()
+        self.update_lr_schedulers("step", update_plateau_schedulers=False)
+        if self._num_ready_batches_reached():
+            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        self._tell("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
+        if not alone:
+            trainer._logger_connector.on_batch_end()
+        progress.increment_completed()
+        if not alone:
+            trainer._logger_connector.update_train_step_metrics()
+
+    def _ordinary_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Compute gradients, then let the optimizer use them; return the loss."""
+        trainer, module, optimizer = self.trainer, self.trainer.lightning_module, self.trainer.optimizers[0]
+        counts = self.automatic_optimization.optim_progress.optimizer
+        losses: list[Tensor] = []
 
         def closure() -> Tensor:
-            nonlocal loss
-            loss = self._gradients(batch, batch_idx)
+            counts.zero_grad.increment_ready()
+            counts.zero_grad.increment_started()
+            optimizer.zero_grad()
+            counts.zero_grad.increment_completed()
+            module._current_fx_name = "training_step"
+            losses.append(loss := module.training_step(batch, batch_idx))
+            module._current_fx_name = None
+            module.backward(loss)
             self._tell("on_before_optimizer_step", optimizer)
             module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
             return loss
 
         counts.step.increment_ready()
-        if self._step is None:
-            optimizer.step(closure)
-        else:
-            closure()
-            self._compiled(CompiledStep.update, optimizer.step)
+        optimizer.step(closure)
         module.after_step()
         counts.step.increment_completed()
-        progress.increment_processed()
-        self.update_lr_schedulers("step", update_plateau_schedulers=False)
-        if self._num_ready_batches_reached():
-            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
-        assert loss is not None
-        self._tell("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
-        trainer._logger_connector.on_batch_end()
-        progress.increment_completed()
-        trainer._logger_connector.update_train_step_metrics()
-
-    def _gradients(self, batch: Any, batch_idx: int) -> Tensor:
-        """Set the gradients of a batch and return the loss."""
-        module, optimizer = self.trainer.lightning_module, self.trainer.optimizers[0]
-        counts = self.automatic_optimization.optim_progress.optimizer.zero_grad
-        counts.increment_ready()
-        counts.increment_started()
-        optimizer.zero_grad()
-        counts.increment_completed()
-
-        def ordinary() -> Tensor:
-            module._current_fx_name = "training_step"
-            loss: Tensor = module.training_step(batch, batch_idx)
-            module._current_fx_name = None
-            module.backward(loss)
-            return loss
-
-        if self._step is None or not isinstance(batch, IndexedBatch) or not self._step.takes(batch):
-            return ordinary()
-        loss: Tensor = self._compiled(lambda step: step.gradients(batch, batch_idx), ordinary)
+        loss: Tensor = losses[-1]
         return loss
 
-    def _compiled(self, call: Callable[[CompiledStep], Any], ordinary: Callable[[], Any]) -> Any:
-        """Call the compiled step; where it cannot be compiled, say so once and go on without."""
-        if self._step is not None:
-            try:
-                return call(self._step)
-            except Exception as error:
-                if not is_of_compiler(error):
-                    raise
-                print(f"compile: {str(error).strip().splitlines()[0]}; training goes on without it", file=sys.stderr)
-                self._step, self.compiling = None, False
-        return ordinary()
+    def _compiled_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Do the same in one compiled step; None where this one is not to be compiled, or cannot be."""
+        trainer = self.trainer
+        if not self.compiling or any(one.needs_gradients(trainer) for one in self._watchers):
+            return None
+        if self._step is None:
+            clipping = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+            self._step = CompiledStep(trainer.lightning_module, trainer.optimizers[0], clipping)
+        if not self._step.takes(batch):
+            return None
+        try:
+            loss: Tensor = self._step(batch, batch_idx)
+        except Exception as error:
+            if not is_of_compiler(error):
+                raise
+            self._stop_compiling(str(error).strip().splitlines()[0])
+            return None
+        counts = self.automatic_optimization.optim_progress.optimizer
+        counts.zero_grad.increment_ready()
+        counts.zero_grad.increment_started()
+        counts.zero_grad.increment_completed()
+        counts.step.increment_ready()
+        counts.step.increment_completed()
+        return loss
 
     def _tell(self, hook: str, *args: Any) -> None:
         """Call the callbacks that have this hook; within it they may log."""

@@ -1,83 +1,54 @@
 """The training step of S networks as one pure function, compiled by torch (inductor).
 
-What a step computes is said once, by `Objective`; this module only changes how it is carried out. Images are converted,
-losses, gradients, running statistics and metrics are computed in one compiled graph, the update of the optimizer in
-another (`Optimizer.step` always begins a new graph). Learning rates are tensors, so that a scheduler that changes them
-does not start another compilation. The last batch of an epoch, if it is smaller, takes the ordinary way: compiling it
-costs more than it saves.
+What a step computes is said once, by `Objective`; this module only changes how it is carried out: images are fetched
+and converted, and losses, gradients, running statistics, metrics and the update of the parameters are computed in one
+compiled graph. Learning rates and other rates of the optimizer are tensors in it, so that a scheduler that changes them
+does not start another compilation.
 """
 
-import logging
-import math
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import FunctionType
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, grad, grad_and_value
-from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import Optimizer
 
 from fashionreg.data.batches import IndexedBatch, to_network_input
 from fashionreg.models.classifier import Classifier
-from fashionreg.models.objective import Objective, StepLosses, gradients_key
-from fashionreg.models.optimization import make_rates_tensors
+from fashionreg.models.networks import MLP
+from fashionreg.models.objective import StepLosses, gradients_key
+from fashionreg.models.optimization import clipping_scale
 from fashionreg.randomness import Key, fold_in
-from fashionreg.regularizers.base import Tensors
+from fashionreg.regularizers.base import Regularizer, Tensors, per_replica, with_hook
+from fashionreg.training.updates import Update, rates_of, update_of
 
-#: Optimizers whose update is known to compile as a whole.
-OPTIMIZERS = (SGD, Adam, AdamW, RMSprop, Adagrad)
-
-#: Seconds that a first compilation takes at most, and that a compiled step saves at least: in all, and for each image
-#: in it. Measured on two cores of an AMD EPYC: 8 to 11 s; 0.55 ms (64 images) and 1.0 ms (640) with the network of the
-#: batch norm study, 0.9 ms (32) and 1.9 ms (320) with that of lecture 7.
-COMPILATION, SAVED_PER_STEP, SAVED_PER_IMAGE = 15.0, 7e-4, 1e-6
+#: Bytes of parameters of the replicas that take a step together on a CPU.
+PART_BYTES = 4_000_000
 
 #: Modules of classes that hold nothing in Python which changes what a step computes.
 _KNOWN = ("fashionreg.", "torch.")
 
-Step = Callable[..., list[Tensor]]
+#: Methods of a model that make up its step; where one is overridden, its steps are not those of this module.
+_WAYS = ("training_step", "backward", "optimizer_step", "configure_gradient_clipping", "after_step")
+
+Step = Callable[..., Tensor]
 
 # names for the types within `step`: the compiler reads annotations there, and knows no subscripts
 Point = Mapping[str, Tensor]
 Outcome = tuple[Tensor, tuple[StepLosses, Tensors]]
 
 
-def can_compile(model: Classifier, optimizer: Optimizer) -> bool:
-    """Return whether the steps of a model are those that this module compiles."""
-    own = type(model)
-    ways = ("training_step", "backward", "optimizer_step")
-    return type(optimizer) in OPTIMIZERS and all(getattr(own, way) is getattr(Classifier, way) for way in ways)
-
-
-def decide(wish: bool | Literal["auto"], steps: float, images: int, *, on_cpu: bool) -> bool:
-    """Return whether the steps of a fit are to be compiled.
-
-    Args:
-        wish: True and False are heeded; auto compiles on a CPU where there is a C++ compiler and compiling costs less
-            time than it saves. On other devices that was not measured.
-        steps: Steps to come.
-        images: Images in a step, of all replicas together: S * B.
-        on_cpu: Whether the fit runs on a CPU.
-    """
-    if wish != "auto":
-        return wish
-    saved = steps * (SAVED_PER_STEP + images * SAVED_PER_IMAGE)
-    return on_cpu and saved > COMPILATION and shutil.which(os.environ.get("CXX", "g++")) is not None
-
-
-def steps_to_come(options: Any, images: int, batch_size: int) -> float:
-    """Return the number of steps that the options of a trainer allow: infinite without a limit, 0 with one in time."""
-    if options.max_time is not None:
-        return 0
-    per_epoch = -(-images // batch_size)
-    if (limit := options.limit_train_batches) is not None:
-        per_epoch = min(per_epoch, limit) if isinstance(limit, int) else int(per_epoch * limit)
-    steps = math.inf if options.max_epochs in (None, -1) else options.max_epochs * per_epoch
-    return steps if options.max_steps == -1 else min(steps, options.max_steps)
+def obstacle(model: Classifier, optimizer: Optimizer) -> str | None:
+    """Return why the steps of a model are not those that this module compiles; None if they are."""
+    for way in _WAYS:
+        if getattr(type(model), way) is not getattr(Classifier, way):
+            return f"{type(model).__name__} has its own {way}"
+    if any(update_of(optimizer, group) is None for group in optimizer.param_groups):
+        return f"{type(optimizer).__name__} with these options is not among the optimizers whose update is compiled"
+    return None
 
 
 def is_of_compiler(error: Exception) -> bool:
@@ -88,100 +59,183 @@ def is_of_compiler(error: Exception) -> bool:
 class CompiledStep:
     """The step of a model and its optimizer, compiled at its first call.
 
+    It is made after the optimizer's first step, in which that makes its state.
+
     Args:
         model: With its network built, in training mode.
-        optimizer: One of `OPTIMIZERS`; its learning rates become tensors.
+        optimizer: One without an `obstacle`.
+        clipping: The largest norm, or value, of the gradients, and "norm" or "value".
     """
 
-    def __init__(self, model: Classifier, optimizer: Optimizer) -> None:
+    def __init__(self, model: Classifier, optimizer: Optimizer, clipping: tuple[float | None, str | None]) -> None:
         # each compilation stands for one fit; torch keeps only a few of each function
         torch.compiler.reset()
-        # it warns that the profiler's marks within an optimizer are left out
-        torch._logging.set_logs(dynamo=logging.ERROR)  # type: ignore[attr-defined]
         self._model = model
-        self._parameters = [x for x in model.network.parameters() if x.requires_grad]
-        self._inputs = [x.detach() for x in self._parameters]
-        self._buffers = list(model.network.buffers())
+        trained = {name: x for name, x in model.network.named_parameters() if x.requires_grad}
+        positions = {x: position for position, x in enumerate(trained.values())}
+        self._updates = [(_known(update_of(optimizer, group)), group) for group in optimizer.param_groups]
+        groups = [
+            (update, [positions[x] for x in group["params"] if x in positions]) for update, group in self._updates
+        ]
+        hooks = with_hook(model.regularizers_by_name(), "after_step")
+        # those of a user may count in Python, which a compiled step would not do
+        self._fused = all(_is_known(hook) for hook in hooks.values())
+        self._make = partial(make_step, model, groups, clipping, list(hooks.values()) if self._fused else [])
+        self._step: Step | None = None
+        self._shape: torch.Size | None = None
+        self._rates: list[float] = []
+        self._rate_tensor = torch.empty(0)
         self._no_keys = torch.empty(0, len(model.seeds), 2, dtype=torch.int32)
         self._numbers: Sequence[Tensor] = ()
-        self._shape: torch.Size | None = None
-        self._compiled: dict[bool, Step] = {}
-        make_rates_tensors(optimizer)
-        self._update = torch.compile(optimizer.step, dynamic=False)
+        states = [
+            {name: value for name, value in optimizer.state[x].items() if value is not None} for x in trained.values()
+        ]
+        self._counters = [state["step"] for state in states if "step" in state]
+        self._parts = parts(model)
+        # what each part of the replicas changes: parameters, buffers, and the state of the optimizer
+        self._tensors = [
+            (
+                [_of(part, x) for x in trained.values()],
+                [_of(part, x) for x in model.network.buffers()],
+                [{name: _of(part, x) for name, x in state.items()} for state in states],
+            )
+            for part in self._parts
+        ]
 
-    def takes(self, batch: IndexedBatch) -> bool:
-        """Return whether a batch has the shape that this step was compiled for."""
+    def takes(self, batch: Any) -> bool:
+        """Return whether a batch is of the kind and shape that this step was compiled for."""
+        if not isinstance(batch, IndexedBatch):
+            return False
         if self._shape is None:
             self._shape = batch.index.shape
         return batch.index.shape == self._shape
 
-    def update(self) -> None:
-        """Let the optimizer change the parameters."""
-        self._update()
-
     @torch.no_grad()
-    def gradients(self, batch: IndexedBatch, number: int) -> Tensor:
-        """Set the gradients of the parameters, add to the metrics, and return the sum of the losses.
+    def __call__(self, batch: IndexedBatch, number: int) -> Tensor:
+        """Change the network and the state of its optimizer, add to the metrics, and return the sum of the losses.
 
         Args:
             batch: The batch.
             number: Which step of the epoch this is, from 0.
         """
         model, source = self._model, batch.source
-        if source.normalize not in self._compiled:
-            self._compiled[source.normalize] = compiled(model, normalize=source.normalize)
         while len(self._numbers) <= number:
             self._numbers = torch.arange(2 * len(self._numbers) + 64, dtype=torch.int32, device=model.device).unbind()
+        rates = [rate for update, group in self._updates for rate in rates_of(update, group)]
+        if rates != self._rates:
+            self._rates = rates
+            self._rate_tensor = torch.tensor(rates, dtype=torch.float64, device=model.device)
+        if self._step is None:
+            self._step = compiled(model, self._make(normalize=source.normalize))
+        totals, number_of_step = model.totals("train"), self._numbers[number]
         keys = self._no_keys if model.epoch_keys is None else model.epoch_keys
-        totals = model.totals("train")
-        pixels, labels = source.fetch(batch.index)
-        loss, *gradients = self._compiled[source.normalize](
-            self._inputs, self._buffers, pixels, labels, keys, self._numbers[number], totals.loss, totals.correct
-        )
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient
-        totals.count += labels.shape[1]
-        return loss
+        losses = []
+        for part, tensors in zip(self._parts, self._tensors, strict=True):
+            pixels, labels = source.fetch(_of(part, batch.index))
+            own_keys = keys if part is None else keys[:, part]
+            sums = _of(part, totals.loss), _of(part, totals.correct)
+            losses.append(self._step(*tensors, self._rate_tensor, pixels, labels, own_keys, number_of_step, *sums))
+        if self._counters:
+            torch._foreach_add_(self._counters, 1)
+        totals.count += batch.index.shape[1]
+        if not self._fused:
+            model.after_step()
+        return torch.stack(losses).sum()
 
 
-def compiled(model: Classifier, *, normalize: bool) -> Step:
+def parts(model: Classifier) -> list[slice | None]:
+    """Return which replicas take a step together: all of them, None, or as many as a CPU's caches hold.
+
+    Replicas are independent, so that one graph serves all parts in turn; they must be of equal size. Networks of a
+    user, and regularizers that keep tensors of all replicas, are not divided.
+    """
+    replicas = len(model.seeds)
+    keeping = [one for one in model.regularizers_by_name().values() if one.overrides("after_step") or [*one.buffers()]]
+    mine = type(model.network) is MLP and not keeping
+    size = sum(x.nbytes for x in model.network.parameters()) / replicas
+    most = int(PART_BYTES // size)
+    if model.device.type != "cpu" or not mine or replicas <= most:
+        return [None]
+    largest = max((n for n in range(1, most + 1) if replicas % n == 0), default=0)
+    # with a number of replicas that has no such divisor, many small parts would cost more than they save
+    if 2 * largest < most:
+        return [None]
+    return [slice(first, first + largest) for first in range(0, replicas, largest)]
+
+
+def _of(part: slice | None, x: Tensor) -> Tensor:
+    """Return the replicas of a part; a tensor without axes belongs to all."""
+    return x if part is None or not x.dim() else x.detach()[part]
+
+
+def _known(update: Update | None) -> Update:
+    assert update is not None
+    return update
+
+
+def _is_known(module: nn.Module) -> bool:
+    return all(type(one).__module__.startswith(_KNOWN) for one in module.modules())
+
+
+def compiled(model: Classifier, step: Step) -> Step:
     """Return the compiled function of a model's training step."""
-    step = make_step(model.objective, normalize=normalize)
     assert isinstance(step, FunctionType)
     # torch keeps what it compiles with the code of a function: with a copy, the step of one model is never mistaken for
     # that of another, whatever is checked before a call
     step = FunctionType(step.__code__.replace(), step.__globals__, step.__name__, None, step.__closure__)
     options: dict[str, Any] = {}
-    if all(type(one).__module__.startswith(_KNOWN) for one in model.modules()):
+    if _is_known(model):
         # nothing but the arguments changes from step to step: checking that costs a third of a small step
         options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
-    return torch.compile(step, fullgraph=True, dynamic=False, options=options)
+    function: Step = torch.compile(step, fullgraph=True, dynamic=False, options=options)
+    return function
 
 
-def make_step(objective: Objective, *, normalize: bool) -> Step:
-    """Return the training step as a pure function, but for sums and buffers, which it changes in place."""
+def make_step(
+    model: Classifier,
+    groups: Sequence[tuple[Update, Sequence[int]]],
+    clipping: tuple[float | None, str | None],
+    after_step: Sequence[Regularizer],
+    *,
+    normalize: bool,
+) -> Step:
+    """Return the training step as a function of tensors, which it changes in place.
+
+    Args:
+        model: With its network built.
+        groups: The update of each group of the optimizer, and the positions of its parameters.
+        clipping: As `CompiledStep` is given it.
+        after_step: The regularizers whose hook `after_step` is a part of the step.
+        normalize: As `ResidentImages.normalize`.
+    """
+    objective = model.objective
     network = objective.network
     names = [name for name, x in network.named_parameters() if x.requires_grad]
     buffer_names = [name for name, _ in network.named_buffers()]
+    largest, algorithm = clipping
 
     def step(
         parameters: list[Tensor],
         buffers: list[Tensor],
+        states: list[Tensors],
+        rates: Tensor,
         pixels: Tensor,
         labels: Tensor,
         epoch_keys: Tensor,
         number: Tensor,
         loss_sum: Tensor,
         correct_sum: Tensor,
-    ) -> list[Tensor]:
-        """Compute the loss and the gradient of each parameter.
+    ) -> Tensor:
+        """Take a step and return the sum over replicas of what they minimize.
 
         Args:
-            parameters: Each `(S, ...)`.
-            buffers: Each `(S, ...)`; changed in place.
+            parameters: Each `(S, ...)`; changed in place, as are the next two.
+            buffers: Each `(S, ...)`.
+            states: What the optimizer keeps for each parameter, by name.
+            rates: float64 `(R,)`, the rates of all groups one after the other.
             pixels: uint8 `(S, B, D)`.
             labels: int64 `(S, B)`.
-            epoch_keys: int32 `(R, S, 2)`.
+            epoch_keys: int32 `(C, S, 2)` for the C consumers of random numbers.
             number: int32 scalar, which step of the epoch this is.
             loss_sum: `(S,)`, changed in place, as is the next.
             correct_sum: int64 `(S,)`.
@@ -197,7 +251,7 @@ def make_step(objective: Objective, *, normalize: bool) -> Step:
             found: StepLosses = functional_call(objective, named, (images, labels, keys))
             return found.total.sum(), (found, state)
 
-        here = dict(zip(names, parameters, strict=True))
+        here = {name: x.detach() for name, x in zip(names, parameters, strict=True)}
         plain, (loss, (found, state)) = grad_and_value(losses, has_aux=True)(here)
 
         def compute(at: Point) -> Tensors:
@@ -206,12 +260,29 @@ def make_step(objective: Objective, *, normalize: bool) -> Step:
 
         for name, regularizer in objective.gradient_hooks.items():
             compute = partial(regularizer.gradients, compute, key=keys[gradients_key(name)])
-        gradients = compute(here)
+        by_name = compute(here)
+        gradients = [by_name[name] for name in names]
+        if largest and algorithm == "value":
+            gradients = [gradient.clamp(-largest, largest) for gradient in gradients]
+        elif largest:
+            scale = clipping_scale(gradients, largest)
+            gradients = [gradient * per_replica(scale, gradient) for gradient in gradients]
+
         for buffer, changed in zip(buffers, state.values(), strict=True):
             buffer.copy_(changed)
+        rest = rates.unbind()
+        for update, positions in groups:
+            named_rates = dict(zip(update.rates, rest, strict=False))
+            rest = rest[len(update.rates) :]
+            for position in positions:
+                update.apply(parameters[position], gradients[position], states[position], named_rates)
+        for regularizer in after_step:
+            regularizer.after_step(network)
+
         targets = found.targets.argmax(dim=-1) if found.targets.is_floating_point() else found.targets
         loss_sum += found.losses * pixels.shape[1]
         correct_sum += (found.logits.argmax(dim=-1) == targets).sum(dim=-1)
-        return [loss, *(gradients[name] for name in names)]
+        total: Tensor = loss
+        return total
 
     return step
