@@ -188,7 +188,8 @@ class DirectEpochLoop(_TrainingEpochLoop):
             optimizer.zero_grad()
             counts.zero_grad.increment_completed()
             module._current_fx_name = "training_step"
-            losses.append(loss := module.training_step(batch, batch_idx))
+            loss: Tensor = module.training_step(batch, batch_idx)
+            losses.append(loss)
             module._current_fx_name = None
             module.backward(loss)
             self._tell("on_before_optimizer_step", optimizer)
@@ -199,8 +200,7 @@ class DirectEpochLoop(_TrainingEpochLoop):
         optimizer.step(closure)
         module.after_step()
         counts.step.increment_completed()
-        loss: Tensor = losses[-1]
-        return loss
+        return losses[-1]
 
     def _compiled_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Do the same in one compiled step; None where this one is not to be compiled, or cannot be."""
