@@ -32,7 +32,6 @@ without it, and a mapping is with it, whether what is shared has it or not:
       norm: [null, {class_path: BatchNorm}]
 """
 
-import itertools
 import json
 import math
 import re
@@ -40,7 +39,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from fashionreg.config import REGULARIZERS, Layer, as_class, cache_key, flat, nested, overriding, read_layers
+from fashionreg.config import REGULARIZERS, Layer, cache_key, flat, overriding, read_layers
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
@@ -48,15 +47,13 @@ from fashionreg.randomness import expand_seeds, whole_seeds
 from fashionreg.runs.record import METRICS, SPLITS
 from fashionreg.runs.schema import SchemaError
 from fashionreg.studies.estimand import read_estimand
+from fashionreg.studies.grid import Recipe, name_classes, recipes_of
 from fashionreg.studies.results import PLAN_FILE, Outcome, StudyPlan, Variant, check_targets
 from fashionreg.training.fit import import_beside, resolve
 from fashionreg.yaml_files import read_yaml
 
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
 DEFAULTS |= {"outcomes": [], "estimate": "tail", "targets": [], "shared": [], "variants": {}, "grid": {}}
-
-#: The files and overrides of a variant, and in a grid its levels.
-Recipe = tuple[list[str | Layer], dict[str, Any]]
 
 #: What a study writes into its folder, beside the folders of its variants.
 OWN_FILES = (PLAN_FILE, "report.html", "report.md", "results.csv", "figures", ".lock")
@@ -184,7 +181,7 @@ def _expand(
     if study["grid"]:
         names = _grid_options(path, study, last, options, problems)
         if names:
-            recipes = _grid(study["grid"], names)
+            recipes = recipes_of(study["grid"], names)
             problems += [
                 f"grid: {name}: cannot be the name of a folder" for name in recipes if not is_folder_name(name)
             ]
@@ -310,7 +307,7 @@ def _grid_options(
     names = {}
     for option, values in study["grid"].items():
         candidates = options
-        if classes := _name_classes(values):
+        if classes := name_classes(values):
             # the number `dropout: 0.0` of the model is no place for a class
             candidates = [*(name for name in options if isinstance(settings[name], str | None)), *parts]
         # `dropout.p` means the option p of what is called dropout: the levels of class and arguments are left out
@@ -325,39 +322,3 @@ def _grid_options(
             what = f"could be {' or '.join(found)}" if found else "there is no such option in what is shared"
             problems.append(f"grid: {option}: {what}")
     return names if len(names) == len(study["grid"]) else {}
-
-
-def _name_classes(values: list[Any]) -> bool:
-    """Say whether the values of an option of a grid are classes, or none."""
-    return all(isinstance(value, dict | str | None) for value in values) and any(
-        isinstance(value, dict | None) for value in values
-    )
-
-
-def _grid(grid: dict[str, list[Any]], names: dict[str, str]) -> dict[str, Recipe]:
-    """Return for every combination of values, by its name, overrides and levels."""
-    # without comes before with, as the reference, and for the sign of an effect
-    grid = {option: sorted(values, key=lambda value: value is not None) for option, values in grid.items()}
-    # with two levels each, the first is without: `none`, `dropout`, `batch_norm + dropout`
-    switches = all(
-        names[option].startswith(f"{REGULARIZERS}.") and values[0] is None for option, values in grid.items()
-    )
-    two_levels = (len(grid) > 1 or switches) and all(len(values) == 2 for values in grid.values())
-    recipes: dict[str, Recipe] = {}
-    for combination in itertools.product(*grid.values()):
-        levels = dict(zip(grid, combination, strict=True))
-        if two_levels:
-            name = " + ".join(option for option, value in levels.items() if value == grid[option][1]) or "none"
-        else:
-            name = ", ".join(f"{option}={_level(value)}" for option, value in levels.items())
-        recipes[name] = ([nested({names[option]: value}) for option, value in levels.items()], levels)
-    return recipes
-
-
-def _level(value: Any) -> str:
-    """Return a value of a grid as a part of the name of a variant; a class as `Dropout(p=0.3)`."""
-    if not isinstance(value, dict):
-        return json.dumps(value)
-    part = as_class(value)
-    given = ", ".join(f"{name}={json.dumps(each)}" for name, each in flat(part.get("init_args") or {}).items())
-    return str(part.get("class_path", "")).rpartition(".")[2] + f"({given})" * bool(given)

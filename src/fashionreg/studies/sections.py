@@ -149,14 +149,14 @@ def _differences(found: Findings, shown: Findings, pictures: Pictures) -> list[B
         ]
         for name, one in found.comparisons.items()
     ]
-    head = ["variant", "pairs", f"difference ({unit.name.strip()})", "95% interval (BCa)", "adjusted p, t test"]
+    head = ["variant", "pairs", f"difference ({unit.name.strip()})", "95% interval", "adjusted p, t test"]
     head += ["adjusted p, Wilcoxon", "better in (ties count half)", "minimum detectable effect"]
     head += [f"seeds to show {'1 point' if unit.factor == 100 else '0.01 nats'}"]
     figure = pictures.add(
         "differences",
         plots.differences(shown),
         f"Differences in {_primary(found)} against {found.plan.reference}.",
-        f"Each variant minus {found.plan.reference}, paired by seed: mean difference and 95% bootstrap interval. "
+        f"Each variant minus {found.plan.reference}, paired by seed: mean difference and 95% interval. "
         "An interval that crosses the line is compatible with no difference. Each interval is for a single comparison; "
         "p values are adjusted for the number of comparisons.",
     )
