@@ -26,6 +26,7 @@ from fashionreg.cli import main
 from fashionreg.data.location import data_root
 from fashionreg.studies.findings import find
 from fashionreg.studies.results import read_results
+from fashionreg.text import p_cell
 
 DOCS = Path(__file__).parent.absolute()
 STUDIES = ("batch_norm", "lecture7")
@@ -152,7 +153,7 @@ def rows(text: str, names: list[str]) -> str:
 
 def results_table(studies: Path) -> str:
     """A row for each variant of the kept studies, and a line with what they ran on."""
-    lines = ["| study | variant | seeds | test accuracy | difference, 95% interval | p | gap |"]
+    lines = ["| study | variant | seeds | test accuracy | difference, 95% interval | adjusted p | gap |"]
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     made_with = set()
     for name in STUDIES:
@@ -160,13 +161,13 @@ def results_table(studies: Path) -> str:
         for variant in found.variants:
             final, gap = variant.final["test/acc"], variant.final["gap"]
             against, p = "reference", ""
-            if (one := found.comparisons.get(variant.name)) is not None:
+            if (one := found.compared["acc"].get(variant.name)) is not None:
                 about = one.difference
                 low, mean, high = (
                     f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
                     for value in (about.low, about.mean, about.high)
                 )
-                against, p = f"{mean} ({low} to {high})", "< 0.001" if one.t_p_holm < 0.001 else f"{one.t_p_holm:.3f}"
+                against, p = f"{mean} ({low} to {high})", p_cell(one.t_p_holm)
             cells = [name, variant.name, final.n, f"{100 * final.mean:.1f} ± {100 * final.std:.1f}%", against, p]
             lines.append(f"| {' | '.join(map(str, cells))} | {100 * gap.mean:.1f} |")
         for run in found.results.runs:

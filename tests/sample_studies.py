@@ -26,6 +26,7 @@ def write_study(
     evaluate_train: bool = True,
     source: str = "Fashion-MNIST",
     absent: Mapping[str, Sequence[int]] | None = None,
+    **more: Any,
 ) -> Path:
     """Write `study.json` and the records of its runs.
 
@@ -43,6 +44,7 @@ def write_study(
         evaluate_train: Whether training numbers were evaluated.
         source: Of the data.
         absent: For each variant the seeds that have no results.
+        more: Further keys of `StudyPlan`.
     """
     levels = variants if isinstance(variants, Mapping) else {variant: {} for variant in variants}
     plan = []
@@ -53,7 +55,7 @@ def write_study(
         if present:
             _write_run(folder / variant / "version_0", plan[-1], present, epochs, validation, source)
     study = {"name": name, "question": question, "variants": plan, "reference": plan[0]["name"], "seeds": list(seeds)}
-    study |= {"metric": metric, "split": split, "targets": list(targets), "source": "configs/studies/fake.yaml"}
+    study |= {"metric": metric, "split": split, "targets": list(targets), "source": "configs/studies/fake.yaml"} | more
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "study.json").write_text(json.dumps(study))
     return folder

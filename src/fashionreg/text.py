@@ -53,6 +53,12 @@ class Unit:
             return self.text(mean)
         return f"{self.number(mean)} ± {self.text(std)}"
 
+    def short(self, value: float, *, signed: bool = False) -> str:
+        """Return a value with its unit for a sentence, with two significant digits or one decimal: `+21.6 points`."""
+        size = abs(self.factor * value)
+        digits = 1 - math.floor(math.log10(size)) if 0 < size < math.inf else 1
+        return replace(self, decimals=min(max(digits, 1), 6)).text(value, signed=signed)
+
     def rounded_for(self, *values: float) -> "Unit":
         """Return the unit with one decimal less if a value has two digits before the point: 21.6, but 1.46."""
         large = max((abs(self.factor * value) for value in values if math.isfinite(value)), default=0) >= 10
@@ -85,6 +91,11 @@ def p_value(value: float) -> str:
         return "p < 0.001"
     texts = (f"{value:#.{digits}g}" for digits in range(3, 18))
     return "p = " + next(text for text in texts if (float(text) < THRESHOLD) == (value < THRESHOLD))
+
+
+def p_cell(value: float) -> str:
+    """Return a p value for a table whose head says what it is: `0.0304`, `< 0.001`."""
+    return p_value(value).removeprefix("p ").removeprefix("= ")
 
 
 def epochs_or_never(epochs: float) -> str:

@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
 from fashionreg.data.datamodules import SyntheticDataModule
+from fashionreg.errors import UserError
 from fashionreg.studies.findings import find
 from fashionreg.studies.notes import notes
 from fashionreg.studies.results import read_results
@@ -50,7 +51,7 @@ def test_numbers_of_variants_are_those_of_scipy(findings):
         assert (estimate.low, estimate.high) == pytest.approx((low, high))
         gap = final(found, variant.name, "train") - values
         assert variant.final["gap"].mean == pytest.approx(gap.mean())
-        np.testing.assert_array_equal(variant.values, values)
+        np.testing.assert_array_equal(variant.values["acc"], values)
 
 
 def test_comparisons_are_paired_by_seed(findings):
@@ -99,12 +100,13 @@ def test_a_clear_difference_is_said_with_its_direction(findings):
     difference = found.comparisons["bn"].difference
     assert sentence == (
         f"bn improves test accuracy over plain by 2.45 points (95% CI {100 * difference.low:.2f} to "
-        f"{100 * difference.high:.2f}, paired t test with Holm's correction, p < 0.001, 10 seeds)."
+        f"{100 * difference.high:.2f}, paired t test with Holm's correction, adjusted p < 0.001, 10 seeds)."
     )
 
 
 def test_a_correction_is_named_where_there_is_one(findings):
-    sentence = verdict(findings(variants=["plain", "bn"]))[0]
+    sentence = verdict(findings(variants=["plain", "bn"]))[1]
+    assert sentence.startswith("bn improves test accuracy over plain by ")
     assert "paired t test, p < 0.001, 10 seeds)" in sentence
 
 
@@ -123,17 +125,40 @@ def shifted(change):
 
 def test_where_nothing_can_be_shown_the_verdict_names_what_would_have_been_missed(findings):
     found = findings(shifted(lambda variant, seed: 0 if variant == "plain" else (seed % 2 - 0.5) * 0.01))
-    sentence = verdict(found)[0]
-    assert sentence.startswith("No difference in test accuracy between bn and plain was shown (")
-    assert "p = 1.00, 10 seeds; " in sentence
-    missed = found.comparisons["bn"].detectable
-    assert f"minimum detectable effect with 80% power: {100 * missed:.2f} points)." in sentence
-    assert not any(" improves " in sentence for sentence in verdict(found)[:2])
+    sentence = next(sentence for sentence in verdict(found) if sentence.startswith("No difference"))
+    p_values = [f"{name} (adjusted p = 1.00)" for name in ("bn", "dropout")]
+    missed = max(one.detectable for one in found.comparisons.values())
+    assert sentence == (
+        f"No difference in test accuracy between plain and {p_values[0]} or {p_values[1]} was shown; if the true "
+        f"spread equals the observed one, 10 seeds show differences from {100 * missed:.2f} points on with 80% power."
+    )
+    assert "no effect was shown on test accuracy" in verdict(found)[0]
+    assert not any(" improves " in sentence for sentence in verdict(found))
+
+
+def test_how_many_seeds_would_show_a_point_is_that_of_the_power_of_the_t_test(findings):
+    found = findings(shifted(lambda variant, seed: 0 if variant == "plain" else (seed % 2 - 0.5) * 0.04))
+    (sentence,) = (sentence for sentence in verdict(found) if sentence.startswith("No difference"))
+    needed = int(sentence.rpartition(", and ")[2].removesuffix(" seeds would show 1 point."))
+    std = max(one.difference.std for one in found.comparisons.values())
+
+    def power(n):
+        """P(|T| > critical) of the t test at 5% over two comparisons, from its numerator and denominator."""
+        critical, mean = stats.t.ppf(1 - 0.05 / 4, n - 1), 0.01 / std * n**0.5
+
+        def beyond(spread):
+            density = stats.chi.pdf(spread * (n - 1) ** 0.5, n - 1) * (n - 1) ** 0.5
+            return (stats.norm.sf(critical * spread - mean) + stats.norm.cdf(-critical * spread - mean)) * density
+
+        return integrate.quad(beyond, 0, 10, points=[0.5, 1, 1.5])[0]
+
+    assert power(needed - 1) < 0.8 <= power(needed)
 
 
 def test_a_worse_variant_is_called_worse(findings):
     found = findings(shifted(lambda variant, seed: -(variant == "bn") * (0.05 + 0.001 * seed)))
-    assert verdict(found)[0].startswith("bn worsens test accuracy compared with plain by 5.45 points (95% CI 5.2")
+    assert "bn lowers test accuracy (\N{MINUS SIGN}5.5 points)" in verdict(found)[0]
+    assert verdict(found)[1].startswith("bn worsens test accuracy compared with plain by 5.45 points (95% CI 5.2")
 
 
 def test_an_interval_has_the_direction_of_its_effect(findings):
@@ -274,3 +299,145 @@ def test_where_the_reference_diverges_no_target_is_called_its_end(findings):
     assert np.isnan(found.reference_end)
     assert len(found.reaching_epochs["bn"]) == 1
     assert not any("final test loss of plain" in sentence for sentence in verdict(found))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "length", "phrase"),
+    [
+        ({"kind": "last"}, 1, "after 40 epochs"),
+        ({"kind": "tail"}, 4, "in the mean of the last 4 of 40 epochs"),
+        ({"kind": "tail", "epochs": 7}, 7, "in the mean of the last 7 of 40 epochs"),
+        ({"kind": "tail", "share": 0.25}, 10, "in the mean of the last 10 of 40 epochs"),
+    ],
+)
+def test_every_number_is_that_of_the_estimand(findings, estimate, length, phrase):
+    found = findings(epochs=40, estimate=estimate, outcomes=["gap", "loss", "acc", "ece"])
+    table = found.results.table.query(f"epoch > {40 - length}")
+    tails = table.groupby(["variant", "split", "metric", "seed"]).value.mean()
+    for variant in found.variants:
+        name = variant.name
+        expected = {metric: tails[name, "test", metric] for metric in ("acc", "loss", "ece")}
+        expected["gap"] = tails[name, "train", "acc"] - expected["acc"]
+        for outcome, values in expected.items():
+            assert variant.values[outcome].to_numpy() == pytest.approx(values.to_numpy())
+            assert variant.final[found.plan.key(outcome)].mean == pytest.approx(values.mean())
+            if name != "plain":
+                reference = next(v for v in found.variants if v.name == "plain").values[outcome]
+                difference = found.compared[outcome][name].difference
+                assert difference.mean == pytest.approx((values - reference).mean(), abs=1e-12)
+    assert found.phrase == phrase
+    assert f"Compared with plain, {phrase}, " in verdict(found)[0]
+    assert found.reference_end == pytest.approx(tails["plain", "test", "acc"].mean())
+
+
+def test_the_best_epoch_by_validation_counts_where_it_was_declared(findings, tmp_path):
+    found = findings(estimate={"kind": "best"}, validation=True)
+    for variant in found.variants:
+        assert variant.final["test/acc"] == variant.best
+    assert ", at the best epoch by validation accuracy, " in verdict(found)[0]
+    folder = write_study(tmp_path / "without", estimate={"kind": "best"})
+    with pytest.raises(UserError, match="estimate: best needs validation accuracy"):
+        find(read_results(folder))
+
+
+def test_what_could_have_been_chosen_is_compared_too(findings):
+    found = findings(epochs=40, estimate={"kind": "tail"}, validation=True)
+    phrases = [estimand.phrase([40]) for estimand in found.alternatives]
+    assert phrases == [
+        "after 40 epochs",
+        "in the mean of the last 4 of 40 epochs",
+        "at the best epoch by validation accuracy",
+    ]
+    last, tail, best = found.alternatives.values()
+    assert tail == found.compared
+    assert last["acc"]["bn"].difference.mean == pytest.approx((final(found, "bn") - final(found, "plain")).mean())
+    chosen = {variant.name: variant.best.mean for variant in found.variants}
+    assert best["acc"]["bn"].difference.mean == pytest.approx(chosen["bn"] - chosen["plain"])
+
+
+def test_each_outcome_has_its_own_correction_and_the_first_is_primary(findings):
+    found = findings(outcomes=["loss", "gap", "acc"])
+    assert list(found.compared) == ["loss", "gap", "acc"]
+    assert found.comparisons is found.compared["loss"]
+    for compared in found.compared.values():
+        corrected = holm([one.t_p for one in compared.values()])
+        assert [one.t_p_holm for one in compared.values()] == pytest.approx(corrected.tolist())
+
+
+def test_the_gap_is_tested_without_being_asked_for_only_where_training_images_are_evaluated(findings):
+    assert list(findings().compared) == ["acc", "gap"]
+
+
+def test_a_gap_of_running_means_is_tested_only_if_asked_for(findings):
+    assert list(findings(evaluate_train=False).compared) == ["acc"]
+
+
+def test_the_answer_is_one_sentence_of_plain_words(findings):
+    def change(variant, table):
+        lower = {"plain": 0, "bn": 0.05, "dropout": -0.04}[variant] + 0.001 * ((table.seed * (1 + len(variant))) % 5)
+        accuracy = np.where(table.split == "train", 0.9, 0.8 - lower)
+        return np.where(table.metric == "acc", accuracy, 0.5 + 0.01 * len(variant) * (-1) ** table.seed)
+
+    answer = verdict(findings(change, outcomes=["gap", "acc", "loss"]))[0]
+    assert answer == (
+        "Compared with plain, after 12 epochs, bn increases overfitting (gap +5.0 points) and lowers test accuracy "
+        "(\N{MINUS SIGN}5.0 points); dropout reduces overfitting (gap \N{MINUS SIGN}4.0 points) and raises test "
+        "accuracy (+4.0 points); no effect was shown on test loss."
+    )
+
+
+def test_a_learning_rate_that_all_variants_share_is_part_of_the_answer(findings, tmp_path):
+    findings()
+    path = tmp_path / "study" / "study.json"
+    plan = json.loads(path.read_text())
+    for variant in plan["variants"]:
+        variant["config"]["model"]["init_args"]["optimizer"] = {"init_args": {"lr": 0.001}}
+    path.write_text(json.dumps(plan))
+    start = "Compared with plain at learning rate 0.001, after 12 epochs, "
+    assert verdict(find(read_results(tmp_path / "study")))[0].startswith(start)
+    plan["variants"][1]["config"]["model"]["init_args"]["optimizer"]["init_args"]["lr"] = 0.1
+    path.write_text(json.dumps(plan))
+    start = "Compared with plain, after 12 epochs, "
+    assert verdict(find(read_results(tmp_path / "study")))[0].startswith(start)
+
+
+def test_a_test_loss_that_rises_strongly_from_its_minimum_is_said(findings):
+    def rising(factor):
+        def change(variant, table):
+            loss = 0.5 * (1 + (factor - 1) * np.abs(table.epoch - 3) / 9)
+            return table.value.where(table.metric != "loss", loss + 0.001 * table.seed)
+
+        return change
+
+    sentences = verdict(findings(rising(2)))
+    assert (
+        "The test loss of plain doubles after its minimum: 0.50 nats after epoch 3, 1.0 nats after epoch 12 (means "
+        "over seeds)."
+    ) in sentences
+
+
+def test_a_test_loss_that_rises_little_is_not_said(findings):
+    assert not any("after its minimum" in sentence for sentence in verdict(findings()))
+
+
+def test_times_are_medians_and_stalls_are_counted_and_named(findings, tmp_path):
+    findings()
+    path = tmp_path / "study" / "bn" / "version_0" / "record.json"
+    about = json.loads(path.read_text())
+    usual = find(read_results(tmp_path / "study"))
+    about["epoch_seconds"][6] *= 40
+    path.write_text(json.dumps(about))
+    found = find(read_results(tmp_path / "study"))
+    (stall,) = found.stalls
+    assert (stall.variant, stall.epoch) == ("bn", 7)
+    seconds = np.array(about["epoch_seconds"]) / 10
+    assert stall.times == pytest.approx(seconds[6] / np.median(seconds))
+    bn = found.variants[1]
+    assert bn.seconds == pytest.approx(np.median(seconds))
+    assert bn.seconds == pytest.approx(usual.variants[1].seconds, rel=0.05)
+    taken, time = found.reaching_epochs["bn"][1], found.reaching_seconds["bn"][1]
+    assert time.median == pytest.approx(taken.median * np.median(seconds))
+    assert any(
+        "Stalls: 1 epoch took more than 3 times the median of the run: bn epoch 7 (" in n.text for n in notes(found)
+    )
+    assert usual.stalls == []

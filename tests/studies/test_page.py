@@ -6,7 +6,20 @@ import shlex
 
 import pytest
 
-from fashionreg.studies.page import Code, Items, Picture, Section, Table, Text, Warnings, to_html, to_markdown
+from fashionreg.studies.page import (
+    Answer,
+    Code,
+    Facts,
+    Items,
+    Link,
+    Picture,
+    Section,
+    Table,
+    Text,
+    Warnings,
+    to_html,
+    to_markdown,
+)
 
 NASTY = "</p><script>alert(1)</script> {{ 7 * 7 }} {% raw %} \"&lt;' <!--"
 
@@ -19,6 +32,10 @@ EVERYTHING = [
             Warnings([NASTY]),
             Items([NASTY], strong=True),
             Code(NASTY),
+            Answer(NASTY),
+            Facts([(NASTY, NASTY)]),
+            Facts([(NASTY, NASTY)], terms=True),
+            Link(NASTY, NASTY),
             Table(NASTY, ["a", NASTY], [["b", NASTY], [NASTY, "c"]]),
             Picture("figures/a.png", b"<svg/>", NASTY, NASTY),
             Section("inner", [Text(NASTY)]),
@@ -31,7 +48,7 @@ def test_every_text_of_every_block_is_escaped():
     page = to_html(NASTY, NASTY, EVERYTHING)
     assert "<script" not in page
     assert "49" not in page
-    assert html.unescape(page.replace("<wbr>", "")).count(NASTY) == 18
+    assert html.unescape(page.replace("<wbr>", "")).count(NASTY) == 25
     assert page.count("<h2>") + page.count("<h2 ") == page.count("<h3>") == 1
 
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from fashionreg.errors import UserError
+from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.plan import read_study
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -234,6 +235,17 @@ def test_everything_that_is_wrong_is_said_at_once(study, workplace):
         ({"seeds": "many"}, "seeds: must be a count (10) or a list ([3, 7]) of whole numbers, got 'many'"),
         ({"seeds": [1.5]}, "seeds: must be a count (10) or a list ([3, 7]) of whole numbers, got [1.5]"),
         ({"seeds": 0}, "seeds: a count must be at least 1"),
+        ({"outcomes": "acc"}, "outcomes: must be a list, got 'acc'"),
+        ({"outcomes": ["acc", "f1"]}, "outcomes: there is no 'f1'; there are acc, loss, ece, gap"),
+        ({"outcomes": [["acc"]]}, "outcomes: there is no ['acc']; there are acc, loss, ece, gap"),
+        ({"outcomes": ["acc", "gap", "acc"]}, "outcomes: acc: appears twice"),
+        ({"outcomes": ["acc", "ece"], "split": "train"}, "metric, outcomes, split: ece is evaluated on val and test"),
+        ({"estimate": "median"}, "estimate: must be last, tail, best, or {tail: 10}"),
+        ({"estimate": {"tail": 0}}, "a number of epochs or a share below 1, got {'tail': 0}"),
+        ({"estimate": {"tail": 1.0}}, "a number of epochs or a share below 1, got {'tail': 1.0}"),
+        ({"estimate": {"tail": True}}, "a number of epochs or a share below 1, got {'tail': True}"),
+        ({"estimate": {"tail": 2}}, "plain: estimate: a tail of 2 epochs needs as many, got 1"),
+        ({"estimate": "best"}, "plain: estimate: there is no val without data.init_args.val_size"),
     ],
 )
 def test_a_mistake_is_named_with_what_would_be_right(study, changes, expected):
@@ -249,6 +261,35 @@ def test_a_study_needs_every_epoch_of_every_run(study):
     found = problems(error)
     assert sum("check_val_every_n_epoch: must be 1" in line for line in found) == 2
     assert sum("use --dry_run" in line for line in found) == 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        (None, Estimand("tail")),
+        ("last", Estimand("last")),
+        ("tail", Estimand("tail")),
+        ({"tail": 1}, Estimand("tail", epochs=1)),
+        ({"tail": 0.2}, Estimand("tail", share=0.2)),
+    ],
+)
+def test_what_counts_of_a_curve_is_declared(study, declared, expected):
+    assert study(estimate=declared).estimate == expected
+
+
+def test_outcomes_are_declared_and_otherwise_the_metric(study):
+    assert study(outcomes=["gap", "loss"]).tested == ["gap", "loss"]
+    assert study().tested == ["acc"]
+    assert study(metric="loss").tested == ["loss"]
+    evaluated = {"data": {"init_args": {"evaluate_train": True}}}
+    assert study(shared=["tiny.yaml", {"trainer": {"max_epochs": 1}}, evaluated]).tested == ["acc", "gap"]
+
+
+@pytest.mark.parametrize(
+    ("total", "length"), [(1, 1), (5, 1), (19, 1), (20, 3), (34, 3), (36, 4), (100, 10), (999, 100)]
+)
+def test_a_tail_is_the_last_tenth_and_at_least_three_of_twenty_epochs_or_more(total, length):
+    assert Estimand("tail").length(total) == length
 
 
 def test_options_of_the_command_line_are_part_of_the_plan(study):

@@ -14,11 +14,13 @@ from scipy import stats
 
 from fashionreg.errors import UserError
 from fashionreg.studies import plots
+from fashionreg.studies.answer import cells as difference_cells
 from fashionreg.studies.findings import find, most_telling
 from fashionreg.studies.report import MOST_SHOWN, write_combined_report, write_report
 from fashionreg.studies.results import read_results
-from fashionreg.studies.verdict import verdict
-from fashionreg.text import p_value
+from fashionreg.studies.statistics import holm
+from fashionreg.studies.verdict import details, verdict
+from fashionreg.text import p_cell
 from sample_studies import write_study
 from samples import files, message
 
@@ -58,8 +60,10 @@ def test_a_report_has_a_page_markdown_a_table_and_figures_in_two_formats(reporte
         with Image.open(path) as image:
             assert min(image.size) > 200
     page = (folder / "report.html").read_text()
-    assert page.count("<img ") == len(stems)
-    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
+    assert page.count("<svg ") == page.count("</svg>") == len(stems)
+    explained = 'href="https://github.com/fashionreg/fashionreg/blob/main/docs/reports.md"'
+    assert page.count(explained) == 1
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page.replace(explained, ""))
     text = (folder / "report.md").read_text()
     linked = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
     assert len(linked) == len(stems)
@@ -103,13 +107,16 @@ def test_numbers_of_the_tables_follow_from_the_results(reported):
         shown = dict(zip(head, cells, strict=True))
         test, train = (100 * last[variant, split, "acc"] for split in ("test", "train"))
         assert shown["seeds"] == "10"
-        assert shown["test accuracy"] == f"{test.mean():.2f} ± {test.std():.2f}%"
+        assert shown["test accuracy (%)"] == f"{test.mean():.2f} ± {test.std():.2f}"
         low, high = stats.t.interval(0.95, 9, test.mean(), stats.sem(test))
-        assert shown["95% interval"] == f"{low:.2f} to {high:.2f}%"
+        assert shown["95% interval"] == f"{low:.2f} to {high:.2f}"
         gap = train - test
-        assert shown["generalization gap"] == f"{gap.mean():.2f} ± {gap.std():.2f} points"
+        assert shown["generalization gap (points)"] == f"{gap.mean():.2f} ± {gap.std():.2f}"
         loss = last[variant, "test", "loss"]
-        assert shown["test loss"] == f"{loss.mean():.4f} ± {loss.std():.4f} nats"
+        assert shown["test loss (nats)"] == f"{loss.mean():.4f} ± {loss.std():.4f}"
+        seconds = {name: np.median(epoch_seconds(folder, name)) / 10 for name in ("plain", variant)}
+        assert shown["seconds an epoch and seed"] == f"{seconds[variant]:.3f}"
+        assert shown["cost (plain is 1)"] == f"{seconds[variant] / seconds['plain']:.2f}"
     assert list(final) == ["plain", "bn", "dropout"]
 
     differences = rows(page, "Difference in test accuracy")
@@ -118,13 +125,88 @@ def test_numbers_of_the_tables_follow_from_the_results(reported):
     for variant, cells in differences.items():
         shown = dict(zip(head, cells, strict=True))
         pairs = 100 * (last[variant, "test", "acc"] - last["plain", "test", "acc"])
-        assert shown["difference"] == f"{pairs.mean():+.2f} points".replace("-", "\N{MINUS SIGN}")
+        assert shown["difference (points)"] == f"{pairs.mean():+.2f}".replace("-", "\N{MINUS SIGN}")
         wins = (np.sign(pairs).mean() + 1) / 2
         assert shown["better in (ties count half)"] == f"{wins:.0%}"
-        p_values[variant] = stats.ttest_1samp(pairs, 0).pvalue, shown["t test (Holm)"]
+        p_values[variant] = stats.ttest_1samp(pairs, 0).pvalue, shown["adjusted p, t test"]
     (low, small), (high, large) = sorted(p_values.values())
-    assert small == p_value(min(2 * low, 1))
-    assert large == p_value(max(high, min(2 * low, 1)))
+    assert small == p_cell(min(2 * low, 1))
+    assert large == p_cell(max(high, min(2 * low, 1)))
+
+
+def epoch_seconds(folder, variant):
+    return json.loads((folder / variant / "version_0" / "record.json").read_text())["epoch_seconds"]
+
+
+def test_the_first_table_has_every_outcome_with_its_own_adjusted_p_values(tmp_path):
+    folder = write_study(tmp_path / "study", outcomes=["gap", "loss"])
+    write_report(folder)
+    table = pd.read_csv(folder / "results.csv").query("epoch == 12")
+    last = table.set_index(["variant", "split", "metric", "seed"]).value.sort_index()
+
+    def outcomes(variant):
+        return {
+            "generalization gap (points)": 100 * (last[variant, "train", "acc"] - last[variant, "test", "acc"]),
+            "test loss (nats)": last[variant, "test", "loss"],
+        }
+
+    shown = rows((folder / "report.html").read_text(), "Compared with plain, after 12 epochs: difference")
+    head = shown.pop("variant")
+    assert head == ["generalization gap (points)", "adjusted p", "test loss (nats)", "adjusted p"]
+    for position, (outcome, plain) in enumerate(outcomes("plain").items()):
+        pairs = {name: outcomes(name)[outcome] - plain for name in shown}
+        corrected = holm([stats.ttest_1samp(each, 0).pvalue for each in pairs.values()])
+        for (name, difference), p in zip(pairs.items(), corrected, strict=True):
+            middle, adjusted = shown[name][2 * position : 2 * position + 2]
+            decimals = 2 if "points" in outcome else 4
+            expected = f"{difference.mean():+.{decimals}f} (".replace("-", "\N{MINUS SIGN}")
+            assert middle.startswith(expected)
+            assert adjusted == p_cell(p)
+
+
+def test_how_the_answer_depends_on_what_counts_is_shown(tmp_path):
+    folder = write_study(tmp_path / "study", epochs=30, validation=True, estimate={"kind": "tail"}, seeds=range(5))
+    found = write_report(folder)
+    page = (folder / "report.html").read_text()
+    shown = rows(page, "Differences from plain by what counts")
+    assert shown.pop("variant, outcome") == [
+        "After 30 epochs",
+        "adjusted p",
+        "Mean of the last 3 of 30 epochs (chosen)",
+        "adjusted p",
+        "At the best epoch by validation accuracy",
+        "adjusted p",
+    ]
+    assert set(shown) == {
+        f"{name}, {what}" for name in ("bn", "dropout") for what in ("test accuracy", "generalization gap")
+    }
+    assert shown["bn, test accuracy"][2:4] == list(difference_cells("acc", found.comparisons["bn"]))
+    chosen = [variant.best.mean for variant in found.variants]
+    assert shown["bn, test accuracy"][4].startswith(f"{100 * (chosen[1] - chosen[0]):+.2f} (")
+
+
+def test_values_are_shown_under_the_pointer(reported):
+    folder, found = reported
+    page, file = (folder / "report.html").read_text(), (folder / "figures" / "final.svg").read_text()
+    for variant in found.variants:
+        for seed, value in variant.values["acc"].items():
+            title = f"<title>{variant.name}, seed {seed}: {100 * value:.2f}%</title>"
+            assert title in page
+            assert title in file
+    curve = found.results.table.query("variant == 'bn' and split == 'test' and metric == 'acc' and epoch == 3")
+    assert f"<title>bn, epoch 3: {100 * curve.value.mean():.2f}%</title>" in page
+
+
+def test_figures_within_a_page_share_no_id_and_have_the_colours_of_the_page(reported):
+    page = (reported[0] / "report.html").read_text()
+    ids = [*re.findall(r'\bid="([^"]*)"', page)]
+    assert len(set(ids)) == len(ids)
+    figures = "".join(re.findall("<svg .*?</svg>", page, flags=re.DOTALL))
+    named = {*re.findall(r'href="#([^"]*)"', figures), *re.findall(r"url\(#([^)]*)\)", figures)}
+    assert named <= set(ids)
+    assert "#000000" not in figures
+    assert "#ffffff" not in figures
+    assert "<!--" not in figures
 
 
 def test_results_csv_is_the_tidy_table(reported):
@@ -138,9 +220,13 @@ def test_the_verdict_comes_first_and_is_that_of_the_findings(reported):
     folder, found = reported
     page = (folder / "report.html").read_text()
     first = re.search(r"<section.*?</section>", page, flags=re.DOTALL)[0]
-    assert [html.unescape(item) for item in re.findall(r"<li>(.*?)</li>", first)] == verdict(found)
+    (answered,) = re.findall(r'<p class="answer">(.*?)</p>', first)
+    assert html.unescape(answered) == verdict(found)[0]
+    assert [html.unescape(item) for item in re.findall(r"<li>(.*?)</li>", first)] == details(found)
+    assert set(details(found)) < set(verdict(found))
     text = (folder / "report.md").read_text().replace("\\", "")
-    assert "## Verdict\n\n" + "\n".join(f"- {sentence}" for sentence in verdict(found)) in text
+    assert f"## Verdict\n\n**{verdict(found)[0]}**\n" in text
+    assert "\n".join(f"- {sentence}" for sentence in details(found)) in text
 
 
 def test_methods_name_what_was_done(reported):
@@ -155,6 +241,10 @@ def test_methods_name_what_was_done(reported):
         "153cc6aed419",
         "fashionreg study configs/studies/fake.yaml --seeds 10",
         "nothing was selected by them",
+        "One strength of each regularizer and the learning rates of the table of configurations were compared.",
+        "What counts for a seed, in every table, test and sentence: after 12 epochs.",
+        "tensorboard --logdir .",
+        "**generalization gap**: Train accuracy minus test accuracy",
         "| variant | model.init_args.batch_norm | model.init_args.dropout |",
         "| bn | true | 0.1 |",
     ):
@@ -171,17 +261,23 @@ def test_the_longer_side_of_the_table_of_configurations_goes_down(tmp_path):
 def test_the_top_of_a_report_says_what_all_variants_share_and_where_it_is_explained(folder):
     write_report(folder)
     for name in ("report.md", "report.html"):
-        top = (folder / name).read_text().replace("\\", "").partition("bn improves")[0]
-        assert "RegularizedMLP; hidden layers [64, 32]; batch size 64; epochs 12." in top
-        assert "Fashion-MNIST (60,000 train, 10,000 test images)" in top
-        assert "docs/reports.md" in top
+        text = re.sub("<[^>]*>", "", (folder / name).read_text().replace("</dt>", ": ")).replace("\\", "")
+        top = text.replace("**", "").partition("adjusted p")[0]
+        for fact in (
+            "network: RegularizedMLP, hidden layers [64, 32]\n",
+            "batch size: 64\n",
+            "epochs: 12\n",
+            "data: Fashion-MNIST (60,000 train, 10,000 test images)\n",
+            "compared: 3 variants, 10 seeds (0 to 9) each\n",
+            "what counts: After 12 epochs\n",
+        ):
+            assert fact in top, fact
+        assert "docs/reports.md" in text
     plan = json.loads((folder / "study.json").read_text())
     plan["variants"][1]["config"]["data"]["init_args"]["batch_size"] = 32
     (folder / "study.json").write_text(json.dumps(plan))
     write_report(folder)
-    setup = next(line for line in (folder / "report.md").read_text().splitlines() if line.startswith("Setup"))
-    assert "batch size" not in setup
-    assert "hidden layers" in setup
+    assert "\n- **batch size**: 64 or 32\n" in (folder / "report.md").read_text()
 
 
 @pytest.mark.usefixtures("drawn")
@@ -190,9 +286,9 @@ def test_the_top_of_a_report_names_the_regularizers_that_all_variants_share(fold
         write_report(folder)
         text = (folder / "report.md").read_text().replace("\\", "")
         assert "dropout" not in text.partition("## Methods")[2].partition("## Data")[0]
-        return next(line for line in text.splitlines() if line.startswith("Setup"))
+        return [line.removeprefix("- **in every variant**: ") for line in text.splitlines() if "**in every" in line]
 
-    assert "with" not in setup()
+    assert setup() == []
     plan = json.loads((folder / "study.json").read_text())
     for position, variant in enumerate(plan["variants"]):
         penalty = {"class_path": "my.L1", "init_args": {"strength": 0.001}}
@@ -201,11 +297,11 @@ def test_the_top_of_a_report_names_the_regularizers_that_all_variants_share(fold
         variant["config"]["model"]["init_args"] |= {"regularizers": {"l1": penalty, "noise": other}}
         variant["config"]["model"]["init_args"] |= {"optimizer": {"init_args": {"weight_decay": 0.01}}}
     (folder / "study.json").write_text(json.dumps(plan))
-    assert "; with batch norm, dropout 0.5, l1: L1 strength 0.001, weight decay 0.01." in setup()
+    assert setup() == ["batch norm, dropout 0.5, l1: L1 strength 0.001, weight decay 0.01"]
     for variant in plan["variants"][1:]:
         variant["config"]["model"]["init_args"] |= {"dropout": 0.0, "regularizers": None}
     (folder / "study.json").write_text(json.dumps(plan))
-    assert setup().endswith("; with batch norm, weight decay 0.01.")
+    assert setup() == ["batch norm, weight decay 0.01"]
 
 
 def test_names_and_questions_are_shown_as_they_are(tmp_path):
@@ -298,7 +394,7 @@ def test_several_studies_have_one_report(tmp_path):
 def test_figures_of_many_variants_show_the_reference_and_the_best_and_tables_show_all(tmp_path, drawn):
     names = [f"variant {number}" for number in range(MOST_SHOWN + 8)]
     found = write_report(write_study(tmp_path / "study", names, seeds=range(5), epochs=3, name="many"))
-    ends = {variant.name: variant.values.mean() for variant in found.variants}
+    ends = {variant.name: variant.values["acc"].mean() for variant in found.variants}
     best = sorted(names[1:], key=lambda name: -ends[name])[: MOST_SHOWN - 1]
     shown = most_telling(found, MOST_SHOWN)
     assert {variant.name for variant in shown.variants} == {names[0], *best}
@@ -323,21 +419,23 @@ def test_figures_of_many_variants_show_the_reference_and_the_best_and_tables_sho
 
 def test_the_work_of_a_report_grows_no_faster_than_the_number_of_variants(tmp_path):
     def cells_searched(count):
-        """The cells of all tables that are compared with something while the findings are made."""
+        """The cells of all tables that are grouped or compared with something while the findings are made."""
         results = read_results(write_study(tmp_path / str(count), [f"v{n}" for n in range(count)], seeds=[0], epochs=2))
         searched = 0
 
-        def counting(compare):
-            def counted(self, other):
+        def counting(search):
+            def counted(self, *arguments, **options):
                 nonlocal searched
                 searched += len(self)
-                return compare(self, other)
+                return search(self, *arguments, **options)
 
             return counted
 
         with pytest.MonkeyPatch.context() as patch:
             for operator in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
                 patch.setattr(pd.Series, operator, counting(getattr(pd.Series, operator)))
+            for search in ("groupby", "pivot", "query"):
+                patch.setattr(pd.DataFrame, search, counting(getattr(pd.DataFrame, search)))
             find(results)
         return searched
 

@@ -16,7 +16,8 @@ LONG = "a variant whose name is far too long for any table, with batch norm + dr
 FOUND = """({
   width: window.innerWidth,
   page_width: document.documentElement.scrollWidth,
-  pictures: [...document.images].map(image => image.naturalWidth),
+  pictures: [...document.querySelectorAll("svg")].map(picture => picture.getBoundingClientRect().width),
+  inks: [...new Set([...document.querySelectorAll("svg")].map(picture => getComputedStyle(picture).fill))],
   dark: matchMedia("(prefers-color-scheme: dark)").matches,
   background: getComputedStyle(document.body).backgroundColor,
   requests: performance.getEntriesByType("resource").map(entry => entry.name),
@@ -59,7 +60,8 @@ def test_nothing_overflows_is_missing_or_fails(reports, width, dark):
             assert found["width"] == width
             assert found["page_width"] <= width
             assert len(found["pictures"]) >= 5
-            assert all(pixels > 0 for pixels in found["pictures"])
+            assert all(200 < pixels < width for pixels in found["pictures"])
+            assert found["inks"] == ["rgb(230, 237, 243)" if dark else "rgb(27, 31, 36)"]
             assert found["dark"] == dark
             assert (found["background"] == "rgb(255, 255, 255)") != dark
             assert all(address.startswith("data:") for address in found["requests"])
@@ -78,7 +80,7 @@ def test_a_page_that_is_broken_is_seen_to_be(tmp_path):
         browser.open(page.as_uri())
         found = browser.ask(FOUND)
         assert found["page_width"] >= 900
-        assert found["pictures"] == [0]
+        assert found["pictures"] == []
         assert any("oh" in error for error in browser.errors)
         assert any("Uncaught" in error for error in browser.errors)
         assert any("missing.png" in error for error in browser.errors)

@@ -1,12 +1,14 @@
 """A study is read back as it was left, and what is damaged is named."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
+from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.results import read_plan, read_results
 from sample_studies import write_study
 from samples import message
@@ -109,6 +111,15 @@ def test_what_is_no_study_is_refused(tmp_path, folder):
         read_plan(folder)
 
 
+def test_a_plan_of_version_0_1_counts_the_last_epoch(tmp_path):
+    old = Path(__file__).parents[1] / "fixtures" / "version_0_1" / "study.json"
+    (tmp_path / "study.json").write_bytes(old.read_bytes())
+    plan = read_plan(tmp_path)
+    assert plan.estimate == Estimand("last")
+    assert plan.tested == ["acc", "gap"]
+    assert plan.primary == "acc"
+
+
 def change(path, **changes):
     """Change keys of a JSON file, `a__b` within `a`; None takes a key away."""
     content = json.loads(path.read_text())
@@ -182,6 +193,14 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
             {"seeds": list(range(400_000))},
             "variants: 3 variants with 400,000 seeds: must be at most 1,000,000 networks",
         ),
+        ({"outcomes": ["acc", "acc"]}, "outcomes: acc: appears twice"),
+        ({"outcomes": ["f1"]}, "outcomes[0]: must be one of acc, loss, ece, gap, got f1"),
+        ({"estimate": "last"}, "estimate: must be "),
+        ({"estimate": {"kind": "first"}}, "estimate.kind: must be one of last, tail, best, got first"),
+        ({"estimate": {"kind": "tail", "epochs": 0}}, "estimate.epochs: must be from 1 to 1000000, got 0"),
+        ({"estimate": {"kind": "tail", "share": 1}}, "estimate: a share must be above 0 and below 1, got 1"),
+        ({"estimate": {"kind": "last", "epochs": 3}}, "estimate: only a tail has a length"),
+        ({"estimate": {"kind": "tail", "epochs": 3, "share": 0.5}}, "estimate: only a tail has a length, and either"),
         ({"reference": "nobody"}, "reference: must be one of plain, bn, dropout, got nobody"),
         ({"variants__1__name": "plain"}, "variants: plain: appears twice"),
         ({"variants__1__name": "../bn"}, "variants: name: '../bn' cannot be the name of a folder"),

@@ -2,14 +2,17 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fashionreg.studies.results import StudyPlan, StudyResults
+from fashionreg.errors import UserError
+from fashionreg.studies.curves import Rise, Stall, best_epochs, curves_of, rise_of, stalls_of
+from fashionreg.studies.estimand import Estimand
+from fashionreg.studies.estimand import alternatives as other_estimands
+from fashionreg.studies.results import Outcome, StudyPlan, StudyResults
 from fashionreg.studies.statistics import (
     Comparison,
     Effect,
@@ -34,19 +37,19 @@ class VariantFindings:
     Attributes:
         name: Its name.
         seeds: Its seeds, n of them.
-        final: After the last epoch, by `split/metric` and `gap`: estimates over seeds; the generalization gap is train
-            accuracy minus test accuracy.
-        values: The primary metric after the last epoch, of each seed `(n,)`.
+        final: What the estimand makes of each curve, by `split/metric` and `gap`: estimates over seeds; the
+            generalization gap is train accuracy minus test accuracy.
+        values: The same of each seed, by outcome (`acc`, `loss`, `ece` on the plan's split; `gap`), indexed by seed.
         best_epoch: The epoch (from 1) with the highest validation accuracy of each seed, over seeds; None without
-            validation images: then the final epoch counts, since nothing is selected by test results.
-        best: The primary metric at that epoch, over seeds; None without validation images.
-        seconds: Wall time in seconds of an epoch and seed, a mean over epochs and seeds.
+            validation images.
+        best: The plan's metric at that epoch, over seeds; None without validation images.
+        seconds: Wall time in seconds of an epoch and seed, a median over epochs and seeds.
     """
 
     name: str
     seeds: list[int]
     final: dict[str, Estimate]
-    values: NDArray[np.float64]
+    values: "dict[str, pd.Series[float]]"
     best_epoch: Estimate | None
     best: Estimate | None
     seconds: float
@@ -58,34 +61,52 @@ class Findings:
 
     Attributes:
         results: The numbers that everything here follows from.
-        epochs: Number of epochs of the longest run.
+        lengths: For each variant that has results its number of epochs.
         variants: The variants that have results, in the plan's order.
-        comparisons: The primary metric of each other variant against the reference, paired by the seeds of both.
-        gap_comparisons: The same for the generalization gap.
+        compared: For each outcome that was measured, the primary one first, each other variant against the reference,
+            paired by the seeds of both; Holm's correction is over the variants, for each outcome by itself.
+        alternatives: The same for every estimand that could have been chosen; empty where training is one epoch.
         reaching_epochs: For each variant how many epochs it takes to each target; the last target is `reference_end`,
             if that is a number.
-        reaching_seconds: The same in seconds of wall time.
-        reference_end: The reference's mean of the primary metric after the last epoch; NaN if a seed diverged, or the
+        reaching_seconds: The same in seconds of wall time, at the median speed of each seed.
+        reference_end: The reference's mean of the plan's metric, by the estimand; NaN if a seed diverged, or the
             reference has no results.
-        effects: Main effects and interactions on the primary metric, if the study is a full two-level factorial.
-        train_evaluated: Whether training numbers were evaluated after each epoch; if not, they are running means.
+        effects: Main effects and interactions on the primary outcome, if the study is a full two-level factorial.
+        stalls: Epochs that took much longer than the others of their run.
+        rise: How the reference's test loss ends above its minimum, if it was measured and is finite.
     """
 
     results: StudyResults
-    epochs: int
+    lengths: dict[str, int]
     variants: list[VariantFindings]
-    comparisons: dict[str, Comparison]
-    gap_comparisons: dict[str, Comparison]
+    compared: dict[str, dict[str, Comparison]]
+    alternatives: dict[Estimand, dict[str, dict[str, Comparison]]]
     reaching_epochs: dict[str, list[Reaching]]
     reaching_seconds: dict[str, list[Reaching]]
     reference_end: float
     effects: list[Effect]
-    train_evaluated: bool
+    stalls: list[Stall]
+    rise: Rise | None
 
     @property
     def plan(self) -> StudyPlan:
         """What was compared."""
         return self.results.plan
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs of the longest run."""
+        return max(self.lengths.values())
+
+    @property
+    def comparisons(self) -> dict[str, Comparison]:
+        """Each other variant against the reference by the primary outcome."""
+        return self.compared.get(self.plan.primary, {})
+
+    @property
+    def phrase(self) -> str:
+        """How every number is made of a learning curve: `after 5 epochs`."""
+        return self.plan.estimate.phrase(self.lengths.values())
 
 
 def find(results: StudyResults) -> Findings:
@@ -93,128 +114,133 @@ def find(results: StudyResults) -> Findings:
 
     Raises:
         ValueError: If there is no result at all.
+        UserError: If the plan's estimand needs what the runs did not measure.
     """
     plan, table = results.plan, results.table
     if table.empty:
         raise ValueError("no results")
-    epochs = int(table.epoch.max())
-    higher = plan.metric == "acc"
     named = set(table.variant.unique())
     present = [variant.name for variant in plan.variants if variant.name in named]
     # split once: a search of the whole table for each variant would take time quadratic in their number
     rows = {str(name): part for name, part in table.groupby("variant", sort=False)}
-    wall_times = {str(name): part for name, part in results.seconds.groupby("variant", sort=False)}
-    curves = {name: _curves(rows[name], plan.split, plan.metric) for name in present}
-    gaps = {name: _gap(rows[name]) for name in present}
-    variants = [_describe(rows[name], wall_times[name], name, curves[name], gaps[name]) for name in present]
+    wall_times = {
+        str(name): part.pivot(index="seed", columns="epoch", values="seconds")
+        for name, part in results.seconds.groupby("variant", sort=False)
+    }
+    curves = {name: curves_of(rows[name]) for name in present}
+    validated = all("val/acc" in each for each in curves.values())
+    if plan.estimate.kind == "best" and not validated:
+        raise UserError(f"{plan.name}: estimate: best needs validation accuracy, and there are runs without it")
+    lengths = {name: int(rows[name].epoch.max()) for name in present}
+    variants = [_describe(plan, name, curves[name], wall_times[name]) for name in present]
 
-    comparisons: dict[str, Comparison] = {}
-    gap_comparisons: dict[str, Comparison] = {}
+    alternatives: dict[Estimand, dict[str, dict[str, Comparison]]] = {}
     reaching_epochs: dict[str, list[Reaching]] = {}
     reaching_seconds: dict[str, list[Reaching]] = {}
     end = math.nan
     if plan.reference in present:
-        comparisons = against_reference(
-            {name: curve.iloc[:, -1] for name, curve in curves.items()}, plan.reference, higher
-        )
-        if all(gap is not None for gap in gaps.values()):
-            gap_comparisons = against_reference(
-                {name: gap for name, gap in gaps.items() if gap is not None}, plan.reference, False
-            )
-        end = _finite_estimate(curves[plan.reference].iloc[:, -1].to_numpy()).mean
+        alternatives = {
+            estimand: _compared(plan, {name: _values(plan, curves[name], estimand) for name in present})
+            for estimand in other_estimands(plan.estimate, max(lengths.values()), validated=validated)
+        }
+        key = plan.key(plan.metric)
+        end = next(variant.final[key].mean for variant in variants if variant.name == plan.reference)
         targets = [*plan.targets, *([] if math.isnan(end) else [end])]
-        for name, curve in curves.items():
-            seconds = wall_times[name].pivot(index="seed", columns="epoch", values="seconds")
+        for name in present:
+            curve = curves[name][key]
+            # at the median speed of each seed: a machine that stalls says nothing of the variant
+            speed = np.repeat(wall_times[name].median(axis=1)[curve.index].to_numpy()[:, None], lengths[name], axis=1)
             for target in targets:
-                taken = epochs_to_target(curve.to_numpy(), target, higher_is_better=higher)
+                taken = epochs_to_target(curve.to_numpy(), target, higher_is_better=plan.metric == "acc")
                 reaching_epochs.setdefault(name, []).append(reaching(taken, target))
-                times = time_to_target(taken, seconds.loc[curve.index].to_numpy())
-                reaching_seconds.setdefault(name, []).append(reaching(times, target))
+                reaching_seconds.setdefault(name, []).append(reaching(time_to_target(taken, speed), target))
 
-    train_evaluated = all(variant.config["data"]["init_args"].get("evaluate_train", False) for variant in plan.variants)
+    values = {variant.name: variant.values for variant in variants}
+    loss = curves.get(plan.reference, {}).get("test/loss")
     return Findings(
         results,
-        epochs,
+        lengths,
         variants,
-        comparisons,
-        gap_comparisons,
+        _compared(plan, values) if plan.reference in present else {},
+        alternatives,
         reaching_epochs,
         reaching_seconds,
         end,
-        _effects(plan, curves),
-        train_evaluated,
+        _effects(plan, {name: each[plan.primary] for name, each in values.items() if plan.primary in each}),
+        [stall for name in present for stall in stalls_of(name, wall_times[name])],
+        None if loss is None else rise_of(loss),
     )
 
 
-def most_telling(found: Findings, count: int) -> Findings:
-    """Return the findings with at most `count` variants: the reference, and those with the best final results.
+def only(found: Findings, chosen: set[str]) -> Findings:
+    """Return the findings on some of the variants. Nothing is computed again."""
 
-    Figures can show only a few at a time. Nothing is computed again, and tables have all variants.
-    """
-    if len(found.variants) <= count:
-        return found
-    metric, sign = f"{found.plan.split}/{found.plan.metric}", 1 if found.plan.metric == "acc" else -1
-
-    def rank(variant: VariantFindings) -> tuple[bool, bool, float]:
-        end = variant.final[metric].mean
-        return variant.name != found.plan.reference, math.isnan(end), -sign * end
-
-    chosen = {variant.name for variant in sorted(found.variants, key=rank)[:count]}
-
-    def only(of: "dict[str, _T]") -> "dict[str, _T]":
-        return {name: value for name, value in of.items() if name in chosen}
+    def of(parts: "dict[str, _T]") -> "dict[str, _T]":
+        return {name: part for name, part in parts.items() if name in chosen}
 
     table, drift = found.results.table, found.results.drift
     results = replace(found.results, table=table[table.variant.isin(chosen)], drift=drift[drift.variant.isin(chosen)])
     return replace(
         found,
         results=results,
+        lengths=of(found.lengths),
         variants=[variant for variant in found.variants if variant.name in chosen],
-        comparisons=only(found.comparisons),
-        gap_comparisons=only(found.gap_comparisons),
-        reaching_epochs=only(found.reaching_epochs),
-        reaching_seconds=only(found.reaching_seconds),
+        compared={outcome: of(each) for outcome, each in found.compared.items()},
+        reaching_epochs=of(found.reaching_epochs),
+        reaching_seconds=of(found.reaching_seconds),
     )
 
 
-def _curves(table: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
-    """Return one row for each seed of a variant, one column for each epoch."""
-    rows = table[(table.split == split) & (table.metric == metric)]
-    return rows.pivot(index="seed", columns="epoch", values="value")
+def most_telling(found: Findings, count: int) -> Findings:
+    """Return the findings with at most `count` variants: the reference, and those with the best final results.
+
+    Figures can show only a few at a time; tables have all variants.
+    """
+    if len(found.variants) <= count:
+        return found
+    primary = found.plan.primary
+    key, sign = found.plan.key(primary), 1 if primary == "acc" else -1
+
+    def rank(variant: VariantFindings) -> tuple[bool, bool, float]:
+        end = variant.final[key].mean if key in variant.final else math.nan
+        return variant.name != found.plan.reference, math.isnan(end), -sign * end
+
+    return only(found, {variant.name for variant in sorted(found.variants, key=rank)[:count]})
 
 
-def _gap(table: pd.DataFrame) -> "pd.Series[float] | None":
-    """Return train accuracy minus test accuracy of each seed after the last epoch."""
-    train, test = (_curves(table, split, "acc") for split in ("train", "test"))
-    return None if train.empty or test.empty else train[train.columns.max()] - test[test.columns.max()]
+def _values(plan: StudyPlan, curves: dict[str, pd.DataFrame], estimand: Estimand) -> "dict[str, pd.Series[float]]":
+    """Return by outcome what an estimand makes of the curve of each seed."""
+    named = {outcome: curves.get(plan.key(outcome)) for outcome in get_args(Outcome)}
+    best = best_epochs(curves)
+    return {outcome: estimand.of(curve, best) for outcome, curve in named.items() if curve is not None}
 
 
-def _describe(
-    rows: pd.DataFrame, wall_time: pd.DataFrame, name: str, curve: pd.DataFrame, gap: "pd.Series[float] | None"
-) -> VariantFindings:
-    last = rows[rows.epoch == rows.epoch.max()]
-    final = {
-        f"{split}/{metric}": _finite_estimate(values.to_numpy())
-        for (split, metric), values in last.groupby(["split", "metric"]).value
+def _compared(plan: StudyPlan, values: "dict[str, dict[str, pd.Series[float]]]") -> dict[str, dict[str, Comparison]]:
+    """Compare the variants with the reference by each outcome of the plan that all of them have measured."""
+    return {
+        outcome: against_reference(
+            {name: each[outcome] for name, each in values.items()}, plan.reference, outcome == "acc"
+        )
+        for outcome in plan.tested
+        if all(outcome in each for each in values.values())
     }
-    if gap is not None:
-        final["gap"] = estimate(gap.to_numpy())
-    best_epoch = best = None
-    validation = _curves(rows, "val", "acc")
-    if not validation.empty:
-        epochs = validation.idxmax(axis=1)  # the first of equals
-        best_epoch = estimate(epochs.to_numpy(float))
-        best = _finite_estimate(curve.to_numpy()[np.arange(len(curve)), epochs.to_numpy(int) - 1])
-    seconds = wall_time.seconds.mean()
-    return VariantFindings(
-        name, [int(seed) for seed in curve.index], final, curve.iloc[:, -1].to_numpy(), best_epoch, best, float(seconds)
-    )
 
 
-def _finite_estimate(values: NDArray[np.float64]) -> Estimate:
+def _describe(plan: StudyPlan, name: str, curves: dict[str, pd.DataFrame], wall_time: pd.DataFrame) -> VariantFindings:
+    chosen, best_epoch, best = best_epochs(curves), None, None
+    if chosen is not None:
+        best_epoch = estimate(chosen.to_numpy(float))
+        best = _finite_estimate(Estimand("best").of(curves[plan.key(plan.metric)], chosen))
+    final = {key: _finite_estimate(plan.estimate.of(curve, chosen)) for key, curve in curves.items()}
+    values = _values(plan, curves, plan.estimate)
+    seeds = [int(seed) for seed in wall_time.index]
+    return VariantFindings(name, seeds, final, values, best_epoch, best, float(np.median(wall_time.to_numpy())))
+
+
+def _finite_estimate(values: "pd.Series[float]") -> Estimate:
     """Estimate a mean; all NaN for a metric that diverged for any seed."""
     if np.isfinite(values).all():
-        return estimate(values)
+        return estimate(values.to_numpy())
     return Estimate(math.nan, math.nan, math.nan, math.nan, len(values))
 
 
@@ -239,18 +265,17 @@ def against_reference(
     }
 
 
-def _effects(plan: StudyPlan, curves: dict[str, pd.DataFrame]) -> list[Effect]:
+def _effects(plan: StudyPlan, values: "dict[str, pd.Series[float]]") -> list[Effect]:
     """Estimate the effects of a full factorial with two levels of at least two factors; otherwise return none."""
-    if not all(np.isfinite(curve.iloc[:, -1]).all() for curve in curves.values()):
+    if not all(np.isfinite(each).all() for each in values.values()):
         return []
     factors = list(plan.variants[0].levels)
     levels = {factor: list(dict.fromkeys(str(v.levels.get(factor)) for v in plan.variants)) for factor in factors}
-    if len(factors) < 2 or any(len(values) != 2 for values in levels.values()) or len(curves) != 2 ** len(factors):
+    if len(factors) < 2 or any(len(each) != 2 for each in levels.values()) or len(values) != 2 ** len(factors):
         return []
-    shared = sorted(set.intersection(*(set(curve.index) for curve in curves.values())))
+    shared = sorted(set.intersection(*(set(each.index) for each in values.values())))
     cells = {
-        tuple(levels[factor].index(str(variant.levels[factor])) for factor in factors): curves[variant.name]
-        .iloc[:, -1]
+        tuple(levels[factor].index(str(variant.levels[factor])) for factor in factors): values[variant.name]
         .loc[shared]
         .to_numpy()
         for variant in plan.variants

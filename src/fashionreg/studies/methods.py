@@ -1,73 +1,20 @@
-"""How the numbers of a report were obtained: a line on what was trained, and the last section."""
+"""How the numbers of a report were obtained: its last section."""
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from fashionreg.config import flat, identity
-from fashionreg.errors import shortened
+from fashionreg.config import identity
 from fashionreg.runs.record import Record
+from fashionreg.studies.answer import listed
+from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.notes import notes
 from fashionreg.studies.page import Block, Code, Items, Section, Table, Text
-from fashionreg.text import NOTHING, counted, named_seeds
-
-#: What the first line of a report says of the variants, where all share it: option, and the text before its value.
-SETUP = {
-    "model.class_path": "",
-    "model.init_args.hidden_sizes": "hidden layers ",
-    "model.init_args.optimizer.class_path": "",
-    "model.init_args.optimizer.init_args.lr": "learning rate ",
-    "data.init_args.batch_size": "batch size ",
-    "trainer.max_epochs": "epochs ",
-}
-
-#: Options of a model that are regularizers under another name, and what they are called.
-SHORT_FORMS = {
-    "model.init_args.batch_norm": "batch norm",
-    "model.init_args.dropout": "dropout",
-    "model.init_args.optimizer.init_args.weight_decay": "weight decay",
-}
-
-#: Where a configuration has its regularizers by name.
-REGULARIZERS = "model.init_args.regularizers."
-
-
-def setup(found: Findings) -> str:
-    """Return a line on what all variants share: network, optimizer, batch size, epochs, regularizers and data."""
-    configs = [flat(variant.config) for variant in found.plan.variants]
-    shared = [
-        f"{label}{shortened(_value(configs[0][option]))}"
-        for option, label in SETUP.items()
-        if configs[0].get(option) is not None and not _differs([config.get(option) for config in configs])
-    ]
-    regularizers = [_regularizers(config) for config in configs]
-    everywhere = [shortened(text) for text in regularizers[0] if all(text in each for each in regularizers)]
-    shared += [f"with {', '.join(everywhere)}"] if everywhere else []
-    data = [
-        f"{data.source} ({', '.join(f'{size:,} {split}' for split, size in data.sizes.items())} images)"
-        for data in {json.dumps(asdict(run.data), sort_keys=True): run.data for run in found.results.runs}.values()
-    ]
-    seeds = f"{counted(len(found.plan.seeds), 'seed')} ({named_seeds(found.plan.seeds)})"
-    parts = [counted(len(configs), "variant"), seeds, *(data if len(data) == 1 else ["different data"]), *shared]
-    return f"Setup: {'; '.join(parts)}."
-
-
-def _regularizers(config: dict[str, Any]) -> list[str]:
-    """Return the regularizers of a flat configuration in words: the short forms, the optimizer's and those by name."""
-    named: dict[str, list[str]] = {}
-    for option, value in config.items():
-        short = SHORT_FORMS.get(option)
-        if short and isinstance(value, bool | int | float) and value:
-            named[option] = [short if value is True else f"{short} {value}"]
-        elif option.startswith(REGULARIZERS):
-            name, *rest = option.removeprefix(REGULARIZERS).split(".")
-            # the class, or one of its arguments
-            said = _value(value) if rest == ["class_path"] else f"{rest[-1]} {_value(value)}"
-            named.setdefault(name, [f"{name}:"]).append(said)
-    return [" ".join(parts) for parts in named.values()]
+from fashionreg.studies.settings import differs, learning_rate, value_of
+from fashionreg.text import counted, named_seeds
 
 
 def methods(found: Findings) -> list[Block]:
@@ -81,17 +28,33 @@ def methods(found: Findings) -> list[Block]:
         "difference: BCa bootstrap, 9,999 resamples, each comparison by itself (with ten seeds it covers 90 to 93% "
         "rather than 95%). The corrected tests decide.",
         "Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
-        f"{counted(len(found.comparisons), 'comparison')}. Minimum detectable effect: the difference that the t test "
+        f"{counted(len(found.comparisons), 'comparison')}, for each outcome by itself. The primary outcome is "
+        f"{plan.label(plan.primary)}. Minimum detectable effect: the difference that the t test "
         "at 5%, divided by the number of comparisons, shows with 80% power.",
-        "Generalization gap: train accuracy minus test accuracy after the last epoch. Calibration error: expected "
-        "calibration error in 15 bins (Naeini et al. 2015). Epochs to a target are interpolated between epochs. Wall "
-        "time of a seed: that of the run divided by its number of seeds, evaluation and callbacks included.",
+        f"What counts for a seed, in every table, test and sentence: {title(found.phrase).lower()}.",
+        _compared_settings(found),
+        "Generalization gap: train accuracy minus test accuracy. Calibration error: expected calibration error in 15 "
+        "bins (Naeini et al. 2015). Epochs to a target are interpolated between epochs. Wall time of a seed: that of "
+        "the run divided by its number of seeds, evaluation and callbacks included; a median over epochs.",
         *(note.text for note in notes(found)),
     ]
     blocks: list[Block] = [Items(facts), *_data(found), _configurations(found), *_environment(found)]
     seeds = str(len(plan.seeds)) if plan.seeds == list(range(len(plan.seeds))) else json.dumps(plan.seeds)
     command = ["fashionreg", "study", plan.source, "--seeds", seeds, *plan.options]
-    return [*blocks, Section("Reproduce", [Code(shlex.join(command))])]
+    curves = Text("The curves of every run, its images and histograms, in TensorBoard; in the folder of this report:")
+    return [*blocks, Section("Reproduce", [Code(shlex.join(command)), curves, Code("tensorboard --logdir .")])]
+
+
+def _compared_settings(found: Findings) -> str:
+    """Say which settings were varied: what one strength and one learning rate show may not hold for others."""
+    rate, levels = learning_rate(found.plan), list(found.plan.variants[0].levels)
+    shared = f"one learning rate ({rate})" if rate else "the learning rates of the table of configurations"
+    if levels:
+        return f"Varied were {listed(levels)}; everything else has one value. The comparison is that of {shared}."
+    return (
+        f"One strength of each regularizer and {shared} were compared. With others the differences may be others: "
+        "nothing was tuned."
+    )
 
 
 def _data(found: Findings) -> list[Block]:
@@ -108,25 +71,19 @@ def _configurations(found: Findings) -> Block:
     """Return a table of the options that differ; all options are in the config.yaml of each run."""
     configs = {variant.name: identity(variant.config) for variant in found.plan.variants}
     names = list(dict.fromkeys(name for config in configs.values() for name in config))
-    differing = [name for name in names if _differs([config.get(name) for config in configs.values()])]
+    differing = [name for name in names if differs([config.get(name) for config in configs.values()])]
     if not differing:
         return Section("Configurations", [Text("There is one configuration; it is in config.yaml of its run.")])
     caption = "Options that differ; the whole configuration of a run is in its config.yaml"
-    head, rows = ["option", *configs], [[name, *(_value(c.get(name)) for c in configs.values())] for name in differing]
+    head, rows = (
+        ["option", *configs],
+        [[name, *(value_of(c.get(name)) for c in configs.values())] for name in differing],
+    )
     if len(configs) > len(differing):
         # many columns are harder to read than many rows
         head, *rows = ([str(cell) for cell in column] for column in zip(head, *rows, strict=True))
         head[0] = "variant"
     return Section("Configurations", [Table(caption, head, rows)])
-
-
-def _differs(values: Sequence[Any]) -> bool:
-    return len({json.dumps(value) for value in values}) > 1
-
-
-def _value(value: Any) -> str:
-    """Return a value of an option as text: of a class its name, without the modules."""
-    return NOTHING if value is None else value.rpartition(".")[2] if isinstance(value, str) else json.dumps(value)
 
 
 def _environment(found: Findings) -> list[Block]:

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from fashionreg.data.location import SYNTHETIC_SOURCE
+from fashionreg.studies.curves import STALL
+from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
 from fashionreg.text import counted, named_seeds
 
@@ -14,7 +16,10 @@ from fashionreg.text import counted, named_seeds
 Alarm = Literal["incomplete", "mixed", "diverged", "synthetic", "lengths", "images"]
 
 #: What explains how results were made.
-Remark = Literal["selection", "running_means"]
+Remark = Literal["selection", "running_means", "stalls"]
+
+#: How many stalls are named.
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -53,16 +58,15 @@ def _incomplete(found: Findings) -> Iterator[Note]:
 
 def _different(found: Findings) -> Iterator[Note]:
     """Yield what differs between runs and should not."""
-    runs, table = found.results.runs, found.results.table
+    runs = found.results.runs
     for what, field in (("versions", "versions"), ("git commits", "git_commit"), ("devices", "device")):
         if len({str(getattr(run, field)) for run in runs}) > 1:
             yield Note("mixed", f"Mixed: the runs were made with different {what}; see Environment.")
     if any(run.data.source == SYNTHETIC_SOURCE for run in runs):
         yield Note("synthetic", "Trained on synthetic garments: nothing here is about Fashion-MNIST.")
-    lengths = table.groupby("variant", sort=False).epoch.max()
-    if lengths.nunique() > 1:
-        ends = ", ".join(f"{name} {epochs}" for name, epochs in lengths.items())
-        text = f"The variants were not trained equally long; the last epoch of each counts: {ends} epochs."
+    if len(set(found.lengths.values())) > 1:
+        ends = ", ".join(f"{name} {epochs}" for name, epochs in found.lengths.items())
+        text = f"The variants were not trained equally long; the end of each counts: {ends} epochs."
         yield Note("lengths", text)
     if len({str(sorted(run.data.fingerprints.items())) for run in runs}) > 1:
         yield Note("images", "The variants were not trained and tested on the same images.")
@@ -72,9 +76,18 @@ def _remarks(found: Findings) -> Iterator[Note]:
     """Yield how results were selected and evaluated."""
     if found.plan.split == "test":
         best = ", and the best epoch is chosen on validation images" if found.variants[0].best else ""
-        text = "Test results are shown for every epoch, and nothing was selected by them: the last epoch counts"
-        yield Note("selection", f"{text}{best}.")
-    if not found.train_evaluated:
+        text = "Test results are shown for every epoch, and nothing was selected by them. What counts for a seed"
+        yield Note("selection", f"{text}: {title(found.phrase).lower()}{best}.")
+    if found.stalls:
+        longest = sorted(found.stalls, key=lambda stall: -stall.times)[:MOST_NAMED]
+        named = ", ".join(f"{one.variant} epoch {one.epoch} ({one.times:.0f} times)" for one in longest)
+        more = len(found.stalls) - len(longest)
+        yield Note(
+            "stalls",
+            f"Stalls: {counted(len(found.stalls), 'epoch')} took more than {STALL} times the median of the run: {named}"
+            f"{f' and {more} more' if more else ''}. Times are medians over epochs, which they hardly change.",
+        )
+    if not found.plan.train_evaluated:
         yield Note(
             "running_means",
             "Training metrics are means over the steps of an epoch (in training mode, weights changing), so the "

@@ -3,7 +3,6 @@
 The HTML is in `page.html.jinja`, which escapes every text. Control characters are shown in both as Python writes them.
 """
 
-import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from typing import TypeVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from fashionreg.studies.vectors import inline
+
 T = TypeVar("T")
 
 #: Estimates in rem, to say of a table whether it is wider than the page: a character, the padding of a cell, the least
 #: width of a column, and the text of a page on a wide and on a narrow screen.
-EM, PADDING, MIN_COLUMN, WIDE, NARROW = 0.5, 1.3, 5.5, 56, 20
+EM, PADDING, MIN_COLUMN, WIDE, NARROW = 0.48, 1.2, 4.5, 76, 20
 
 #: Characters after which the name of a column or row is broken.
 BROKEN = 18
@@ -38,6 +39,29 @@ class Text:
 
     text: str
     hint: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The sentence that a reader came for."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names with what they stand for, a line each; with `terms`, explanations of words."""
+
+    pairs: Sequence[tuple[str, str]]
+    terms: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """A line with the address of another page."""
+
+    text: str
+    address: str
 
 
 @dataclass(frozen=True)
@@ -105,8 +129,13 @@ class Picture:
     text: str
     caption: str
 
+    @property
+    def inline(self) -> Markup:
+        """The figure as a part of a page."""
+        return inline(self.svg, Path(self.path).stem)
 
-Block = Section | Text | Warnings | Items | Code | Table | Picture
+
+Block = Section | Text | Answer | Facts | Link | Warnings | Items | Code | Table | Picture
 
 
 # -- HTML --------------------------------------------------------------------------------------------------------
@@ -133,7 +162,7 @@ def _template() -> Template:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"kind": _kind, "breakable": _breakable, "base64": _base64}
+    environment.filters |= {"kind": _kind, "breakable": _breakable}
     return environment.get_template("page.html.jinja")
 
 
@@ -147,10 +176,6 @@ def _shown(value: T) -> T:
 def _kind(block: Block) -> str:
     """Return the name of a block's class, by which the template tells blocks apart."""
     return type(block).__name__
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def _breakable(name: str) -> Markup:
@@ -173,6 +198,12 @@ def _markdown(block: Block, level: int) -> str:
             return "\n\n".join([f"{'#' * level} {_md(title)}", *(_markdown(part, level + 1) for part in blocks)])
         case Text(text):
             return _md(text)
+        case Answer(text):
+            return f"**{_md(text)}**"
+        case Facts(pairs):
+            return "\n".join(f"- **{_md(name)}**: {_md(text)}" for name, text in pairs)
+        case Link(text, address):
+            return f"[{_md(text)}]({address})"
         case Warnings(sentences):
             return "> **Warnings**\n" + "\n".join(f">\n> {_md(sentence)}" for sentence in sentences)
         case Items(texts):

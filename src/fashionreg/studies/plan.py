@@ -4,9 +4,11 @@
     question: Which regularizer helps on 6,000 images?
     seeds: 10                               # a count, or a list
     reference: plain                        # the first variant, if not given
-    metric: acc                             # acc, loss or ece; acc if not given
+    outcomes: [gap, loss, acc]              # what is tested, of acc, loss, ece and gap; the first is the primary one
+    estimate: tail                          # what counts for a seed: last, tail, best, {tail: 10} or {tail: 0.2}
+    metric: acc                             # of curves and targets: acc, loss or ece; acc if not given
     split: test                             # train, val or test; test if not given
-    targets: [0.7, 0.8]                     # whose first epoch is asked for
+    targets: [0.7, 0.8]                     # values of the metric whose first epoch is asked for
     shared:                                 # for every variant: files, relative to this one, and overrides
       - trainer: {max_epochs: 100}
     variants:                               # each a list of files and overrides, in place of `grid`
@@ -14,6 +16,11 @@
       dropout: [../lecture7_dropout.yaml, {model: {init_args: {dropout: 0.5}}}]
     grid:                                   # every combination of these values, in place of `variants`
       dropout: [0.0, 0.1, 0.3, 0.5]
+
+Without `outcomes` the metric is tested, and the generalization gap where training images are evaluated. An `estimate`
+is the last epoch, the mean of the last epochs (a tail: a number or share of them) or the best epoch by validation
+accuracy. A tail without a length, which is the default, is the last tenth of the epochs and at least three, from 20
+epochs on; the last epoch where training is shorter.
 
 Files come before overrides, and what is shared before what is a variant's own. An option of a grid is named in full
 (`model.init_args.dropout`) or by its last parts without `init_args`, where only one option has them: `lr`,
@@ -25,30 +32,28 @@ without it, and a mapping is with it, whether what is shared has it or not:
       norm: [null, {class_path: BatchNorm}]
 """
 
-import itertools
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from fashionreg.config import REGULARIZERS, Layer, as_class, cache_key, flat, nested, overriding, read_layers
+from fashionreg.config import REGULARIZERS, Layer, cache_key, flat, overriding, read_layers
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
 from fashionreg.randomness import expand_seeds, whole_seeds
 from fashionreg.runs.record import METRICS, SPLITS
 from fashionreg.runs.schema import SchemaError
-from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant, check_targets
+from fashionreg.studies.estimand import read_estimand
+from fashionreg.studies.grid import Recipe, name_classes, recipes_of
+from fashionreg.studies.results import PLAN_FILE, Outcome, StudyPlan, Variant, check_targets
 from fashionreg.training.fit import import_beside, resolve
 from fashionreg.yaml_files import read_yaml
 
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
-DEFAULTS |= {"targets": [], "shared": [], "variants": {}, "grid": {}}
-
-#: The files and overrides of a variant, and in a grid its levels.
-Recipe = tuple[list[str | Layer], dict[str, Any]]
+DEFAULTS |= {"outcomes": [], "estimate": "tail", "targets": [], "shared": [], "variants": {}, "grid": {}}
 
 #: What a study writes into its folder, beside the folders of its variants.
 OWN_FILES = (PLAN_FILE, "report.html", "report.md", "results.csv", "figures", ".lock")
@@ -96,7 +101,7 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
     if not isinstance(name, str) or not _is_folder_name(name):
         problems.append(f"name: must be a name that a folder can have, got {name!r}")
     kinds = {"question": str, "reference": str, "metric": str, "split": str, "targets": list, "shared": list}
-    kinds |= {"variants": dict, "grid": dict}
+    kinds |= {"outcomes": list, "variants": dict, "grid": dict}
     for key, kind in kinds.items():
         if not isinstance(content.get(key, kind()), kind):
             words = {str: "text", list: "a list", dict: "a mapping"}
@@ -108,8 +113,15 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
     for key, allowed in (("metric", METRICS), ("split", SPLITS)):
         if content.get(key, DEFAULTS[key]) not in allowed:
             problems.append(f"{key}: there is no {content[key]!r}; there are {', '.join(allowed)}")
-    if content.get("metric", "acc") == "ece" and content.get("split") == "train":
-        problems.append("metric, split: ece is evaluated on val and test")
+    outcomes = content.get("outcomes", [])
+    strange = [each for each in outcomes if not isinstance(each, str) or each not in get_args(Outcome)]
+    problems += [f"outcomes: there is no {each!r:.60}; there are {', '.join(get_args(Outcome))}" for each in strange]
+    if "ece" in (content.get("metric"), *outcomes) and content.get("split") == "train":
+        problems.append("metric, outcomes, split: ece is evaluated on val and test")
+    try:
+        read_estimand(DEFAULTS["estimate"] if content.get("estimate") is None else content["estimate"])
+    except SchemaError as error:
+        problems.append(str(error))
     targets = content.get("targets", [])
     strange = [each for each in targets if type(each) not in (int, float) or not math.isfinite(each)]
     problems += [f"targets: {target!r} is not a number" for target in strange]
@@ -169,7 +181,7 @@ def _expand(
     if study["grid"]:
         names = _grid_options(path, study, last, options, problems)
         if names:
-            recipes = _grid(study["grid"], names)
+            recipes = recipes_of(study["grid"], names)
             problems += [
                 f"grid: {name}: cannot be the name of a folder" for name in recipes if not is_folder_name(name)
             ]
@@ -183,8 +195,7 @@ def _expand(
             config, key = _resolve([*_layers(path, [*study["shared"], *parts]), *last], options, fingerprints)
             variants.append(Variant(name, key, levels, config))
             problems += [f"{name}: {problem}" for problem in _unfit(config["trainer"])]
-            if study["split"] == "val" and not config["data"]["init_args"].get("val_size"):
-                problems.append(f"{name}: split: there is no val without data.init_args.val_size")
+            problems += [f"{name}: {problem}" for problem in _unmeasured(study, config)]
         except (UserError, SchemaError) as error:
             problems.append(f"{name}: {error}")
             if isinstance(error, MissingDataError):
@@ -210,6 +221,8 @@ def _expand(
             targets,
             str(path),
             [*options, *_as_arguments(overrides)],
+            read_estimand(study["estimate"]),
+            study["outcomes"],
         )
     except SchemaError as error:
         problems.append(str(error))
@@ -225,6 +238,18 @@ def _unfit(trainer: dict[str, Any]) -> list[str]:
         problems.append(f"trainer.max_epochs: must be at least 1, got {trainer['max_epochs']}")
     if trainer["fast_dev_run"]:
         problems.append("trainer.fast_dev_run: leaves no record; use --dry_run, or --trainer.max_epochs 1")
+    return problems
+
+
+def _unmeasured(study: dict[str, Any], config: Layer) -> list[str]:
+    """Return what a study asks for that a run with this configuration does not measure."""
+    estimand, epochs = read_estimand(study["estimate"]), config["trainer"]["max_epochs"] or 0
+    problems = []
+    if not config["data"]["init_args"].get("val_size"):
+        asking = ["split"] * (study["split"] == "val") + ["estimate"] * (estimand.kind == "best")
+        problems += [f"{key}: there is no val without data.init_args.val_size" for key in asking]
+    if estimand.epochs is not None and estimand.epochs > epochs:
+        problems.append(f"estimate: a tail of {estimand.epochs:,} epochs needs as many, got {epochs:,}")
     return problems
 
 
@@ -282,7 +307,7 @@ def _grid_options(
     names = {}
     for option, values in study["grid"].items():
         candidates = options
-        if classes := _name_classes(values):
+        if classes := name_classes(values):
             # the number `dropout: 0.0` of the model is no place for a class
             candidates = [*(name for name in options if isinstance(settings[name], str | None)), *parts]
         # `dropout.p` means the option p of what is called dropout: the levels of class and arguments are left out
@@ -297,39 +322,3 @@ def _grid_options(
             what = f"could be {' or '.join(found)}" if found else "there is no such option in what is shared"
             problems.append(f"grid: {option}: {what}")
     return names if len(names) == len(study["grid"]) else {}
-
-
-def _name_classes(values: list[Any]) -> bool:
-    """Say whether the values of an option of a grid are classes, or none."""
-    return all(isinstance(value, dict | str | None) for value in values) and any(
-        isinstance(value, dict | None) for value in values
-    )
-
-
-def _grid(grid: dict[str, list[Any]], names: dict[str, str]) -> dict[str, Recipe]:
-    """Return for every combination of values, by its name, overrides and levels."""
-    # without comes before with, as the reference, and for the sign of an effect
-    grid = {option: sorted(values, key=lambda value: value is not None) for option, values in grid.items()}
-    # with two levels each, the first is without: `none`, `dropout`, `batch_norm + dropout`
-    switches = all(
-        names[option].startswith(f"{REGULARIZERS}.") and values[0] is None for option, values in grid.items()
-    )
-    two_levels = (len(grid) > 1 or switches) and all(len(values) == 2 for values in grid.values())
-    recipes: dict[str, Recipe] = {}
-    for combination in itertools.product(*grid.values()):
-        levels = dict(zip(grid, combination, strict=True))
-        if two_levels:
-            name = " + ".join(option for option, value in levels.items() if value == grid[option][1]) or "none"
-        else:
-            name = ", ".join(f"{option}={_level(value)}" for option, value in levels.items())
-        recipes[name] = ([nested({names[option]: value}) for option, value in levels.items()], levels)
-    return recipes
-
-
-def _level(value: Any) -> str:
-    """Return a value of a grid as a part of the name of a variant; a class as `Dropout(p=0.3)`."""
-    if not isinstance(value, dict):
-        return json.dumps(value)
-    part = as_class(value)
-    given = ", ".join(f"{name}={json.dumps(each)}" for name, each in flat(part.get("init_args") or {}).items())
-    return str(part.get("class_path", "")).rpartition(".")[2] + f"({given})" * bool(given)

@@ -12,13 +12,16 @@ from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.studies import plots
 from fashionreg.studies.findings import Findings, find, most_telling
-from fashionreg.studies.page import Block, Section, Text, to_html, to_markdown
+from fashionreg.studies.page import Block, Link, Section, to_html, to_markdown
 from fashionreg.studies.pictures import Pictures
 from fashionreg.studies.results import read_results
 from fashionreg.studies.sections import MOST_SHOWN, left_out, sections, verdict_blocks
 
 #: Where a reader finds what the terms mean.
-EXPLAINED = Text("How to read a report: docs/reports.md in the repository of fashionreg.", hint=True)
+EXPLAINED = Link(
+    "How to read a report: docs/reports.md in the repository of fashionreg",
+    "https://github.com/fashionreg/fashionreg/blob/main/docs/reports.md",
+)
 
 
 def write_report(folder: Path) -> Findings:
@@ -29,7 +32,7 @@ def write_report(folder: Path) -> Findings:
     """
     found = _read(folder)
     pictures = Pictures()
-    blocks = [EXPLAINED, *sections(found, pictures)]
+    blocks = [*sections(found, pictures), EXPLAINED]
     _write(folder, found.plan.name, found.plan.question, blocks, found.results.table, pictures)
     return found
 
@@ -56,10 +59,11 @@ def write_combined_report(folders: Sequence[Path], out: Path) -> list[Findings]:
         "Every dot is a seed; marks with lines are means with 95% intervals.",
     )
     verdicts = [Section(found.plan.name, verdict_blocks(found)) for found in studies]
-    blocks: list[Block] = [EXPLAINED, Section("Verdicts", verdicts), Section("Overview", [overview])]
+    blocks: list[Block] = [Section("Verdicts", verdicts), Section("Overview", [overview])]
     for found in studies:
         pictures.prefix = f"{_slug(found.plan.name)}_"
         blocks.append(Section(f"Study {found.plan.name}", sections(found, pictures)))
+    blocks.append(EXPLAINED)
     table = pd.concat([found.results.table for found in studies], ignore_index=True)
     _write(out, " and ".join(names), f"{len(names)} studies side by side", blocks, table, pictures)
     return studies

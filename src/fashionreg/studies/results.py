@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,11 @@ from fashionreg.files import is_folder_name
 from fashionreg.runs.record import COLUMNS, DRIFT_COLUMNS, Metric, Record, Seed, Split, check_seeds, read_about
 from fashionreg.runs.schema import Between, SchemaError, read_json
 from fashionreg.runs.tables import read_table, refuse
+from fashionreg.studies.estimand import Estimand
+from fashionreg.text import METRIC_NAMES
+
+#: What a study can ask for: a metric, or the generalization gap.
+Outcome = Literal["acc", "loss", "ece", "gap"]
 
 PLAN_FILE = "study.json"
 
@@ -67,11 +72,13 @@ class StudyPlan:
         variants: The variants, in the order of the study file.
         reference: Name of the variant that the others are compared with.
         seeds: The seeds of every variant.
-        metric: The primary metric: `acc`, `loss` or `ece`.
-        split: The split on which it is taken: `train`, `val` or `test`.
+        metric: The metric of learning curves and targets: `acc`, `loss` or `ece`.
+        split: The split on which metrics are taken: `train`, `val` or `test`.
         targets: Values of the metric; reported is the epoch at which each is first reached.
         source: The study file, as it was named on the command line.
         options: Further arguments of the command line, for every run; overrides of a program are written as such.
+        estimate: What of a learning curve counts. Studies of earlier versions do not say: it is the last epoch.
+        outcomes: What the question asks for, the primary outcome first; see `tested` for where it is empty.
     """
 
     name: str
@@ -84,6 +91,8 @@ class StudyPlan:
     targets: list[Annotated[float, Between()]]
     source: str
     options: list[str] = field(default_factory=list)
+    estimate: Estimand = field(default_factory=Estimand)
+    outcomes: list[Outcome] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not is_folder_name(self.name):
@@ -98,6 +107,32 @@ class StudyPlan:
             raise SchemaError(f"variants: {what}: must be at most {MAX_NETWORKS:,} networks")
         if self.reference not in names:
             raise SchemaError(f"reference: must be one of {', '.join(names) or 'the variants'}, got {self.reference}")
+        if twice := [name for name, count in Counter(self.outcomes).items() if count > 1]:
+            raise SchemaError(f"outcomes: {twice[0]}: appears twice")
+
+    @property
+    def train_evaluated(self) -> bool:
+        """Whether training numbers were evaluated after each epoch; if not, they are running means."""
+        return all(variant.config["data"]["init_args"].get("evaluate_train", False) for variant in self.variants)
+
+    @property
+    def tested(self) -> list[Outcome]:
+        """The outcomes; where none are named the metric, and the generalization gap if it was evaluated."""
+        gap: list[Outcome] = ["gap"] if self.train_evaluated else []
+        return self.outcomes or [self.metric, *gap]
+
+    @property
+    def primary(self) -> Outcome:
+        """The outcome that the question asks for first."""
+        return self.tested[0]
+
+    def key(self, outcome: str) -> str:
+        """Return how findings name an outcome: `test/acc`, or `gap`."""
+        return outcome if outcome == "gap" else f"{self.split}/{outcome}"
+
+    def label(self, outcome: str) -> str:
+        """Return an outcome in words: `test accuracy`, `generalization gap`."""
+        return METRIC_NAMES[outcome] if outcome == "gap" else f"{self.split} {METRIC_NAMES[outcome]}"
 
 
 def check_targets(targets: Sequence[float], metric: str) -> None:

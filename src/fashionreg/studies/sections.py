@@ -2,16 +2,24 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fashionreg.studies import plots
+from fashionreg.studies.answer import answer
+from fashionreg.studies.answer import cells as differences_cells
+from fashionreg.studies.answer import table as differences_table
+from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings, VariantFindings, most_telling
-from fashionreg.studies.methods import methods, setup
+from fashionreg.studies.glossary import terms
+from fashionreg.studies.methods import methods
 from fashionreg.studies.notes import notes
-from fashionreg.studies.page import Block, Items, Picture, Section, Table, Text, Warnings
+from fashionreg.studies.page import Answer, Block, Facts, Items, Picture, Section, Table, Text, Warnings
 from fashionreg.studies.pictures import Pictures
-from fashionreg.studies.statistics import Estimate, Reaching
-from fashionreg.studies.verdict import verdict
-from fashionreg.text import METRIC_NAMES, NOTHING, counted, epochs_or_never, p_value, unit_of, unit_of_difference
+from fashionreg.studies.power import MOST_SEEDS, seeds_to_show
+from fashionreg.studies.settings import setup
+from fashionreg.studies.statistics import Comparison, Estimate, Reaching
+from fashionreg.studies.verdict import MATTERS, details
+from fashionreg.text import NOTHING, Unit, epochs_or_never, p_cell, unit_of, unit_of_difference
 
 #: With more variants than this no figure is readable, and a page takes minutes.
 MOST_SHOWN = 12
@@ -22,16 +30,17 @@ def sections(found: Findings, pictures: Pictures) -> list[Block]:
     shown = most_telling(found, MOST_SHOWN)
     pictures.note = left_out([(found, shown)])
     return [
-        Text(setup(found), True),
         Section("Verdict", verdict_blocks(found)),
         Section("Learning curves", [_curves(found, shown, pictures)]),
-        Section("Final results", _final(found, shown, pictures)),
+        Section("Results", _final(found, shown, pictures)),
         *_differences(found, shown, pictures),
+        *_dependence(found),
         *_convergence(found, shown, pictures),
         *_overfitting(found, shown, pictures),
         *_effects(found, pictures),
         *_drift(found, shown, pictures),
         Section("Methods", methods(found)),
+        Section("Terms", [Facts(terms(found), terms=True)]),
     ]
 
 
@@ -47,16 +56,23 @@ def left_out(studies: Sequence[tuple[Findings, Findings]]) -> str:
 
 
 def verdict_blocks(found: Findings) -> list[Block]:
-    """Return the verdict and the warnings on it."""
-    warnings = [note.text for note in notes(found) if note.warns]
+    """Return the answer, what was trained, the differences, the sentences that matter and the warnings."""
+    warnings, answered, sentences = [note.text for note in notes(found) if note.warns], answer(found), details(found)
     return [
-        Items(verdict(found) or ["There is one variant only: nothing to compare."], strong=True),
+        *([Answer(answered)] if answered else []),
+        Facts(setup(found)),
+        *([differences_table(found)] if any(found.compared.values()) else []),
+        Items(sentences or ["There is one variant only: nothing to compare."], strong=True),
         *([Warnings(warnings)] if warnings else []),
     ]
 
 
 def _metric(found: Findings) -> str:
-    return f"{found.plan.split} {METRIC_NAMES[found.plan.metric]}"
+    return found.plan.label(found.plan.metric)
+
+
+def _primary(found: Findings) -> str:
+    return found.plan.label(found.plan.primary)
 
 
 def _curves(found: Findings, shown: Findings, pictures: Pictures) -> Picture:
@@ -65,17 +81,19 @@ def _curves(found: Findings, shown: Findings, pictures: Pictures) -> Picture:
         plots.curves(shown),
         f"Curves of {_metric(found)} by epoch for {len(found.variants)} variants.",
         f"{_metric(found).capitalize()} after every epoch. Thick: mean over seeds, with its 95% interval as a band; "
-        "thin: every single seed. The legend gives the means after the last epoch.",
+        f"thin: every single seed. The legend gives the means ({title(found.phrase).lower()}).",
     )
 
 
 def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
-    plan, unit, primary = found.plan, unit_of(found.plan.metric), f"{found.plan.split}/{found.plan.metric}"
-    columns: list[tuple[str, Callable[[VariantFindings], str]]] = [
-        (_metric(found), lambda v: _with_spread(v.final[primary], plan.metric)),
-        ("95% interval", lambda v: unit.interval(v.final[primary].low, v.final[primary].high)),
-    ]
-    for key, title in (
+    plan, unit, primary = found.plan, unit_of(found.plan.primary), found.plan.key(found.plan.primary)
+    columns: list[tuple[str, Callable[[VariantFindings], str]]] = []
+    if any(primary in variant.final for variant in found.variants):
+        columns = [
+            (f"{_primary(found)} ({unit.name.strip()})", lambda v: _with_spread(v.final.get(primary), plan.primary)),
+            ("95% interval", lambda v: _ends(v.final.get(primary), unit)),
+        ]
+    for key, name in (
         ("test/acc", "test accuracy"),
         ("val/acc", "val accuracy"),
         ("train/acc", "train accuracy"),
@@ -84,61 +102,99 @@ def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
         ("test/ece", "test calibration error"),
     ):
         if key != primary and any(key in variant.final for variant in found.variants):
-            columns.append((title, lambda v, key=key: _with_spread(v.final.get(key), key.rpartition("/")[2])))  # type: ignore[misc]
+            metric = key.rpartition("/")[2]
+            columns.append((f"{name} ({unit_of(metric).name.strip()})", _cell_of(key, metric)))
     if any(variant.best_epoch for variant in found.variants):
         columns.append(("best epoch by val", lambda v: f"{v.best_epoch.mean:.1f}" if v.best_epoch else NOTHING))
-        columns.append((f"{_metric(found)} there", lambda v: _with_spread(v.best, plan.metric)))
+        there = f"{_metric(found)} there ({unit_of(plan.metric).name.strip()})"
+        columns.append((there, lambda v: _with_spread(v.best, plan.metric)))
     columns.append(("seconds an epoch and seed", lambda v: f"{v.seconds:.3f}"))
+    reference = next((variant for variant in found.variants if variant.name == plan.reference), None)
+    if reference is not None and reference.seconds > 0 and len(found.variants) > 1:
+        columns.append((f"cost ({plan.reference} is 1)", lambda v: f"{v.seconds / reference.seconds:.2f}"))
     rows = [[v.name, str(len(v.seeds)), *(cell(v) for _, cell in columns)] for v in found.variants]
-    head = ["variant", "seeds", *(title for title, _ in columns)]
     figure = pictures.add(
         "final",
         plots.final_values(shown),
-        f"Final {_metric(found)} of every seed for {len(found.variants)} variants.",
-        f"{_metric(found).capitalize()} after {counted(found.epochs, 'epoch')}: every dot is a seed; marks with lines "
-        "are means with 95% intervals.",
+        f"{_primary(found).capitalize()} of every seed for {len(found.variants)} variants.",
+        f"{_primary(found).capitalize()}, {title(found.phrase).lower()}: every dot is a seed; marks with lines are "
+        "means with 95% intervals.",
     )
     return [
-        Text("Mean ± standard deviation over seeds; the interval is that of the mean.", True),
-        Table(f"After {counted(found.epochs, 'epoch')}", head, rows),
-        figure,
+        Text("Mean ± standard deviation over seeds; the interval is that of the mean. Times are medians.", True),
+        Table(title(found.phrase), ["variant", "seeds", *(name for name, _ in columns)], rows),
+        *([figure] if any(primary in variant.final for variant in found.variants) else []),
     ]
+
+
+def _cell_of(key: str, metric: str) -> Callable[[VariantFindings], str]:
+    return lambda variant: _with_spread(variant.final.get(key), metric)
 
 
 def _differences(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
     if not found.comparisons:
         return []
-    unit = unit_of_difference(found.plan.metric)
+    unit = unit_of_difference(found.plan.primary)
     rows = [
         [
             name,
             str(one.n),
-            unit.text(one.difference.mean, signed=True),
-            unit.interval(one.difference.low, one.difference.high, signed=True),
-            p_value(one.t_p_holm),
-            p_value(one.wilcoxon_p_holm),
+            unit.number(one.difference.mean, signed=True),
+            _ends(one.difference, unit, signed=True),
+            p_cell(one.t_p_holm),
+            p_cell(one.wilcoxon_p_holm),
             f"{one.probability_better:.0%}",
-            unit.text(one.detectable),
+            unit.number(one.detectable),
+            _needed(one, len(found.comparisons)),
         ]
         for name, one in found.comparisons.items()
     ]
-    head = ["variant", "pairs", "difference", "95% interval (BCa)", "t test (Holm)", "Wilcoxon (Holm)"]
-    head += ["better in (ties count half)", "minimum detectable effect"]
+    head = ["variant", "pairs", f"difference ({unit.name.strip()})", "95% interval", "adjusted p, t test"]
+    head += ["adjusted p, Wilcoxon", "better in (ties count half)", "minimum detectable effect"]
+    head += [f"seeds to show {'1 point' if unit.factor == 100 else '0.01 nats'}"]
     figure = pictures.add(
         "differences",
         plots.differences(shown),
-        f"Differences in {_metric(found)} against {found.plan.reference}.",
-        f"Each variant minus {found.plan.reference}, paired by seed: mean difference and 95% bootstrap interval. "
+        f"Differences in {_primary(found)} against {found.plan.reference}.",
+        f"Each variant minus {found.plan.reference}, paired by seed: mean difference and 95% interval. "
         "An interval that crosses the line is compatible with no difference. Each interval is for a single comparison; "
-        "p values are corrected for the number of comparisons.",
+        "p values are adjusted for the number of comparisons.",
     )
     hint = (
-        "Paired by seed with the reference. A p value below 0.05 is evidence of a difference; a larger one is no "
-        "evidence that there is none: the last column has the smallest difference that these seeds would show with 80% "
-        "power."
+        "Paired by seed with the reference. An adjusted p value below 0.05 is evidence of a difference; a larger one "
+        "is no evidence that there is none: the last columns have the smallest difference that these seeds would show "
+        "with 80% power, and how many seeds a small one needs, if the true spread equals the observed one."
     )
-    title = f"Comparison with {found.plan.reference}"
-    return [Section(title, [Text(hint, True), Table(f"Difference in {_metric(found)}", head, rows), figure])]
+    heading = f"Comparison with {found.plan.reference}"
+    return [Section(heading, [Text(hint, True), Table(f"Difference in {_primary(found)}", head, rows), figure])]
+
+
+def _needed(one: Comparison, comparisons: int) -> str:
+    """Return how many seeds would show a small difference."""
+    if not one.difference.std > 0:
+        return NOTHING
+    needed = seeds_to_show(MATTERS, one.difference.std, comparisons)
+    return f"{needed:,}" if needed else f"over {MOST_SEEDS:,}"
+
+
+def _dependence(found: Findings) -> list[Block]:
+    """Return how the differences depend on what of a learning curve counts."""
+    if not any(each for compared in found.alternatives.values() for each in compared.values()):
+        return []
+    rows = []
+    for outcome, each in found.compared.items():
+        for name in each:
+            row = [f"{name}, {found.plan.label(outcome)}"]
+            for compared in found.alternatives.values():
+                row += differences_cells(outcome, compared.get(outcome, {}).get(name))
+            rows.append(row)
+    head = ["variant, outcome"]
+    for estimand in found.alternatives:
+        words = title(estimand.phrase(found.lengths.values()))
+        head += [f"{words} (chosen)" if words == title(found.phrase) else words, "adjusted p"]
+    hint = "Differences with 95% intervals and adjusted p values, for what was declared and for what could have been."
+    caption = f"Differences from {found.plan.reference} by what counts (points; loss: nats)"
+    return [Section("How the answer depends on what counts", [Text(hint, True), Table(caption, head, rows)])]
 
 
 def _convergence(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
@@ -183,11 +239,11 @@ def _overfitting(found: Findings, shown: Findings, pictures: Pictures) -> list[B
         "overfitting",
         plots.overfitting(shown),
         "Train and test accuracy by epoch, a panel for each variant.",
-        "Dashed: training images; solid: test images; thin: single seeds. The distance between them at the end is the "
+        "Dashed: training images; solid: test images; thin: single seeds. The distance between them is the "
         "generalization gap. "
         + (
             "Training images are evaluated like test images."
-            if found.train_evaluated
+            if found.plan.train_evaluated
             else "Training accuracy is the mean over the steps of an epoch, in training mode."
         ),
     )
@@ -197,13 +253,13 @@ def _overfitting(found: Findings, shown: Findings, pictures: Pictures) -> list[B
 def _effects(found: Findings, pictures: Pictures) -> list[Block]:
     if not found.effects:
         return []
-    unit = unit_of_difference(found.plan.metric)
+    unit = unit_of_difference(found.plan.primary)
     rows = [
         [
             " x ".join(effect.factors),
             unit.text(effect.estimate.mean, signed=True),
             unit.interval(effect.estimate.low, effect.estimate.high, signed=True),
-            p_value(effect.p_holm),
+            p_cell(effect.p_holm),
         ]
         for effect in found.effects
     ]
@@ -217,7 +273,7 @@ def _effects(found: Findings, pictures: Pictures) -> list[Block]:
         "A main effect is the mean with the option minus the mean without it, over all settings of the others. An "
         "interaction is half the change in the effect of one option when the other is on: zero if effects are additive."
     )
-    table = Table(f"Effects on {_metric(found)}", ["effect", "size", "95% interval", "t test (Holm)"], rows)
+    table = Table(f"Effects on {_primary(found)}", ["effect", "size", "95% interval", "adjusted p, t test"], rows)
     return [Section("Main effects and interactions", [Text(hint, True), table, figure])]
 
 
@@ -236,4 +292,10 @@ def _drift(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
 
 
 def _with_spread(one: Estimate | None, metric: str) -> str:
-    return NOTHING if one is None else unit_of(metric).with_spread(one.mean, one.std)
+    """Return mean and standard deviation without the unit, which the head of the column has."""
+    return NOTHING if one is None else replace(unit_of(metric), name="").with_spread(one.mean, one.std)
+
+
+def _ends(one: Estimate | None, unit: Unit, *, signed: bool = False) -> str:
+    """Return an interval without its unit."""
+    return NOTHING if one is None else replace(unit, name="").interval(one.low, one.high, signed=signed)

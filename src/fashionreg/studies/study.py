@@ -39,7 +39,7 @@ class Study:
 
     @property
     def comparisons(self) -> "pd.DataFrame":
-        """Each other variant against the reference; see `compare` for the columns."""
+        """Each other variant against the reference by the primary outcome; see `compare` for the columns."""
         return _as_table(self.findings.comparisons)
 
     def verdict(self) -> str:

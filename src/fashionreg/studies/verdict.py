@@ -2,23 +2,39 @@
 
 import math
 
-import numpy as np
-
+from fashionreg.studies.answer import answer, better, listed, shown, tested
+from fashionreg.studies.curves import Rise
 from fashionreg.studies.findings import Findings
+from fashionreg.studies.power import seeds_to_show
 from fashionreg.studies.statistics import ALPHA, Comparison, Reaching
-from fashionreg.text import METRIC_NAMES, counted, epochs_or_never, p_value, unit_of, unit_of_difference
+from fashionreg.text import METRIC_NAMES, NATS, counted, epochs_or_never, p_value, unit_of, unit_of_difference
+
+#: How the detailed sentences say that an outcome is better or worse than the reference's.
+VERBS = {"gap": ("reduces", "increases"), "acc": ("improves", "worsens")}
+
+#: A difference that matters to most readers, in the unit of the outcome: a percentage point, or 0.01 nats.
+MATTERS = 0.01
 
 
 def verdict(found: Findings) -> list[str]:
-    """Return what follows from the findings: comparisons, overfitting, convergence, effects, drift; a sentence each."""
-    plan = found.plan
-    sentences = [_compared(found, name, comparison) for name, comparison in found.comparisons.items()]
+    """Return the answer to the study's question, what was shown of the primary outcome, and what else matters."""
+    answered = answer(found)
+    differences = [_shown(found, name, one) for name, one in found.comparisons.items() if shown(one)]
+    return [*([answered] if answered else []), *differences, *details(found)]
+
+
+def details(found: Findings) -> list[str]:
+    """Return what a table of differences does not say: doubts, what seeds would show, convergence, effects, drift."""
+    plan, primary = found.plan, found.plan.primary
+    sentences = _unconfirmed(found)
+    sentences += _not_shown(found, {n: c for n, c in found.comparisons.items() if tested(c) and not shown(c)})
+    sentences += [_untested(found, name, one) for name, one in found.comparisons.items() if not tested(one)]
     sentences += [
-        f"{variant.name} is not compared: its {METRIC_NAMES[plan.metric]} is infinite or not a number for some seeds."
+        f"{variant.name} is not compared: its {METRIC_NAMES[primary]} is infinite or not a number for some seeds."
         for variant in found.variants
         if found.comparisons and variant.name not in (plan.reference, *found.comparisons)
     ]
-    sentences += _overfitting(found)
+    sentences += [_risen(plan.reference, found.rise)] if found.rise is not None and found.rise.strong else []
     sentences += _convergence(found)
     sentences += _additivity(found)
     sentences += _covariate_shift(found)
@@ -27,66 +43,83 @@ def verdict(found: Findings) -> list[str]:
     return sentences
 
 
-def _compared(found: Findings, name: str, comparison: Comparison) -> str:
-    """Compare one variant with the reference: what was shown, with the interval, the test and the number of seeds."""
-    plan, difference, seeds = found.plan, comparison.difference, counted(comparison.n, "seed")
-    metric = f"{plan.split} {METRIC_NAMES[plan.metric]}"
+def _adjusted(found: Findings, value: float) -> str:
+    """Return the test with its p value, which is called adjusted where it is."""
+    if len(found.comparisons) > 1:
+        return f"paired t test with Holm's correction, adjusted {p_value(value)}"
+    return f"paired t test, {p_value(value)}"
+
+
+def _shown(found: Findings, name: str, one: Comparison) -> str:
+    """Say what was shown of one variant against the reference, with the interval, the test and the number of seeds."""
+    plan, difference, primary = found.plan, one.difference, found.plan.primary
     # the largest number of the sentence decides how many decimals they all have
-    unit = unit_of_difference(plan.metric).rounded_for(difference.mean, difference.low, difference.high)
-    signed = unit.text(difference.mean, signed=True)
-    if math.isnan(comparison.t_p_holm) and difference.std == 0:
-        return f"The {metric} of {name} differs from that of {plan.reference} by {signed} for every one of {seeds}."
-    if math.isnan(comparison.t_p_holm):
-        return (
-            f"{seeds} {'is' if comparison.n == 1 else 'are'} too few to test {name} against {plan.reference} "
-            f"(difference in {metric}: {signed}); run at least 5, better 10."
-        )
-    correction = " with Holm's correction" if len(found.comparisons) > 1 else ""
-    test = f"paired t test{correction}, {p_value(comparison.t_p_holm)}, {seeds}"
-    if comparison.t_p_holm >= ALPHA:
-        return _not_shown(found, name, comparison, test)
-    better = (difference.mean > 0) == (plan.metric == "acc")
+    unit = unit_of_difference(primary).rounded_for(difference.mean, difference.low, difference.high)
     # the size of the effect and its interval, both in the direction of the effect
     sign = math.copysign(1, difference.mean)
     low, high = sorted((sign * difference.low, sign * difference.high))
     interval = "" if math.isnan(low) else f"95% CI {unit.number(low)} to {unit.number(high)}, "
-    verb, than = ("improves", "over") if better else ("worsens", "compared with")
-    size = unit.text(abs(difference.mean))
-    sentence = f"{name} {verb} {metric} {than} {plan.reference} by {size} ({interval}{test})."
-    # with few seeds and many comparisons no ranks at all could be significant
-    if 2 * len(found.comparisons) / 2**comparison.n < ALPHA <= comparison.wilcoxon_p_holm:
-        sentence += f" Wilcoxon's signed-rank test does not confirm it ({p_value(comparison.wilcoxon_p_holm)})."
-    return sentence
+    good = better(primary, one)
+    verb = VERBS.get(primary, VERBS["acc"])[not good]
+    than = "over" if verb == "improves" else "compared with"
+    return (
+        f"{name} {verb} {'the ' * (primary == 'gap')}{plan.label(primary)} {than} {plan.reference} by "
+        f"{unit.text(abs(difference.mean))} ({interval}{_adjusted(found, one.t_p_holm)}, {counted(one.n, 'seed')})."
+    )
 
 
-def _not_shown(found: Findings, name: str, comparison: Comparison, test: str) -> str:
-    plan, difference = found.plan, comparison.difference
-    unit = unit_of_difference(plan.metric)
-    interval = "" if math.isnan(difference.low) else f"95% CI {unit.interval(difference.low, difference.high)}, "
-    facts = f"{unit.text(difference.mean, signed=True)}, {interval}{test}"
-    if not math.isnan(comparison.detectable):
-        facts += f"; minimum detectable effect with 80% power: {unit.text(comparison.detectable)}"
-    metric = f"{plan.split} {METRIC_NAMES[plan.metric]}"
-    sentence = f"No difference in {metric} between {name} and {plan.reference} was shown ({facts})."
-    if comparison.t_p < ALPHA:
-        sentence += f" Without the correction for {len(found.comparisons)} comparisons: {p_value(comparison.t_p)}."
-    return sentence
+def _unconfirmed(found: Findings) -> list[str]:
+    """Say which shown differences the rank test does not confirm, where it could."""
+    what = found.plan.label(found.plan.primary)
+    return [
+        f"Wilcoxon's signed-rank test does not confirm the difference in {what} between {name} and "
+        f"{found.plan.reference} (adjusted {p_value(one.wilcoxon_p_holm)})."
+        for name, one in found.comparisons.items()
+        # with few seeds and many comparisons no ranks at all could be significant
+        if shown(one) and 2 * len(found.comparisons) / 2**one.n < ALPHA <= one.wilcoxon_p_holm
+    ]
 
 
-def _overfitting(found: Findings) -> list[str]:
-    reference, unit = found.plan.reference, unit_of("gap")
-    gaps = {variant.name: variant.final["gap"].mean for variant in found.variants if "gap" in variant.final}
-    tested = {name: c for name, c in found.gap_comparisons.items() if not math.isnan(c.t_p_holm)}
-    if reference not in gaps or not tested:
+def _untested(found: Findings, name: str, one: Comparison) -> str:
+    """Say why there is no test: no spread, or too few seeds."""
+    plan, difference, seeds = found.plan, one.difference, counted(one.n, "seed")
+    what, signed = plan.label(plan.primary), unit_of_difference(plan.primary).text(difference.mean, signed=True)
+    if difference.std == 0:
+        return f"The {what} of {name} differs from that of {plan.reference} by {signed} for every one of {seeds}."
+    return (
+        f"{seeds} {'is' if one.n == 1 else 'are'} too few to test {name} against {plan.reference} "
+        f"(difference in {what}: {signed}); run at least 5, better 10."
+    )
+
+
+def _not_shown(found: Findings, ones: dict[str, Comparison]) -> list[str]:
+    """Say in one sentence for which variants no difference was shown, and which difference would have been."""
+    if not ones:
         return []
-    said = [f"Generalization gap after {counted(found.epochs, 'epoch')}: {reference} {unit.text(gaps[reference])}"]
-    for word, sign in (("smaller", -1), ("larger", 1)):
-        shown = [n for n, c in tested.items() if c.t_p_holm < ALPHA and np.sign(c.difference.mean) == sign]
-        if shown:
-            said.append(f"{word} with " + ", ".join(f"{name} ({unit.text(gaps[name])})" for name in shown))
-    if same := [name for name, c in tested.items() if c.t_p_holm >= ALPHA]:
-        said.append("no difference shown for " + ", ".join(f"{name} ({unit.text(gaps[name])})" for name in same))
-    return ["; ".join(said) + "."]
+    plan, primary = found.plan, found.plan.primary
+    unit, few = unit_of_difference(primary), [f"{n} (adjusted {p_value(c.t_p_holm)})" for n, c in ones.items()]
+    if len(found.comparisons) == 1:
+        few = [f"{name} ({p_value(one.t_p_holm)})" for name, one in ones.items()]
+    sentence = f"No difference in {plan.label(primary)} between {plan.reference} and {listed(few, 'or')} was shown"
+    if measured := [one for one in ones.values() if not math.isnan(one.detectable)]:
+        widest = max(measured, key=lambda one: one.detectable)
+        sentence += f"; if the true spread equals the observed one, {counted(widest.n, 'seed')} show differences from "
+        sentence += f"{unit.text(widest.detectable)} on with 80% power"
+        matters = "1 point" if unit.factor == 100 else "0.01 nats"
+        if widest.detectable > MATTERS:
+            needed = seeds_to_show(MATTERS, widest.difference.std, len(found.comparisons))
+            sentence += f", and {counted(needed, 'seed')} would show {matters}" if needed else ""
+    return [sentence + "."]
+
+
+def _risen(name: str, rise: Rise) -> str:
+    """Say how far the reference's test loss has risen since its minimum: a sign of overfitting."""
+    times = rise.end / rise.lowest
+    how = "doubles" if 1.9 <= times < 2.15 else f"rises {times:.1f}-fold" if times >= 2 else f"rises by {times - 1:.0%}"
+    return (
+        f"The test loss of {name} {how} after its minimum: {NATS.short(rise.lowest)} after epoch {rise.epoch}, "
+        f"{NATS.short(rise.end)} after epoch {rise.last} (means over seeds)."
+    )
 
 
 def _convergence(found: Findings) -> list[str]:
@@ -114,17 +147,18 @@ def _epochs(reached: Reaching) -> str:
 
 
 def _additivity(found: Findings) -> list[str]:
+    primary = found.plan.primary
     interactions = [effect for effect in found.effects if len(effect.factors) > 1]
     if not interactions or all(math.isnan(effect.p_holm) for effect in interactions):
         return []
-    unit = unit_of_difference(found.plan.metric)
-    shown = [effect for effect in interactions if effect.p_holm < ALPHA]
-    if not shown:
+    unit = unit_of_difference(primary)
+    significant = [effect for effect in interactions if effect.p_holm < ALPHA]
+    if not significant:
         return ["No interaction was shown: as far as these seeds can tell, the effects are additive."]
-    terms = [
-        f"{' x '.join(effect.factors)} {unit.text(effect.estimate.mean, signed=True)} ({p_value(effect.p_holm)})"
-        for effect in shown
-    ]
+    terms = []
+    for effect in significant:
+        size = unit.text(effect.estimate.mean, signed=True)
+        terms.append(f"{' x '.join(effect.factors)} {size} (adjusted {p_value(effect.p_holm)})")
     return [f"The effects are not additive: interaction of {'; '.join(terms)}."]
 
 

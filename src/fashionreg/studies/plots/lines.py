@@ -11,15 +11,20 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
+from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings, VariantFindings
-from fashionreg.studies.plots.style import WIDTH, Look, axis_label, drawn, looks, scale, whole_numbers, wrapped
+from fashionreg.studies.plots.style import WIDTH, Look, axis_label, drawn, hover, looks, scale, whole_numbers, wrapped
 from fashionreg.studies.statistics import LEVEL
-from fashionreg.text import POINTS, counted, unit_of
+from fashionreg.text import POINTS, unit_of
 
 #: With more points than this, lines of single seeds are drawn as pixels, or an SVG file would be megabytes.
 MANY_POINTS = 20_000
 
-GREY = "#555555"
+#: How many values of a line are shown under the pointer at most.
+MOST_VALUES = 40
+
+#: Of what stands for all variants: readable on white and on black.
+GREY = "#808080"
 
 
 @drawn
@@ -34,18 +39,19 @@ def curves(found: Findings) -> Figure:
         style = look[variant.name]
         _seed_lines(axes, values, style.colour, found)
         _mean_line(axes, values, style.colour, style.line, band=True)
+        _shown_values(axes, values.mean(axis=1, skipna=False), variant.name, style, metric)
         _spaced_markers(axes, values.mean(axis=1, skipna=False), style, position / len(found.variants))
         lines.append(_handle(style))
-        final = variant.final[f"{found.plan.split}/{metric}"].mean
+        final = variant.final[found.plan.key(metric)].mean
         labels.append(f"{unit_of(metric).text(final)}  {wrapped(variant.name, 34)}")
-    axes.set(xlabel="epoch", ylabel=axis_label(found))
+    axes.set(xlabel="epoch", ylabel=axis_label(found, metric))
     axes.xaxis.set_major_locator(whole_numbers())
     figure.legend(
         lines,
         labels,
         loc="outside lower center",
         ncols=_legend_columns(found),
-        title=f"after {counted(found.epochs, 'epoch')}",
+        title=title(found.phrase),
         handlelength=3.2,
         columnspacing=1.5,
     )
@@ -82,6 +88,7 @@ def _draw_gap(axes: Axes, found: Findings, variant: VariantFindings) -> None:
         values = _by_epoch(found, variant.name, split, "acc")
         _seed_lines(axes, values, style.colour, found)
         _mean_line(axes, values, style.colour, line, band=False)
+        _shown_values(axes, values.mean(axis=1, skipna=False), f"{variant.name}, {split} images", style, "acc")
         ends.append((values.index[-1], values.iloc[-1].mean()))
     (epoch, high), (_, low) = ends
     axes.plot([epoch, epoch], [low, high], color="black", linewidth=1, marker="_", markersize=7)
@@ -118,6 +125,14 @@ def _mean_line(axes: Axes, values: pd.DataFrame, colour: str, line: str, *, band
     if band and n > 1:
         half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(axis=1, skipna=False) / n**0.5
         axes.fill_between(values.index, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+
+
+def _shown_values(axes: Axes, mean: "pd.Series[float]", name: str, style: Look, metric: str) -> None:
+    """Draw points that are not seen, and show their values under the pointer."""
+    for position in np.unique(np.linspace(0, len(mean) - 1, min(len(mean), MOST_VALUES)).round().astype(int)):
+        epoch, value = mean.index[position], mean.iloc[position]
+        (point,) = axes.plot(epoch, value, "o", color=style.colour, alpha=0, markersize=8)
+        hover(point, f"{name}, epoch {epoch}: {unit_of(metric).text(value / scale(metric))}")
 
 
 def _spaced_markers(axes: Axes, mean: "pd.Series[float]", style: Look, shift: float) -> None:

@@ -3,20 +3,23 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
-from fashionreg.studies.plots.style import WIDTH, Look, axis_label, drawn, looks, scale, whole_numbers, wrapped
+from fashionreg.studies.plots.style import WIDTH, Look, axis_label, drawn, hover, looks, scale, whole_numbers, wrapped
 from fashionreg.studies.statistics import Estimate, Reaching
-from fashionreg.text import METRIC_NAMES, counted, p_value, unit_of, unit_of_difference
+from fashionreg.text import epochs_or_never, p_value, unit_of, unit_of_difference
 
 
 @drawn
 def final_values(found: Findings) -> Figure:
-    """Draw the plan's metric after the last epoch: a dot for every seed, the mean and its 95% interval."""
+    """Draw the primary outcome: a dot for every seed, the mean and its 95% interval."""
     rows = _final_rows(found)
     figure = Figure(figsize=(WIDTH, 0.9 + rows.height))
     _draw_final(figure.subplots(), found, rows)
@@ -29,7 +32,7 @@ def overview(studies: Sequence[Findings]) -> Figure:
     rows = [_final_rows(found) for found in studies]
     heights = [each.height for each in rows]
     figure = Figure(figsize=(WIDTH, sum(heights) + 1.1 * len(studies)))
-    same = len({(found.plan.metric, found.plan.split) for found in studies}) == 1
+    same = len({found.plan.key(found.plan.primary) for found in studies}) == 1
     panels = figure.subplots(len(studies), sharex=same, squeeze=False, height_ratios=heights)
     for axes, found, its_rows in zip(panels.flat, studies, rows, strict=True):
         _draw_final(axes, found, its_rows)
@@ -43,30 +46,35 @@ def _final_rows(found: Findings) -> "_Rows":
 
 
 def _draw_final(axes: Axes, found: Findings, rows: "_Rows") -> None:
-    metric, look = found.plan.metric, looks(found)
+    primary, look = found.plan.primary, looks(found)
     rows.prepare(axes)
     for variant, y in zip(found.variants, rows.middles, strict=True):
-        style, end = look[variant.name], variant.final[f"{found.plan.split}/{metric}"]
+        if primary not in variant.values:
+            continue
+        style, end, seeds = look[variant.name], variant.final[found.plan.key(primary)], variant.values[primary]
         # multiples of the golden ratio spread any number of dots evenly, the same way every time
-        above = 0.08 + 0.13 * (np.arange(len(variant.values)) * 0.618 % 1)
-        values = variant.values * scale(metric)
-        axes.plot(values, y - above, style.marker, color=style.colour, alpha=0.55, markersize=4.5, linestyle="")
-        _draw_interval(axes, end, y + 0.1, style, metric)
-        _right_text(axes, y + 0.1, unit_of(metric).text(end.mean))
-    axes.set_xlabel(f"{axis_label(found)} after {counted(found.epochs, 'epoch')}")
+        above = 0.08 + 0.13 * (np.arange(len(seeds)) * 0.618 % 1)
+        values = seeds.to_numpy() * scale(primary)
+        for seed, value, height in zip(seeds.index, values, y - above, strict=True):
+            (dot,) = axes.plot(value, height, style.marker, color=style.colour, alpha=0.55, markersize=4.5)
+            hover(dot, f"{variant.name}, seed {seed}: {unit_of(primary).text(value / scale(primary))}")
+        said = f"{unit_of(primary).text(end.mean)}, 95% interval {unit_of(primary).interval(end.low, end.high)}"
+        hover(_draw_interval(axes, end, y + 0.1, style, primary), f"{variant.name}: mean {said}")
+        _right_text(axes, y + 0.1, unit_of(primary).text(end.mean))
+    axes.set_xlabel(f"{axis_label(found, primary)}, {title(found.phrase).lower()}")
 
 
 @drawn
 def differences(found: Findings) -> Figure:
-    """Draw every variant minus the reference, paired by seed, with BCa intervals."""
+    """Draw the primary outcome of every variant minus the reference's, paired by seed, with intervals."""
     look = looks(found)
     measured = [
         _Measured(name, look[name], comparison.difference, comparison.t_p_holm)
         for name, comparison in found.comparisons.items()
     ]
     # the reference's name may be long
-    label = wrapped(f"{found.plan.split} {METRIC_NAMES[found.plan.metric]} minus that of {found.plan.reference}", 50)
-    return _forest(measured, found.plan.metric, label)
+    label = wrapped(f"{found.plan.label(found.plan.primary)} minus that of {found.plan.reference}", 50)
+    return _forest(measured, found.plan.primary, label)
 
 
 @drawn
@@ -77,7 +85,7 @@ def effects(found: Findings) -> Figure:
         _Measured(" x ".join(effect.factors), looks_of[len(effect.factors) == 1], effect.estimate, effect.p_holm)
         for effect in found.effects
     ]
-    return _forest(measured, found.plan.metric, f"effect on {found.plan.split} {METRIC_NAMES[found.plan.metric]}")
+    return _forest(measured, found.plan.primary, f"effect on {found.plan.label(found.plan.primary)}")
 
 
 @dataclass(frozen=True)
@@ -98,8 +106,9 @@ def _forest(measured: Sequence[_Measured], metric: str, label: str) -> Figure:
     rows.prepare(axes)
     axes.axvline(0, color="black", linewidth=1)
     for one, y in zip(measured, rows.middles, strict=True):
-        _draw_interval(axes, one.estimate, y, one.look, metric)
-        _right_text(axes, y, f"{_difference(one.estimate, metric)}\n{p_value(one.p)}")
+        said = f"{one.name}: {_difference(one.estimate, metric)}, adjusted {p_value(one.p)}"
+        hover(_draw_interval(axes, one.estimate, y, one.look, metric), said)
+        _right_text(axes, y, f"{_difference(one.estimate, metric)}\nadjusted {p_value(one.p)}")
     axes.margins(x=0.12)
     axes.set_xlabel(label + (" (nats)" if metric == "loss" else "\n(percentage points)"))
     return figure
@@ -112,11 +121,14 @@ def _difference(estimate: Estimate, metric: str) -> str:
     return middle if math.isnan(estimate.low) else f"{middle} ({low} to {high})"
 
 
-def _draw_interval(axes: Axes, estimate: Estimate, y: float, style: Look, metric: str) -> None:
+def _draw_interval(axes: Axes, estimate: Estimate, y: float, style: Look, metric: str) -> Artist:
+    """Draw an interval and its mean; return the mark of the mean."""
     factor = scale(metric)
     if not math.isnan(estimate.low):
         axes.plot([estimate.low * factor, estimate.high * factor], [y, y], color=style.colour, linewidth=2.6)
-    axes.plot(estimate.mean * factor, y, style.marker, color=style.colour, markeredgecolor="black", markersize=9)
+    options: dict[str, Any] = {"color": style.colour, "markeredgecolor": "black", "markersize": 9}
+    (mark,) = axes.plot(estimate.mean * factor, y, style.marker, **options)
+    return mark
 
 
 @drawn
@@ -129,11 +141,11 @@ def targets(found: Findings) -> Figure:
     titles = [f"to {unit_of(found.plan.metric).text(row[0].target)}" for row in reached]
     if not math.isnan(found.reference_end):
         titles[-1] += f", where {wrapped(found.plan.reference, 50)} ends"
-    for axes, row, title in zip(panels, reached, titles, strict=True):
-        axes.set_title(title, loc="left", fontweight="bold")
+    for axes, row, text in zip(panels, reached, titles, strict=True):
+        axes.set_title(text, loc="left", fontweight="bold")
         rows.prepare(axes)
         for name, one, y in zip(found.reaching_epochs, row, rows.middles, strict=True):
-            _draw_reaching(axes, one, y, looks(found)[name], found.epochs)
+            _draw_reaching(axes, name, one, y, looks(found)[name], found.epochs)
             _right_text(axes, y, _never(one))
         axes.set_xlim(0, found.epochs * 1.04)
     axes.set_xlabel("epochs")
@@ -141,12 +153,15 @@ def targets(found: Findings) -> Figure:
     return figure
 
 
-def _draw_reaching(axes: Axes, one: Reaching, y: float, style: Look, last: int) -> None:
+def _draw_reaching(axes: Axes, name: str, one: Reaching, y: float, style: Look, last: int) -> None:
     edge = last * 1.04
     if math.isfinite(one.low):
         axes.plot([one.low, min(one.high, edge)], [y, y], color=style.colour, linewidth=2.6)
     if math.isfinite(one.median):
-        axes.plot(one.median, y, style.marker, color=style.colour, markeredgecolor="black", markersize=8)
+        options: dict[str, Any] = {"color": style.colour, "markeredgecolor": "black", "markersize": 8}
+        (mark,) = axes.plot(one.median, y, style.marker, **options)
+        interval = "" if math.isnan(one.low) else f" ({epochs_or_never(one.low)} to {epochs_or_never(one.high)})"
+        hover(mark, f"{name}: {epochs_or_never(one.median)} epochs{interval}")
     if one.reached < one.n:
         axes.plot(edge, y, ">", color=style.colour, markersize=8, clip_on=False)
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fashionreg.palette import COLOURS, LINES, MARKERS
 from fashionreg.studies.findings import Findings
-from fashionreg.text import METRIC_NAMES
+from fashionreg.studies.vectors import HOVER, with_titles
+from fashionreg.text import unit_of
 
 #: Width of a figure in inches: with this text size, text is still readable when the page is as narrow as a phone.
 WIDTH = 6.6
@@ -70,7 +72,12 @@ def render(figure: Figure, kind: str) -> bytes:
         # a name in letters that the font lacks is drawn with boxes
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(file, format=kind, dpi=150, facecolor="white", metadata=metadata)
-    return file.getvalue()
+    return with_titles(file.getvalue()) if kind == "svg" else file.getvalue()
+
+
+def hover(artist: Artist, text: str) -> None:
+    """Show a text where the pointer is on an artist: in SVG, in a browser."""
+    artist.set_gid(f"{HOVER}{text}")
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,6 @@ def scale(metric: str) -> float:
     return 1.0 if metric == "loss" else 100.0
 
 
-def axis_label(found: Findings) -> str:
-    """Return split, metric and unit of the plan."""
-    unit = "nats" if found.plan.metric == "loss" else "%"
-    return f"{found.plan.split} {METRIC_NAMES[found.plan.metric]} ({unit})"
+def axis_label(found: Findings, outcome: str) -> str:
+    """Return an outcome of the plan with its unit."""
+    return f"{found.plan.label(outcome)} ({unit_of(outcome).name.strip()})"
