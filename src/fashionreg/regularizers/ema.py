@@ -22,12 +22,15 @@ class EMA(Regularizer):
     """
 
     steps: Tensor
+    largest: Tensor
 
     def __init__(self, decay: float = 0.999) -> None:
         super().__init__()
         if not 0 <= decay < 1:
             raise UserError(f"ema: decay: must be at least 0 and below 1, got {decay}")
         self.decay = decay
+        # a tensor, not a constant, so that one compiled step serves every decay
+        self.register_buffer("largest", torch.tensor(decay, dtype=torch.float64), persistent=False)
         self._names: list[str] = []
 
     def attach(self, network: nn.Module, seeds: Sequence[int]) -> None:
@@ -41,7 +44,7 @@ class EMA(Regularizer):
     def after_step(self, network: nn.Module) -> None:
         """Move the average towards the weights."""
         self.steps += 1
-        decay = ((1 + self.steps) / (10 + self.steps)).clamp(max=self.decay)
+        decay = ((1 + self.steps) / (10 + self.steps)).clamp(max=self.largest)
         for name, tensor in self._state(network).items():
             average = getattr(self, name.replace(".", "/"))
             average.lerp_(tensor, (1 - decay).to(tensor.dtype))

@@ -1,5 +1,6 @@
 """L2 regularization of the weights, also known as weight decay or ridge penalty."""
 
+import torch
 from torch import Tensor, nn
 
 from fashionreg.errors import UserError
@@ -22,15 +23,19 @@ class WeightDecay(Regularizer):
         biases: Whether biases and the parameters of normalization layers are penalized too, as torch's optimizers do.
     """
 
+    half: Tensor
+
     def __init__(self, strength: float = 1e-4, biases: bool = True) -> None:
         super().__init__()
         if not strength >= 0:
             raise UserError(f"weight_decay: strength: must not be negative, got {strength}")
         self.strength = strength
         self.biases = biases
+        # a tensor, not a constant, so that one compiled step serves every strength
+        self.register_buffer("half", torch.tensor(strength / 2), persistent=False)
 
     def penalty(self, network: nn.Module) -> Tensor:
         """Compute the penalty of each replica, `(S,)`, in nats."""
         # a weight matrix has the axes (S, in, out), a bias and the parameters of a normalization (S, out)
         penalized = [x for x in network.parameters() if x.requires_grad and (self.biases or x.dim() > 2)]
-        return self.strength / 2 * sum(map(squared_norm, penalized), super().penalty(network))
+        return self.half * sum(map(squared_norm, penalized), super().penalty(network))
