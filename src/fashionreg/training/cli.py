@@ -404,11 +404,10 @@ class TrainingCLI(LightningCLI):
 
     def _fit_trainer(self, kwargs: dict[str, Any]) -> Trainer:
         options, images = self.config.trainer, self.data_description["sizes"]["train"]
-        steps = steps_to_come(options, images, self.datamodule.batch_size)
+        batch_size = min(self.datamodule.batch_size, images)
+        steps = steps_to_come(options, images, batch_size)
         on_cpu = options.accelerator == "cpu" or not torch.accelerator.is_available()
-        self.config.compile = decide(
-            self.config.compile, steps, len(self.model.seeds) * self.datamodule.batch_size, on_cpu=on_cpu
-        )
+        self.config.compile = decide(self.config.compile, steps, len(self.model.seeds) * batch_size, on_cpu=on_cpu)
         about = {"name": self.config.name, "data": self.data_description, "config": self.config_text()} | self._about
         callbacks: list[Callback] = [RunRecord(self.folder, about), *self._observers]
         if self.config.trainer.enable_checkpointing is not False:
