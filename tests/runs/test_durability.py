@@ -488,9 +488,13 @@ def started(*words, until):
     raise AssertionError(process.communicate()[1])
 
 
+#: Longer than a test waits; so long a fit would be compiled by itself, which takes more time than all the rest.
+LONG = ["--trainer.max_epochs", 100000, "--compile", "false"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM], ids=["SIGHUP", "SIGTERM"])
 def test_a_fit_that_is_told_to_end_keeps_the_finished_epochs_and_says_how_to_go_on(number, workplace):
-    process = started("fit", "--config", "tiny.yaml", "--trainer.max_epochs", 100000, until="epoch      3/")
+    process = started("fit", "--config", "tiny.yaml", *LONG, until="epoch      3/")
     process.send_signal(number)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from conftest import made_by
 from fashionreg.cli import main
 from fashionreg.studies.results import read_results
 from samples import files
@@ -25,6 +27,21 @@ def study(run, drawn):
     def study(*arguments):
         return run("study", SMOKE, "--out", OUT, *arguments)
 
+    return study
+
+
+@pytest.fixture(scope="module")
+def finished_folder(tmp_path_factory):
+    """A folder with the smoke study of two seeds, finished; tests work on copies of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fashionreg.studies.plots.render", lambda figure, kind: b"<svg></svg>")
+        return made_by(tmp_path_factory.mktemp("finished"), "study", SMOKE, "--out", OUT, "--seeds", 2)
+
+
+@pytest.fixture
+def finished(study, finished_folder):
+    """The smoke study of two seeds, finished; returns the runner."""
+    shutil.copytree(finished_folder / OUT, OUT)
     return study
 
 
@@ -57,10 +74,9 @@ def test_a_variant_in_a_study_is_the_fit_of_its_configuration(study, run):
     assert alone.read_text() == (OUT / "bn" / "version_0" / "record.csv").read_text()
 
 
-def test_the_same_command_again_trains_nothing(study):
-    study("--seeds", 2)
+def test_the_same_command_again_trains_nothing(finished):
     before = files(OUT)
-    code, out, _ = study("--seeds", 2)
+    code, out, _ = finished("--seeds", 2)
     assert code == 0
     assert out.count("has all 2 seeds already") == 3
     changed = {path for path, content in files(OUT).items() if before.get(path) != content}
@@ -69,26 +85,24 @@ def test_the_same_command_again_trains_nothing(study):
     assert not any("version_" in str(path) for path in changed)
 
 
-def test_more_seeds_train_only_the_new_ones_and_fewer_show_fewer(study):
-    assert study("--seeds", 2)[0] == 0
-    assert study("--seeds", 5)[0] == 0
+def test_more_seeds_train_only_the_new_ones_and_fewer_show_fewer(finished):
+    assert finished("--seeds", 5)[0] == 0
     records = [json.loads(path.read_text())["seeds"] for path in sorted(OUT.glob("bn/*/record.json"))]
     assert records == [[0, 1], [2, 3, 4]]
     assert set(numbers().seed) == {0, 1, 2, 3, 4}
-    study("--seeds", "[1, 3]")
+    finished("--seeds", "[1, 3]")
     assert set(numbers().seed) == {1, 3}
     assert len(list(OUT.glob("*/version_*"))) == 6
 
 
-def test_a_changed_configuration_is_run_anew_and_never_mixed_with_the_old(study):
-    study("--seeds", 2)
+def test_a_changed_configuration_is_run_anew_and_never_mixed_with_the_old(finished):
     first = numbers()
-    study("--seeds", 2, "--model.init_args.hidden_sizes", "[12]")
+    finished("--seeds", 2, "--model.init_args.hidden_sizes", "[12]")
     assert len(list(OUT.glob("plain/version_*"))) == 2
     second = numbers()
     assert len(second) == len(first)
     assert not second.value.equals(first.value)
-    assert study("--seeds", 2)[1].count("has all 2 seeds already") == 3
+    assert finished("--seeds", 2)[1].count("has all 2 seeds already") == 3
     pd.testing.assert_frame_equal(numbers(), first)
 
 
@@ -113,8 +127,8 @@ def test_a_variant_that_fails_does_not_end_the_study(study, monkeypatch):
     assert "Incomplete: bn has no results for 2 of 2 seeds." in out
 
 
-def test_a_folder_belongs_to_one_study_and_one_process(study, run, refusal):
-    study("--seeds", 1)
+@pytest.mark.usefixtures("finished")
+def test_a_folder_belongs_to_one_study_and_one_process(refusal):
     other = SMOKE.read_text().replace("name: smoke", "name: other")
     Path("other.yaml").write_text(other)
     _, line = refusal("study", "other.yaml", "--out", OUT)
@@ -218,10 +232,9 @@ def wait_for(pattern, process):
         time.sleep(0.02)
 
 
-def test_an_observer_added_to_a_finished_study_retrains_nothing(study):
-    study("--seeds", 2)
+def test_an_observer_added_to_a_finished_study_retrains_nothing(finished):
     before = files(OUT)
-    code, out, err = study("--seeds", 2, "--trainer.callbacks+=fashionreg.callbacks.Histograms")
+    code, out, err = finished("--seeds", 2, "--trainer.callbacks+=fashionreg.callbacks.Histograms")
     assert code == 0, err
     assert out.count("has all 2 seeds already") == 3
     assert {path for path in files(OUT) if "version_" in str(path)} == {p for p in before if "version_" in str(p)}
@@ -250,12 +263,12 @@ grid: {dropout.p: [0.0, 0.5]}
     assert "model.init_args.regularizers.dropout.init_args.p" in Path("logs/studies/rates/report.md").read_text()
 
 
-@pytest.fixture
-def cut_off(study, monkeypatch):
-    """The smoke study, interrupted in its first variant after two of its four epochs."""
+@pytest.fixture(scope="module")
+def cut_off_folder(tmp_path_factory):
+    """A folder with the smoke study, interrupted in its first variant; tests work on copies of it."""
     from fashionreg.callbacks.progress import StudyProgress
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         tell = StudyProgress.on_train_epoch_end
 
         def interrupting(self, trainer, module):
@@ -264,20 +277,24 @@ def cut_off(study, monkeypatch):
                 raise KeyboardInterrupt
 
         patch.setattr(StudyProgress, "on_train_epoch_end", interrupting)
-        code, _, err = study("--seeds", 2)
-    assert code == 1
-    assert "interrupted; the same command goes on" in err
+        arguments = ["study", SMOKE, "--out", OUT, "--seeds", 2]
+        return made_by(tmp_path_factory.mktemp("cut_off"), *arguments, code=1)
+
+
+@pytest.fixture
+def cut_off(cut_off_folder, workplace):
+    """The run of the smoke study that was interrupted after two of its four epochs."""
+    shutil.copytree(cut_off_folder / OUT, OUT)
     return OUT / "plain" / "version_0"
 
 
-def test_a_study_goes_on_within_the_variant_that_was_interrupted(study, run, cut_off):
+def test_a_study_goes_on_within_the_variant_that_was_interrupted(study, cut_off, finished_folder):
     (cut_off / "record.json").unlink()  # a killed run has none
     code, out, err = study("--seeds", 2)
     assert (code, err) == (0, "")
     assert f"[1/3] plain: goes on after epoch 2 ({cut_off}/checkpoints/last.ckpt)" in out
     assert [path.name for path in OUT.glob("plain/version_*")] == ["version_1"]
-    assert run("study", SMOKE, "--out", "undisturbed", "--seeds", 2)[0] == 0
-    assert (OUT / "results.csv").read_bytes() == Path("undisturbed/results.csv").read_bytes()
+    assert (OUT / "results.csv").read_bytes() == (finished_folder / OUT / "results.csv").read_bytes()
 
 
 @pytest.mark.parametrize("damage", ["checkpoint", "mark", "seeds"])
@@ -290,7 +307,9 @@ def test_what_a_study_cannot_go_on_from_stays_until_its_seeds_have_a_record(stud
     seeds = 3 if damage == "seeds" else 2
     with monkeypatch.context() as patch:
         patch.setattr("fashionreg.studies.run.train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert study("--seeds", seeds)[0] == 1
+        code, _, err = study("--seeds", seeds)
+    assert code == 1
+    assert "interrupted; the same command goes on" in err
     assert checkpoint.is_file()
     code, out, _ = study("--seeds", seeds)
     assert code == 0
@@ -306,12 +325,11 @@ def test_a_cut_off_run_of_another_configuration_stays(study, cut_off):
     assert not cut_off.exists()
 
 
-def test_a_run_that_was_interrupted_after_its_last_epoch_is_only_recorded(study):
-    assert study("--seeds", 2)[0] == 0
+def test_a_run_that_was_interrupted_after_its_last_epoch_is_only_recorded(finished):
     record = OUT / "bn" / "version_0" / "record.json"
     record.write_text(record.read_text().replace('"finished"', '"interrupted"'))
     before = (OUT / "results.csv").read_bytes()
-    code, out, err = study("--seeds", 2)
+    code, out, err = finished("--seeds", 2)
     assert (code, err) == (0, "")
     assert "bn: goes on after epoch 4" in out
     assert "bn: test accuracy" in out

@@ -1,9 +1,7 @@
 """The options of `fashionreg fit|validate|test|predict`, and the objects that they ask for."""
 
 import argparse
-import importlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +16,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.callbacks.tensorboard import EventLogger
-from fashionreg.config import REGULARIZERS, TRAINING_COMMANDS, Layer, Regularizers, each_option, option_value
+from fashionreg.config import TRAINING_COMMANDS, Layer, Regularizers, each_option, option_value
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
@@ -26,7 +24,6 @@ from fashionreg.files import remove_orphans
 from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
 from fashionreg.models.trainers import check_averaging
 from fashionreg.randomness import expand_seeds
-from fashionreg.regularizers import Regularizer
 from fashionreg.runs import trust
 from fashionreg.runs.allowed import classes_of
 from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, check_same_data, read_checkpoint
@@ -35,6 +32,7 @@ from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpo
 from fashionreg.training.decision import decide, steps_to_come
 from fashionreg.training.estimate import refuse_oversize_data, refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
+from fashionreg.training.parsing import check_named, in_one_line, joined
 from fashionreg.yaml_files import check_limits, parse_yaml
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
@@ -216,7 +214,7 @@ class TrainingCLI(LightningCLI):
         args = regularizers.add_arguments(args)
         check_named(regularizers.merged or {})
         config: Namespace | None = None
-        for layer in layers:
+        for layer in joined(layers):
             config = parser.parse_object(layer, namespace=config, defaults=config is None)
         self.config = parser.parse_args(args, namespace=config)
         if self._checkpoint_path is not None:
@@ -404,11 +402,10 @@ class TrainingCLI(LightningCLI):
 
     def _fit_trainer(self, kwargs: dict[str, Any]) -> Trainer:
         options, images = self.config.trainer, self.data_description["sizes"]["train"]
-        steps = steps_to_come(options, images, self.datamodule.batch_size)
+        batch_size = min(self.datamodule.batch_size, images)
+        steps = steps_to_come(options, images, batch_size)
         on_cpu = options.accelerator == "cpu" or not torch.accelerator.is_available()
-        self.config.compile = decide(
-            self.config.compile, steps, len(self.model.seeds) * self.datamodule.batch_size, on_cpu=on_cpu
-        )
+        self.config.compile = decide(self.config.compile, steps, len(self.model.seeds) * batch_size, on_cpu=on_cpu)
         about = {"name": self.config.name, "data": self.data_description, "config": self.config_text()} | self._about
         callbacks: list[Callback] = [RunRecord(self.folder, about), *self._observers]
         if self.config.trainer.enable_checkpointing is not False:
@@ -457,37 +454,6 @@ class TrainingCLI(LightningCLI):
         return parse_yaml(self.config_text(), "configuration")
 
 
-def check_named(regularizers: Mapping[str, Any]) -> None:
-    """Refuse regularizers whose class cannot be found, by name: the parser names the class of the model only.
-
-    Raises:
-        UserError: With the name of the regularizer.
-    """
-    for name, part in regularizers.items():
-        where = f"{REGULARIZERS.rpartition('.')[2]}.{name}"
-        path = part.get("class_path") if isinstance(part, dict) else part
-        # as the parser does: a class that is imported needs no module before its name
-        known = {cls.__name__ for cls in _subclasses(Regularizer)}
-        there_are = f"there are {', '.join(sorted(known))}, and yours as module.Class"
-        if not isinstance(path, str):
-            raise UserError(f"{where}: names no class by class_path; {there_are}")
-        module, _, last = path.rpartition(".")
-        if not module and last not in known:
-            raise UserError(f"{where}: there is no class {path}; {there_are}")
-        if module:
-            try:
-                getattr(importlib.import_module(module), last)
-            except (ImportError, AttributeError, ValueError) as error:
-                raise UserError(f"{where}: {path} cannot be imported: {error}; {there_are}") from error
-
-
-def _subclasses(cls: type[Regularizer]) -> Iterator[type[Regularizer]]:
-    """Yield every class that derives from `cls` and is imported."""
-    for each in cls.__subclasses__():
-        yield each
-        yield from _subclasses(each)
-
-
 def shape_of(datamodule: ImageDataModule) -> tuple[int, int]:
     """Load the data, and return their number of inputs and of classes."""
     datamodule.prepare_data()
@@ -501,28 +467,3 @@ def first_seed(seeds: int | list[int]) -> list[int]:
         UserError: As `expand_seeds`.
     """
     return [expand_seeds(seeds)[0]]
-
-
-def in_one_line(error: Exception) -> str:
-    """Return what an error of the parser or of Lightning says, in one line and without names of Python classes."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return str(cause)
-        cause = cause.__cause__ or cause.__context__
-    message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(error))
-    message = re.sub(r'Parser key "([^"]+)":', r"\1:", message)
-    lines = [line.strip(" -") for line in message.splitlines()]
-    # jsonargparse tells of each type that an option could have had, None among them
-    noise = ("Does not validate against", "Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
-    lines = [line for line in lines if line and not line.startswith(noise) and line != "Expected a NoneType"]
-    # the parser repeats a value for each type that it does not have
-    text = (
-        "; ".join(dict.fromkeys(lines))
-        .replace("Given value: ", "got ")
-        .replace("Expected a ", "expected ")
-        .replace(":;", ":")
-    )
-    if "is not accepted" in text:
-        text += "; see --model.help or --data.help CLASS for the options of a class"
-    return text if len(text) <= 1000 else f"{text[:800]} ... {text[-200:]}"

@@ -22,7 +22,8 @@ from fashionreg.randomness import whole_seeds
 from fashionreg.runs.folder import claim_folder
 from fashionreg.runs.run import Run
 from fashionreg.text import by_seed, counted, in_percent
-from fashionreg.training.cli import TrainingCLI, in_one_line
+from fashionreg.training.cli import TrainingCLI
+from fashionreg.training.parsing import in_one_line
 
 #: Warnings of Lightning and torch that are expected here, and why.
 EXPECTED_WARNINGS = (
