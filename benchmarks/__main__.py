@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 #: What `--only` takes besides names of contenders.
-SECTIONS = ("table", "scaling", "startup", "memory")
+SECTIONS = ("table", "scaling", "startup", "compilation", "memory", "studies")
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -48,12 +48,16 @@ def main(args: Sequence[str] | None = None) -> int:
     import torch
 
     from benchmarks import measure, processes, report
-    from benchmarks.contenders import Work, all_contenders
+    from benchmarks.contenders import all_contenders, has_jax
+    from benchmarks.requirements import check_requirements
+    from benchmarks.work import Work
     from fashionreg.data.location import data_root
     from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
     from fashionreg.errors import UserError
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    # that there is no GPU, where a step is compiled for the CPU
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     root = data_root().absolute()
     try:
         fetch_fashion_mnist(root)
@@ -65,7 +69,9 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"benchmarks: error: --train_size must be from 1 to {all_images}", file=sys.stderr)
         return 2
     work = Work(root, options.epochs, options.train_size or all_images, all_images)
-    contenders = all_contenders(work, cuda=torch.cuda.is_available())
+    if not (jax := has_jax()):
+        print("benchmarks: JAX is not installed (the extra `bench`); its rows are left out", file=sys.stderr)
+    contenders = all_contenders(work, cuda=torch.cuda.is_available(), jax=jax)
     names = [*SECTIONS, *(contender.name for contender in contenders)]
     wanted = options.only or list(SECTIONS)
     if unknown := [name for name in wanted if name not in names]:
@@ -81,9 +87,11 @@ def main(args: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     results = measure.surroundings(options.repeats, work, options.only)
     results["startup"] = processes.measure_startup(work, options.repeats) if "startup" in wanted else []
+    results["compilation"] = processes.measure_compilation(work) if "compilation" in wanted else []
     results["memory"] = processes.measure_memory(work) if "memory" in wanted else []
+    results["studies"] = processes.measure_studies(work) if "studies" in wanted else []
     results["epochs"] = measure.measure(chosen, work, options.repeats)
-    results["requirements"] = report.check_requirements(results)
+    results["requirements"] = check_requirements(results)
     results["minutes"] = round((time.perf_counter() - started) / 60, 1)
     print(report.tables(results))
     if out := options.out or (None if report.is_trial(results) else Path(__file__).parent):

@@ -2,7 +2,8 @@
 
 Each function trains the network of `configs/bn.yaml` (784-64-32-10 with batch norm, SGD 0.001, batches of 64) from the
 beginning and returns test accuracies, 0 to 1. `tick` is called at the end of every epoch and is all that the
-measurement adds. `train_size` takes the first images only, for trials of the benchmark itself.
+measurement adds. `train_size` takes the first images only, for trials of the benchmark itself. Ways to train several
+networks at once are in `compiled_baseline.py` and `jax_baseline.py`.
 """
 
 import warnings
@@ -144,9 +145,15 @@ def plain_lightning(
     return ends.accuracies
 
 
-def _resident_tensors(root: Path, train: bool, train_size: int | None = None) -> tuple[Tensor, Tensor]:
+def resident_pixels(root: Path, train: bool, train_size: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return all images as uint8 `(N, 784)` and their labels as int64 `(N,)`."""
     dataset = datasets.FashionMNIST(str(root), train=train, download=True)
-    return dataset.data[:train_size].flatten(1).float() / 255, dataset.targets[:train_size]
+    return dataset.data[:train_size].flatten(1), dataset.targets[:train_size]
+
+
+def _resident_tensors(root: Path, train: bool, train_size: int | None = None) -> tuple[Tensor, Tensor]:
+    pixels, labels = resident_pixels(root, train, train_size)
+    return pixels.float() / 255, labels
 
 
 def bare_loop(

@@ -9,16 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 import torch
 
-from benchmarks.contenders import Contender, Outcome, Work
+from benchmarks.work import Contender, Outcome, Work
 from fashionreg.runs.record import git_commit
 
-PACKAGES = ("fashionreg", "torch", "torchvision", "lightning", "torchmetrics", "scikit-learn", "numpy")
+PACKAGES = ("fashionreg", "torch", "torchvision", "lightning", "torchmetrics", "scikit-learn", "numpy", "jax")
+
+#: Names of modules where they are not those of packages.
+MODULES = {"scikit-learn": "sklearn"}
 
 Row = dict[str, Any]
 
@@ -43,6 +47,8 @@ class _Measured:
 def measure(contenders: Sequence[Contender], work: Work, repeats: int) -> list[Row]:
     """Run all contenders in turn, `repeats` times, every other time in reverse order, and describe each.
 
+    Those that have no row in the table are points of the figure, and run in the first repeat only.
+
     Before each, torch is given as many CPU threads as it started with (or those that the contender asks for):
     `fashionreg fit` takes fewer where a step is too small for them, and gives them back.
 
@@ -58,6 +64,8 @@ def measure(contenders: Sequence[Contender], work: Work, repeats: int) -> list[R
     measured = {contender.name: _Measured() for contender in contenders}
     for repeat in range(repeats):
         for contender in contenders if repeat % 2 == 0 else reversed(contenders):
+            if repeat and not contender.in_table:
+                continue
             gc.collect()
             if contender.device == "cuda":
                 torch.cuda.empty_cache()
@@ -70,40 +78,44 @@ def measure(contenders: Sequence[Contender], work: Work, repeats: int) -> list[R
             measured[contender.name].wall.append(round(time.perf_counter() - started, 3))
             measured[contender.name].outcomes.append(outcome)
             say(f"repeat {repeat + 1}/{repeats}   {contender.name:<24}{median(outcome.seconds):8.3f} s an epoch")
-    rows = [_row(contender, work, measured[contender.name], contender.threads or threads) for contender in contenders]
+    rows = [_row(contender, measured[contender.name], contender.threads or threads) for contender in contenders]
     medians = {row["name"]: row["median"] for row in rows}
     for row in rows:
-        if row["in_table"] and "notebook" in medians:
+        if row["in_table"] and "notebook" in medians and row["workload"] == "batch norm study":
             row["notebook_ratio"] = medians["notebook"] / row["per_seed"]
         if row["in_table"]:
             row["reaches_accuracy"] = _reaches_accuracy(row, rows)
     return rows
 
 
-def _row(contender: Contender, work: Work, measured: _Measured, threads: int) -> Row:
+def _row(contender: Contender, measured: _Measured, threads: int) -> Row:
     seconds = [value for outcome in measured.outcomes for value in outcome.seconds]
     accuracies = [round(value, 6) for outcome in measured.outcomes for value in outcome.accuracies]
-    described = {
-        name: getattr(contender, name) for name in ("name", "label", "device", "batch_norm", "seeds", "in_table")
-    }
-    width, images = contender.setting or (64, work.train_size)
-    row = described | {"width": width, "images": images, "threads": threads, "point": contender.setting is not None}
+    kept = ("name", "label", "device", "batch_norm", "workload", "compiled", "seeds", "in_table")
+    described = {name: getattr(contender, name) for name in kept}
+    row = described | {"threads": threads, "point": contender.setting is not None}
+    if contender.setting is not None:
+        row |= dict(zip(("width", "images"), contender.setting, strict=True))
     row |= measured.outcomes[0].facts | summary(seconds)
+    if evaluation := [value for outcome in measured.outcomes for value in outcome.evaluation]:
+        row["evaluation"] = median(evaluation)
     return row | {
         "per_seed": row["median"] / contender.seeds,
         "accuracies": accuracies,
-        "accuracy": fmean(accuracies),
+        "accuracy": fmean(accuracies) if accuracies else None,
         "wall_seconds": measured.wall,
     }
 
 
 def _reaches_accuracy(row: Row, rows: Sequence[Row]) -> bool | None:
-    """Return whether a baseline's accuracy is among those of fashionreg's ten seeds; None if not comparable.
+    """Return whether an accuracy is among those of fashionreg's ten seeds, eager; None if not comparable.
 
     scikit-learn is not comparable: it starts from larger weights, and is therefore ahead in the first epochs.
     """
     reference = next((other for other in rows if other["name"] == "fit-10"), None)
     if reference is None or row["name"] in ("fit-10", "sklearn") or not row["batch_norm"]:
+        return None
+    if row["accuracy"] is None or row["workload"] != reference["workload"]:
         return None
     reached: bool = min(reference["accuracies"]) <= row["accuracy"] <= max(reference["accuracies"])
     return reached
@@ -122,7 +134,8 @@ def surroundings(repeats: int, work: Work, only: Sequence[str] | None) -> Row:
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "load_before": round(os.getloadavg()[0], 2),
         },
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in PACKAGES if find_spec(MODULES.get(name, name))},
         "settings": {
             "repeats": repeats,
             "timed_epochs": work.epochs,

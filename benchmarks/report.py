@@ -1,8 +1,7 @@
 """The results as a table, as files and as a figure."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.figure import scaling
@@ -10,93 +9,6 @@ from benchmarks.measure import Row
 
 #: Images that a measurement trains on; with fewer it is a trial of the benchmark itself.
 FULL_SIZE = 60_000
-
-
-@dataclass(frozen=True)
-class Requirement:
-    """One line of the table of required figures.
-
-    Attributes:
-        figure: What is compared.
-        least: What it must be at least, or at most.
-        aim: What it should be.
-        upward: Whether more is better.
-        unit: Of the figure; empty for a ratio.
-        value: The figure, from medians: seconds an epoch and seed by contender, start-up seconds by command, GiB.
-    """
-
-    figure: str
-    least: float
-    aim: float
-    upward: bool
-    unit: str
-    value: Callable[[Mapping[str, float]], float]
-
-
-REQUIREMENTS = (
-    Requirement("notebook loop / fashionreg, S = 1", 3, 5, True, "", lambda m: m["notebook"] / m["fit-1"]),
-    Requirement("notebook loop / fashionreg per seed, S = 10", 10, 20, True, "", lambda m: m["notebook"] / m["fit-10"]),
-    Requirement(
-        "plain LightningModule / fashionreg per seed, S = 10", 18, 35, True, "", lambda m: m["lightning"] / m["fit-10"]
-    ),
-    Requirement("fashionreg S = 1 / bare PyTorch loop", 2.0, 1.3, False, "", lambda m: m["fit-1"] / m["bare"]),
-    Requirement(
-        "bare PyTorch loop / fashionreg per seed, S = 10", 1.8, 3.5, True, "", lambda m: m["bare"] / m["fit-10"]
-    ),
-    Requirement("`fashionreg --help`", 0.5, 0.2, False, "s", lambda m: m["start:help"]),
-    Requirement(
-        "`fashionreg --help` beyond `python -c pass`",
-        0.3,
-        0.3,
-        False,
-        "s",
-        lambda m: m["start:help"] - m["start:pass"],
-    ),
-    Requirement(
-        "time to first training step / `import lightning.pytorch.cli`",
-        1.5,
-        1.15,
-        False,
-        "",
-        lambda m: m["start:first_step"] / m["start:import"],
-    ),
-    Requirement(
-        "an epoch with all shipped callbacks / with none, S = 10",
-        1.1,
-        1.0,
-        False,
-        "",
-        lambda m: m["fit-10-watched"] / m["fit-10-unwatched"],
-    ),
-    Requirement("peak memory, S = 10", 1.5, 0.9, False, "GiB", lambda m: m["memory:fit-10"]),
-)
-
-
-def medians(results: Row) -> dict[str, float]:
-    """Return the medians for the requirements by name: `fit-10`, `start:help` (seconds), `memory:fit-10` (GiB)."""
-    return (
-        {row["name"]: row["per_seed"] for row in results["epochs"]}
-        | {f"start:{row['name']}": row["median"] for row in results["startup"]}
-        | {f"memory:{row['name']}": row["gib"] for row in results["memory"]}
-    )
-
-
-def check_requirements(results: Row) -> list[Row]:
-    """Return each requirement with its measurement and how it is met: `no`, `least`, `aim`, None if not measured."""
-    known = medians(results)
-    rows = []
-    for requirement in REQUIREMENTS:
-        row: Row = {name: getattr(requirement, name) for name in ("figure", "least", "aim", "upward", "unit")}
-        try:
-            measured = requirement.value(known)
-        except KeyError:
-            rows.append(row | {"measured": None, "met": None})
-            continue
-        reached = [
-            measured >= bound if requirement.upward else measured <= bound for bound in (row["least"], row["aim"])
-        ]
-        rows.append(row | {"measured": measured, "met": "aim" if all(reached) else "least" if reached[0] else "no"})
-    return rows
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -115,25 +27,40 @@ def _spread(row: Row, digits: int) -> str:
     return f"{row['median']:.{digits}f} ({row['min']:.{digits}f} to {row['max']:.{digits}f})"
 
 
-def _epoch_cells(row: Row) -> tuple[str, ...]:
+def _accuracy(row: Row) -> str:
+    if not row["accuracies"]:
+        return ""
     low, high = (100 * bound(row["accuracies"]) for bound in (min, max))
+    return f"{100 * row['accuracy']:.1f}% ({low:.1f} to {high:.1f})"
+
+
+def _epoch_cells(row: Row) -> tuple[str, ...]:
     return (
         row["label"],
         str(row["threads"]),
         _spread(row, 2),
         f"{row['per_seed']:.3f}",
         f"{row['notebook_ratio']:.1f}" if "notebook_ratio" in row else "",
-        f"{100 * row['accuracy']:.1f}% ({low:.1f} to {high:.1f})",
+        _accuracy(row),
         {True: "yes", False: "no", None: ""}[row["reaches_accuracy"]],
     )
+
+
+def _lecture7_cells(row: Row) -> tuple[str, ...]:
+    return row["label"], str(row["threads"]), _spread(row, 3), f"{row['per_seed']:.4f}", _accuracy(row)
+
+
+def _evaluation_cells(row: Row) -> tuple[str, ...]:
+    share = row["evaluation"] / row["median"]
+    return f"{row['workload']}: {row['label']}", f"{row['evaluation']:.3f}", f"{100 * share:.0f}%"
 
 
 def _requirement_cells(row: Row) -> tuple[str, ...]:
     prefix, unit = "" if row["upward"] else "at most ", f" {row['unit']}" if row["unit"] else ""
     return (
         row["figure"],
-        *(f"{prefix}{row[bound]:g}{unit}" for bound in ("least", "aim")),
-        "not measured" if row["met"] is None else f"{row['measured']:.2f}{unit}",
+        *("" if row[bound] is None else f"{prefix}{row[bound]:g}{unit}" for bound in ("least", "aim")),
+        "not measured" if row["measured"] is None else f"{row['measured']:.2f}{unit}",
         {None: "", "no": "**no**", "least": "yes", "aim": "yes, the aim too"}[row["met"]],
     )
 
@@ -159,20 +86,42 @@ def is_trial(results: Row) -> bool:
 
 
 def tables(results: Row) -> str:
-    """Format all measurements as Markdown."""
-    parts = []
-    if shown := [row for row in results["epochs"] if row["in_table"]]:
-        accuracy = f"test accuracy, epoch {results['settings']['total_epochs']}"
-        head = ("how", "threads", "seconds an epoch", "... and seed", "notebook's loop / this", accuracy, "reached")
-        parts.append(markdown(head, [_epoch_cells(row) for row in shown]))
-    if results["startup"]:
-        rows = [(row["label"], _spread(row, 3)) for row in results["startup"]]
-        parts.append(markdown(("start", "seconds"), rows))
-    if results["memory"]:
-        rows = [(row["label"], f"{row['gib']:.2f}") for row in results["memory"]]
-        parts.append(markdown(("peak memory, one epoch", "GiB"), rows))
-    required = [_requirement_cells(row) for row in results["requirements"]]
-    parts.append(markdown(("figure", "at least", "aim", "measured", "met"), required))
+    """Format all measurements as Markdown; a part that was not measured is left out."""
+    parts: list[str] = []
+
+    def add(head: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
+        if listed := [*rows]:
+            parts.append(markdown(head, listed))
+
+    shown = [row for row in results["epochs"] if row["in_table"]]
+    accuracy = f"test accuracy, epoch {results['settings']['total_epochs']}"
+    add(
+        ("how", "threads", "seconds an epoch", "... and seed", "notebook's loop / this", accuracy, "reached"),
+        (_epoch_cells(row) for row in shown if row.get("workload") != "lecture 7"),
+    )
+    add(
+        ("lecture 7's network, 4,800 images", "threads", "seconds an epoch", "... and seed", "test accuracy"),
+        (_lecture7_cells(row) for row in shown if row.get("workload") == "lecture 7"),
+    )
+    add(
+        ("evaluation on the test images", "seconds an epoch", "its share"),
+        (_evaluation_cells(row) for row in shown if "evaluation" in row),
+    )
+    add(
+        ("whole studies, wall time in seconds", "`--compile false`", "`--compile auto`, empty cache"),
+        ((row["label"], f"{row['false']:.0f}", f"{row['auto']:.0f}") for row in results.get("studies", ())),
+    )
+    add(
+        ("what compiling adds until the first step is done", "empty cache, s", "filled cache, s"),
+        (
+            (row["label"], *(f"{row[cache] - row['eager']:.1f}" for cache in ("cold", "warm")))
+            for row in results.get("compilation", ())
+        ),
+    )
+    add(("start", "seconds"), ((row["label"], _spread(row, 3)) for row in results["startup"]))
+    add(("peak memory, one epoch", "GiB"), ((row["label"], f"{row['gib']:.2f}") for row in results["memory"]))
+    required = map(_requirement_cells, results["requirements"])
+    add(("figure", "at least", "aim", "measured", "met"), required)
     return "\n\n".join([*parts, _circumstances(results)]) + "\n"
 
 
