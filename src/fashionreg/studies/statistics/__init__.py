@@ -4,8 +4,9 @@ A number that cannot be computed honestly is NaN: too few seeds, or a test that 
 input that is not a result (NaN or infinite where a number belongs, lengths that differ) is a `ValueError`.
 """
 
-from fashionreg.studies.statistics.comparisons import ALPHA, Comparison, compare, holm
+from fashionreg.studies.statistics.comparisons import ALPHA, Comparison, compare
 from fashionreg.studies.statistics.convergence import Reaching, epochs_to_target, reaching, time_to_target
+from fashionreg.studies.statistics.correction import holm
 from fashionreg.studies.statistics.estimates import LEVEL, Estimate, bootstrap_interval, estimate
 from fashionreg.studies.statistics.factorial import Effect, factorial_effects
 
