@@ -7,27 +7,53 @@ input that is not a result (NaN or infinite where a number belongs, lengths that
 from fashionreg.studies.statistics.comparisons import Comparison, compare, corrected
 from fashionreg.studies.statistics.convergence import Reaching, epochs_to_target, reaching, time_to_target
 from fashionreg.studies.statistics.correction import holm, simultaneous_intervals
+from fashionreg.studies.statistics.equivalence import (
+    Decision,
+    Equivalence,
+    SeedsToDecide,
+    decide,
+    decision_power,
+    equivalence,
+    seeds_to_decide,
+)
 from fashionreg.studies.statistics.estimates import ALPHA, LEVEL, Estimate, Interval, estimate, t_interval
 from fashionreg.studies.statistics.factorial import Effect, factorial_effects
+from fashionreg.studies.statistics.pairing import Pairing, pairing
+from fashionreg.studies.statistics.robust import Outliers, Robust, interquartile_mean, median, outliers, robust
 from fashionreg.studies.statistics.shares import estimate_share, proportion_interval
 
 __all__ = [
     "ALPHA",
     "LEVEL",
     "Comparison",
+    "Decision",
     "Effect",
+    "Equivalence",
     "Estimate",
     "Interval",
+    "Outliers",
+    "Pairing",
     "Reaching",
+    "Robust",
+    "SeedsToDecide",
     "compare",
     "corrected",
+    "decide",
+    "decision_power",
     "epochs_to_target",
+    "equivalence",
     "estimate",
     "estimate_share",
     "factorial_effects",
     "holm",
+    "interquartile_mean",
+    "median",
+    "outliers",
+    "pairing",
     "proportion_interval",
     "reaching",
+    "robust",
+    "seeds_to_decide",
     "simultaneous_intervals",
     "t_interval",
     "time_to_target",

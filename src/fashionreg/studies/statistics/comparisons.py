@@ -26,8 +26,7 @@ POWER = 0.8
 #: With two seeds a t test rests on a single difference of differences.
 MIN_SEEDS_T = 3
 
-#: With fewer seeds a two-sided rank test cannot fall below 0.05 (2 / 2**5 = 0.0625), nor an interval for a median reach
-#: 95% (1 - 2 / 2**5 = 0.9375).
+#: With fewer seeds a two-sided rank test cannot fall below 0.05 (2 / 2**5 = 0.0625).
 MIN_SEEDS_RANKS = 6
 
 #: Up to here the signed-rank test is exact; beyond, the normal distribution gives its p values to within 0.001.
