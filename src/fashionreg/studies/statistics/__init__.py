@@ -18,9 +18,12 @@ from fashionreg.studies.statistics.equivalence import (
 )
 from fashionreg.studies.statistics.estimates import ALPHA, LEVEL, Estimate, Interval, estimate, t_interval
 from fashionreg.studies.statistics.factorial import Effect, factorial_effects
+from fashionreg.studies.statistics.images import SeedsAndImages, seeds_and_images
 from fashionreg.studies.statistics.pairing import Pairing, pairing
+from fashionreg.studies.statistics.resampled import Resampled, corrected_t
 from fashionreg.studies.statistics.robust import Outliers, Robust, interquartile_mean, median, outliers, robust
 from fashionreg.studies.statistics.shares import estimate_share, proportion_interval
+from fashionreg.studies.statistics.survival import epochs_to_stay, log_rank, restricted_mean, smoothed
 
 __all__ = [
     "ALPHA",
@@ -34,12 +37,16 @@ __all__ = [
     "Outliers",
     "Pairing",
     "Reaching",
+    "Resampled",
     "Robust",
+    "SeedsAndImages",
     "SeedsToDecide",
     "compare",
     "corrected",
+    "corrected_t",
     "decide",
     "decision_power",
+    "epochs_to_stay",
     "epochs_to_target",
     "equivalence",
     "estimate",
@@ -47,14 +54,18 @@ __all__ = [
     "factorial_effects",
     "holm",
     "interquartile_mean",
+    "log_rank",
     "median",
     "outliers",
     "pairing",
     "proportion_interval",
     "reaching",
+    "restricted_mean",
     "robust",
+    "seeds_and_images",
     "seeds_to_decide",
     "simultaneous_intervals",
+    "smoothed",
     "t_interval",
     "time_to_target",
 ]
