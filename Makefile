@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 # compiled bytecode decides whether `import lightning` takes 4 seconds or 25
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test lint audit bench stress clean
+.PHONY: help install demo test lint audit bench stress simulate clean
 help:
 	@echo "make demo     train the batch norm network on Fashion-MNIST, testing after every epoch"
 	@echo "make test     run the whole test suite"
 	@echo "make bench    measure what training costs (half an hour, on a machine with nothing else to do)"
 	@echo "make stress   damaged files, kills, full disks, a thousand fits (25 minutes): writes docs/reliability.md"
+	@echo "make simulate how often the statistics err, and intervals cover (minutes): writes docs/statistics.md"
 	@echo "make install  make $(VENV) with fashionreg in it; $(BIN)/fashionreg --help says more"
 	@echo "make lint     ruff and mypy"
 	@echo "make audit    look the pinned versions up among the known vulnerabilities (needs the internet)"
@@ -59,6 +60,9 @@ bench: $(VENV)/.installed-bench
 
 stress: $(VENV)/.installed-dev
 	$(BIN)/python -m stress
+
+simulate: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m simulations
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache src/*.egg-info

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from fashionreg.studies.statistics import (
-    bootstrap_interval,
     compare,
     comparisons,
     epochs_to_target,
@@ -33,7 +32,8 @@ def against_zero(differences, **options):
 def numbers(result):
     """All numbers of a dataclass as one array, NaN included."""
     fields = asdict(result)
-    return np.array([*fields.pop("difference", {}).values(), *fields.values()], dtype=float)
+    parts = [*fields.pop("difference", {}).values(), *fields.pop("simultaneous", ()), *fields.values()]
+    return np.array(parts, dtype=float)
 
 
 def band(share, studies):
@@ -97,8 +97,6 @@ def test_estimate_moves_and_stretches_with_the_values_and_does_not_see_their_ord
 def test_values_that_are_no_results_are_refused(values, fault):
     with pytest.raises(ValueError, match=f"values: {fault}"):
         estimate(values)
-    with pytest.raises(ValueError, match=f"values: {fault}"):
-        bootstrap_interval(values)
 
 
 def test_t_intervals_cover_95_percent_of_normal_means():
@@ -106,92 +104,6 @@ def test_t_intervals_cover_95_percent_of_normal_means():
     intervals = [estimate(values) for values in normal(1, studies, 10)]
     covered = np.mean([interval.low <= 0 <= interval.high for interval in intervals])
     assert covered == pytest.approx(0.95, abs=band(0.95, studies))
-
-
-# --- bootstrap --------------------------------------------------------------------------------------------------------
-
-
-def bca_by_the_book(values, resamples, seed):
-    """Efron's BCa interval of the mean written out in NumPy."""
-    n = len(values)
-    means = np.random.default_rng(seed).choice(values, size=(resamples, n)).mean(axis=1)
-    bias = stats.norm.ppf(np.mean(means < values.mean()))
-    jackknife = (values.sum() - values) / (n - 1)
-    influence = jackknife.mean() - jackknife
-    acceleration = (influence**3).sum() / (6 * (influence**2).sum() ** 1.5)
-    z = bias + stats.norm.ppf([0.025, 0.975])
-    return np.quantile(means, stats.norm.cdf(bias + z / (1 - acceleration * z)))
-
-
-@pytest.mark.parametrize("n", [5, 12, 40])
-def test_bootstrap_interval_is_bca_as_in_the_book(n):
-    values = np.random.default_rng(n).exponential(size=n)
-    # two sets of resamples differ: an end has a standard error of about 1.5% of the standard error of the mean
-    tolerance = 0.08 * values.std() / n**0.5
-    expected = bca_by_the_book(values, 50_000, seed=1)
-    assert bootstrap_interval(values, resamples=50_000) == pytest.approx(expected, abs=tolerance)
-
-
-def test_bootstrap_interval_follows_skewness():
-    values = np.random.default_rng(3).exponential(size=20)
-    low, high = bootstrap_interval(values)
-    assert high - values.mean() > 1.2 * (values.mean() - low)
-    # the percentile interval does so less
-    means = np.random.default_rng(1).choice(values, size=(9999, 20)).mean(axis=1)
-    assert low > np.quantile(means, 0.025)
-    assert high > np.quantile(means, 0.975) + 0.1 * (values.mean() - low)
-
-
-def test_bootstrap_interval_is_fixed_by_its_seed_and_blind_to_the_order_of_values():
-    values = normal(2, 15)
-    interval = bootstrap_interval(values)
-    assert bootstrap_interval(values) == interval
-    assert bootstrap_interval(np.random.default_rng(0).permutation(values)) == interval
-    assert bootstrap_interval(values, seed=1) != interval
-    assert all(type(end) is float for end in interval)
-
-
-def test_bootstrap_interval_moves_and_stretches_with_the_values():
-    values = normal(2, 15)
-    interval = np.array(bootstrap_interval(values))
-    assert bootstrap_interval(values + 7) == pytest.approx(interval + 7)
-    # third powers of 1e-150 are 0 in floating point
-    for factor in (100, 1e-150, 1e100):
-        assert bootstrap_interval(values * factor) == pytest.approx(interval * factor, rel=1e-9)
-
-
-def test_bootstrap_interval_of_few_or_equal_values():
-    for n in range(5):
-        assert bootstrap_interval(normal(0, n)) == pytest.approx((NAN, NAN), nan_ok=True)
-    assert bootstrap_interval([0.1] * 5) == (0.1, 0.1)
-    assert bootstrap_interval([0.0] * 9) == (0, 0)
-
-
-@pytest.mark.parametrize("values", [[0, 0, 0, 0, 1], [1] * 30 + [2], [-1e9, 0, 0, 0, 0, 0]])
-def test_bootstrap_interval_stands_extreme_values(values):
-    low, high = bootstrap_interval(values, resamples=100)
-    assert min(values) <= low <= np.mean(values) <= high <= max(values)
-
-
-def test_bootstrap_needs_resamples():
-    with pytest.raises(ValueError, match="resamples: must be at least 100, got 99"):
-        bootstrap_interval([1, 2, 3, 4, 5], resamples=99)
-
-
-@pytest.mark.parametrize(("n", "expected"), [(10, 0.90), (15, 0.92), (20, 0.93)])
-def test_bootstrap_intervals_cover_somewhat_less_than_95_percent_of_normal_means(n, expected):
-    # the plug-in spread is too small by sqrt((n - 1) / n) and normal quantiles stand in for those of t; without the
-    # correction for skewness, coverage would be that of t(n - 1) at 1.96 sqrt((n - 1) / n)
-    ideal = 1 - 2 * stats.t.sf(1.96 * math.sqrt((n - 1) / n), n - 1)
-    assert expected - 0.01 < ideal < expected + 0.01
-    studies = 1000
-    # every study with resamples of its own: one set for all would shift the coverage of all by the same accident
-    intervals = np.array(
-        [bootstrap_interval(values, resamples=499, seed=i) for i, values in enumerate(normal(n, studies, n))]
-    )
-    covered = np.mean((intervals[:, 0] <= 0) & (intervals[:, 1] >= 0))
-    # up to another percent below, for the noise in the estimated skewness and in 499 resamples
-    assert expected - 0.01 - band(expected, studies) < covered < expected + band(expected, studies)
 
 
 # --- compare ----------------------------------------------------------------------------------------------------------
@@ -259,24 +171,23 @@ def test_rounding_breaks_no_tie_and_makes_no_difference():
 
 def test_comparison_of_few_seeds_is_not_computed():
     counted = {0: {"n"}, 1: {"n", "mean", "probability_better"}}
-    counted[2] = counted[1] | {"std"}
-    counted[3] = counted[4] = counted[2] | {"t_p", "t_p_holm", "detectable"}
-    counted[5] = counted[4] | {"low", "high"}
+    counted[2] = counted[1] | {"std", "low", "high"}
+    counted[3] = counted[5] = counted[2] | {"simultaneous", "t_p", "t_p_holm", "detectable"}
     counted[6] = counted[5] | {"wilcoxon_p", "wilcoxon_p_holm"}
     for n, names in counted.items():
         fields = asdict(against_zero(normal(0, n)))
         fields |= fields.pop("difference")
-        assert {name for name, value in fields.items() if not math.isnan(value)} == names
+        assert {name for name, value in fields.items() if not np.isnan(value).any()} == names
 
 
 def test_variant_that_never_differs_is_no_evidence():
     result = compare({"v": [0.1, 0.7, 0.3, 0.5, 0.9, 0.8]}, [0.1, 0.7, 0.3, 0.5, 0.9, 0.8])["v"]
-    assert numbers(result) == pytest.approx([0, 0, 0, 0, 6, 6, 1, 1, 1, 1, 0.5, NAN], nan_ok=True)
+    assert numbers(result) == pytest.approx([0, 0, 0, 0, 6, 0, 0, 6, 1, 1, 1, 1, 0.5, NAN], nan_ok=True)
 
 
 def test_differences_without_spread_allow_no_t_test():
     result = against_zero([0.25] * 6)
-    expected = [0.25, 0, 0.25, 0.25, 6, 6, NAN, 2 / 64, NAN, 2 / 64, 1, NAN]
+    expected = [0.25, 0, 0.25, 0.25, 6, NAN, NAN, 6, NAN, 2 / 64, NAN, 2 / 64, 1, NAN]
     assert numbers(result) == pytest.approx(expected, nan_ok=True)
 
 
@@ -286,14 +197,12 @@ def test_zeros_leave_the_wilcoxon_test_but_not_the_seeds():
     assert result.probability_better == pytest.approx((3 + 6 / 2) / 9)
 
 
-def test_interval_of_a_comparison_is_the_bootstrap_of_the_differences():
-    variant, reference = normal(4, 2, 12)
-    result = compare({"v": variant}, reference, seed=5)["v"]
-    assert (result.difference.low, result.difference.high) == pytest.approx(
-        bootstrap_interval(variant - reference, seed=5)
-    )
-    assert compare({"v": variant}, reference, seed=5)["v"] == result
-    assert compare({"v": variant}, reference, seed=6)["v"] != result
+def test_interval_of_a_comparison_is_scipys_paired_t_interval():
+    for n in (2, 3, 12):
+        variant, reference = normal(4, 2, n)
+        difference = compare({"v": variant}, reference)["v"].difference
+        expected = stats.ttest_rel(variant, reference).confidence_interval(0.95)
+        assert (difference.low, difference.high) == pytest.approx(tuple(expected))
 
 
 def test_comparison_ignores_what_variant_and_reference_share_and_the_order_of_seeds():
@@ -302,8 +211,8 @@ def test_comparison_ignores_what_variant_and_reference_share_and_the_order_of_se
     assert numbers(compare({"v": variant + shared}, reference + shared)["v"]) == pytest.approx(result)
     order = np.random.default_rng(0).permutation(14)
     assert numbers(compare({"v": variant[order]}, reference[order])["v"]) == pytest.approx(result)
-    # scaling: the difference (mean, std, low, high) and what is detectable are in the unit of the metric
-    units = np.array([100] * 4 + [1] * 7 + [100])
+    # scaling: the difference (mean, std, low, high), the interval and what is detectable are in the unit of the metric
+    units = np.array([100] * 4 + [1] + [100] * 2 + [1] * 6 + [100])
     assert numbers(compare({"v": variant * 100}, reference * 100)["v"]) == pytest.approx(result * units)
 
 
@@ -403,11 +312,7 @@ def test_holm_refuses_what_is_no_p_value(wrong):
         holm([0.5, wrong])
 
 
-def test_corrected_tests_of_four_idle_variants_mislead_in_at_most_5_percent_of_studies(monkeypatch):
-    # the intervals play no part here
-    monkeypatch.setattr(
-        "fashionreg.studies.statistics.comparisons.bootstrap_interval", lambda *values, **options: (NAN, NAN)
-    )
+def test_corrected_tests_of_four_idle_variants_mislead_in_at_most_5_percent_of_studies():
     studies = 600
     found = {"t_p": 0, "wilcoxon_p": 0, "t_p_holm": 0, "wilcoxon_p_holm": 0}
     for reference, *results in normal(8, studies, 5, 10):

@@ -23,7 +23,7 @@ class WeightDecay(Regularizer):
         biases: Whether biases and the parameters of normalization layers are penalized too, as torch's optimizers do.
     """
 
-    half: Tensor
+    factor: Tensor
 
     def __init__(self, strength: float = 1e-4, biases: bool = True) -> None:
         super().__init__()
@@ -32,10 +32,10 @@ class WeightDecay(Regularizer):
         self.strength = strength
         self.biases = biases
         # a tensor, not a constant, so that one compiled step serves every strength
-        self.register_buffer("half", torch.tensor(strength / 2), persistent=False)
+        self.register_buffer("factor", torch.tensor(strength / 2), persistent=False)
 
     def penalty(self, network: nn.Module) -> Tensor:
         """Compute the penalty of each replica, `(S,)`, in nats."""
         # a weight matrix has the axes (S, in, out), a bias and the parameters of a normalization (S, out)
         penalized = [x for x in network.parameters() if x.requires_grad and (self.biases or x.dim() > 2)]
-        return self.half * sum(map(squared_norm, penalized), super().penalty(network))
+        return self.factor * sum(map(squared_norm, penalized), super().penalty(network))

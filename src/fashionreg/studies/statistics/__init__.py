@@ -4,24 +4,72 @@ A number that cannot be computed honestly is NaN: too few seeds, or a test that 
 input that is not a result (NaN or infinite where a number belongs, lengths that differ) is a `ValueError`.
 """
 
-from fashionreg.studies.statistics.comparisons import ALPHA, Comparison, compare, holm
+from fashionreg.studies.statistics.comparisons import Comparison, compare, corrected
 from fashionreg.studies.statistics.convergence import Reaching, epochs_to_target, reaching, time_to_target
-from fashionreg.studies.statistics.estimates import LEVEL, Estimate, bootstrap_interval, estimate
+from fashionreg.studies.statistics.correction import holm, simultaneous_intervals
+from fashionreg.studies.statistics.equivalence import (
+    Decision,
+    Equivalence,
+    SeedsToDecide,
+    decide,
+    decision_power,
+    equivalence,
+    seeds_to_decide,
+)
+from fashionreg.studies.statistics.estimates import ALPHA, LEVEL, Estimate, Interval, estimate, t_interval
 from fashionreg.studies.statistics.factorial import Effect, factorial_effects
+from fashionreg.studies.statistics.images import SeedsAndImages, seeds_and_images
+from fashionreg.studies.statistics.looks import is_decided, looks_levels, next_seeds
+from fashionreg.studies.statistics.pairing import Pairing, pairing
+from fashionreg.studies.statistics.resampled import Resampled, corrected_t
+from fashionreg.studies.statistics.robust import Outliers, Robust, interquartile_mean, median, outliers, robust
+from fashionreg.studies.statistics.shares import estimate_share, proportion_interval
+from fashionreg.studies.statistics.survival import epochs_to_stay, log_rank, restricted_mean, smoothed
 
 __all__ = [
     "ALPHA",
     "LEVEL",
     "Comparison",
+    "Decision",
     "Effect",
+    "Equivalence",
     "Estimate",
+    "Interval",
+    "Outliers",
+    "Pairing",
     "Reaching",
-    "bootstrap_interval",
+    "Resampled",
+    "Robust",
+    "SeedsAndImages",
+    "SeedsToDecide",
     "compare",
+    "corrected",
+    "corrected_t",
+    "decide",
+    "decision_power",
+    "epochs_to_stay",
     "epochs_to_target",
+    "equivalence",
     "estimate",
+    "estimate_share",
     "factorial_effects",
     "holm",
+    "interquartile_mean",
+    "is_decided",
+    "log_rank",
+    "looks_levels",
+    "median",
+    "next_seeds",
+    "outliers",
+    "pairing",
+    "proportion_interval",
     "reaching",
+    "restricted_mean",
+    "robust",
+    "seeds_and_images",
+    "seeds_to_decide",
+    "simultaneous_intervals",
+    "smoothed",
+    "t_interval",
     "time_to_target",
 ]

@@ -1,32 +1,32 @@
 """Variants against a reference, paired by seed: tests, Holm's correction and the minimum detectable effect."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
+from fashionreg.studies.statistics.correction import holm, simultaneous_intervals
 from fashionreg.studies.statistics.estimates import (
+    ALPHA,
     Estimate,
     Floats,
-    bootstrap_interval,
+    Interval,
+    estimate,
     finite,
     mean_of,
     std_of,
-    vector,
 )
 
-#: The power and the significance level for which `Comparison.detectable` is stated.
+#: The power for which `Comparison.detectable` is stated.
 POWER = 0.8
-ALPHA = 0.05
 
 #: With two seeds a t test rests on a single difference of differences.
 MIN_SEEDS_T = 3
 
-#: With fewer seeds a two-sided rank test cannot fall below 0.05 (2 / 2**5 = 0.0625), nor an interval for a median reach
-#: 95% (1 - 2 / 2**5 = 0.9375).
+#: With fewer seeds a two-sided rank test cannot fall below 0.05 (2 / 2**5 = 0.0625).
 MIN_SEEDS_RANKS = 6
 
 #: Up to here the signed-rank test is exact; beyond, the normal distribution gives its p values to within 0.001.
@@ -42,8 +42,10 @@ class Comparison:
 
     Attributes:
         n: Number of seeds, one pair each.
-        difference: Variant minus reference, in the unit of the metric; `low` and `high` are the BCa interval of
-            `bootstrap_interval`, NaN for n < 5.
+        difference: Variant minus reference, in the unit of the metric; `low` and `high` are Student's t interval for
+            this comparison alone, NaN for n < 2. It excludes 0 where `t_p` is below 0.05.
+        simultaneous: The interval of `simultaneous_intervals`, over the variants compared. It excludes 0 exactly where
+            `t_p_holm` is below 0.05, and is NaN where that is.
         t_p: Paired t test, two-sided. NaN for n < 3, and where all differences are equal but not 0 (no spread, no t).
             1 where all are 0.
         wilcoxon_p: Wilcoxon signed-rank test, two-sided, exact up to 200 seeds. NaN for n < 6, where it cannot fall
@@ -58,6 +60,7 @@ class Comparison:
 
     n: int
     difference: Estimate
+    simultaneous: Interval
     t_p: float
     wilcoxon_p: float
     t_p_holm: float
@@ -71,7 +74,6 @@ def compare(
     reference: ArrayLike,
     *,
     higher_is_better: bool = True,
-    seed: int = 0,
     family: int | None = None,
 ) -> dict[str, Comparison]:
     """Compare variants with the reference, paired by seed: element i of every array belongs to the same seed.
@@ -87,7 +89,6 @@ def compare(
         variants: For each variant `(n,)`, finite.
         reference: `(n,)`, finite.
         higher_is_better: True for an accuracy, False for a loss; it decides `probability_better` alone.
-        seed: Of the bootstrap.
         family: How many comparisons are made in all, where these are not all: `detectable` must pass Holm's strictest
             step, 5% divided by this number.
 
@@ -105,58 +106,43 @@ def compare(
             raise ValueError(f"variant {name!r}: has {len(values)} seeds, the reference has {len(base)}")
         scale = float(np.max(np.abs([values, base]), initial=0))
         differences[name] = settled(values - base, ROUNDING * scale)
-    t_p = [t_test(difference) for difference in differences.values()]
-    wilcoxon_p = [_wilcoxon_p(difference) for difference in differences.values()]
-    corrected = zip(holm(t_p).tolist(), holm(wilcoxon_p).tolist(), strict=True)
-    comparisons = {}
     alpha = ALPHA / (family or max(len(differences), 1))
-    for (name, difference), t, wilcoxon, (t_holm, wilcoxon_holm) in zip(
-        differences.items(), t_p, wilcoxon_p, corrected, strict=True
-    ):
-        n, std = len(difference), std_of(difference)
-        low, high = bootstrap_interval(difference, seed=seed)
-        gain = difference if higher_is_better else -difference
-        comparisons[name] = Comparison(
-            n=n,
-            difference=Estimate(mean_of(difference), std, low, high, n),
-            t_p=t,
-            wilcoxon_p=wilcoxon,
-            t_p_holm=t_holm,
-            wilcoxon_p_holm=wilcoxon_holm,
-            probability_better=mean_of((np.sign(gain) + 1) / 2),
-            detectable=_noncentrality(n, alpha) * std / n**0.5 if n > 2 and std > 0 else np.nan,
-        )
-    return comparisons
+    alone = {name: _compare(difference, higher_is_better, alpha) for name, difference in differences.items()}
+    return corrected(alone)
 
 
-def holm(p_values: ArrayLike) -> Floats:
-    """Adjust p values for their number by Holm's step-down method (Holm 1979).
+def corrected(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
+    """Correct comparisons for their number: Holm's adjusted p values of both tests, and simultaneous intervals.
 
-    The i-th smallest of m is multiplied by m - i + 1, then raised to the largest adjusted value before it, at most 1.
-    Rejecting where the result is below 0.05 keeps the chance of any false rejection below 5%, however the tests depend
-    on one another. NaN stays NaN and does not count in m.
-
-    >>> holm([0.01, 0.04, float("nan"), 0.03]).tolist()
-    [0.03, 0.06, nan, 0.06]
-
-    Args:
-        p_values: `(m,)`, each from 0 to 1 or NaN.
-
-    Returns:
-        `(m,)`, in the same order.
-
-    Raises:
-        ValueError: If the p values are not one-dimensional or leave 0 to 1.
+    The comparisons may rest on different seeds. What they hold of an earlier correction is replaced.
     """
-    p = vector(p_values, "p_values")
-    wrong = p[(p < 0) | (p > 1)]
-    if len(wrong):
-        raise ValueError(f"p_values: must be from 0 to 1 or NaN, got {wrong[0]}")
-    # NaN sorts last
-    order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]
-    adjusted = np.full(len(p), np.nan)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
-    return adjusted
+    family = list(comparisons.values())
+    t_p = [one.t_p for one in family]
+    t_holm, wilcoxon_holm = holm(t_p).tolist(), holm([one.wilcoxon_p for one in family]).tolist()
+    intervals = simultaneous_intervals([one.difference for one in family], t_p)
+    return {
+        name: replace(one, simultaneous=interval, t_p_holm=t, wilcoxon_p_holm=wilcoxon)
+        for (name, one), interval, t, wilcoxon in zip(
+            comparisons.items(), intervals, t_holm, wilcoxon_holm, strict=True
+        )
+    }
+
+
+def _compare(difference: Floats, higher_is_better: bool, alpha: float) -> Comparison:
+    """Describe the settled differences `(n,)` of one variant, not corrected yet."""
+    one = estimate(difference)
+    gain = difference if higher_is_better else -difference
+    return Comparison(
+        n=one.n,
+        difference=one,
+        simultaneous=Interval(np.nan, np.nan),
+        t_p=t_test(difference),
+        wilcoxon_p=_wilcoxon_p(difference),
+        t_p_holm=np.nan,
+        wilcoxon_p_holm=np.nan,
+        probability_better=mean_of((np.sign(gain) + 1) / 2),
+        detectable=_noncentrality(one.n, alpha) * one.std / one.n**0.5 if one.n > 2 and one.std > 0 else np.nan,
+    )
 
 
 def settled(differences: Floats, tolerance: float) -> Floats:

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from fashionreg.studies.statistics.comparisons import MIN_SEEDS_RANKS
-from fashionreg.studies.statistics.estimates import LEVEL, Floats, vector
+from fashionreg.studies.statistics.estimates import Floats, vector
+from fashionreg.studies.statistics.robust import median_interval
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,7 @@ def time_to_target(epochs: ArrayLike, seconds: ArrayLike) -> Floats:
 def reaching(times: ArrayLike, target: float) -> Reaching:
     """Estimate the median time to a target, with a distribution-free interval.
 
-    The interval runs from the k-th smallest to the k-th largest time, with the largest k for which it covers at least
-    95% by the binomial distribution (Thompson 1936; Hollander, Wolfe and Chicken 2014, section 3.6). As k is a whole
-    number it covers more than it must: 97.9% at n = 10, 95.9% at n = 20. Seeds that never reached the target are only
+    The interval is that of `median_interval`. Seeds that never reached the target are only
     known to be later, which is all that ranks need.
 
     Args:
@@ -124,11 +121,5 @@ def reaching(times: ArrayLike, target: float) -> Reaching:
     if np.isnan(ordered).any() or (ordered == -np.inf).any():
         raise ValueError("times: must be finite, or infinity for seeds that never reached the target")
     n = len(ordered)
-    low = high = median = np.nan
-    if n:
-        median = float((ordered[(n - 1) // 2] + ordered[n // 2]) / 2)
-    if n >= MIN_SEEDS_RANKS:
-        # the smallest k with P(Binomial(n, 1/2) <= k) >= 2.5%: that fewer than k times lie below the median is rarer
-        k = int(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5))
-        low, high = float(ordered[k - 1]), float(ordered[n - k])
-    return Reaching(float(target), int(np.isfinite(ordered).sum()), n, median, low, high)
+    median = float((ordered[(n - 1) // 2] + ordered[n // 2]) / 2) if n else np.nan
+    return Reaching(float(target), int(np.isfinite(ordered).sum()), n, median, *median_interval(ordered))

@@ -7,7 +7,8 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fashionreg.studies.statistics.comparisons import ROUNDING, holm, settled, t_test
+from fashionreg.studies.statistics.comparisons import ROUNDING, settled, t_test
+from fashionreg.studies.statistics.correction import holm
 from fashionreg.studies.statistics.estimates import Estimate, estimate, finite
 
 

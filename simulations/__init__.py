@@ -1,0 +1,1 @@
+"""Simulated studies: how often the statistics err, and how often the intervals cover."""
