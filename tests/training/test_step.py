@@ -97,6 +97,24 @@ def test_a_compiled_fit_has_the_numbers_of_an_ordinary_one_and_is_resumed_as_it_
     assert counters["stats"]["unique_graphs"] == 1, (counters, out)
     assert not counters["recompiles"]
 
+    # other rates and strengths: what is compiled is there already
+    counters.clear()
+    model = "--model.init_args."
+    rates = [
+        f"{model}dropout",
+        0.4,
+        f"{model}optimizer.init_args.lr",
+        0.05,
+        f"{model}optimizer.init_args.momentum",
+        0.8,
+    ]
+    strengths = [f"{model}regularizers.decay.strength", 0.1, f"{model}regularizers.ema.decay", 0.95]
+    other, _ = fit("--compile", "true", *rates, *strengths)
+    assert not other.equals(compiled)
+    caches = counters["aot_autograd"]["autograd_cache_hit"] + counters["inductor"]["fxgraph_cache_hit"]
+    misses = counters["inductor"]["fxgraph_cache_miss"]
+    assert caches >= 1 and not misses, counters
+
     # one seed alone computes what it computes among three
     alone, _ = fit("--compile", "true", "--seeds", "[1]")
     assert_same_to_rounding(alone, compiled[compiled.seed == 1].reset_index(drop=True))

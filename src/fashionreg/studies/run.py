@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fashionreg.callbacks.progress import StudyProgress
+from fashionreg.config import flat
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_links, remove_orphans, whole_file
 from fashionreg.runs.checkpoint import check_resume, read_checkpoint
@@ -91,6 +92,8 @@ def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
         todo = {variant.name: _missing(folder, variant, plan.seeds) for variant in plan.variants}
         epochs = [_max_epochs(each) - todo[each.name].epochs for each in plan.variants if todo[each.name].seeds]
         progress = StudyProgress(plan.name, sum(epochs))
+        steps = {variant.name: _step_of(variant) for variant in plan.variants if todo[variant.name].seeds}
+        alike = {name: list(steps.values()).count(step) for name, step in steps.items()}
         failures = {}
         try:
             for position, variant in enumerate(plan.variants, start=1):
@@ -101,7 +104,9 @@ def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
                     if missing.checkpoint is not None:
                         progress.say(f"{where}: goes on after epoch {missing.epochs} ({missing.checkpoint})")
                     if missing.seeds:
-                        progress.say(f"{where}: {_train(plan, folder, variant, missing, progress)}")
+                        progress.say(
+                            f"{where}: {_train(plan, folder, variant, missing, alike[variant.name], progress)}"
+                        )
                     else:
                         progress.say(f"{where}: has all {len(plan.seeds)} seeds already")
                 except UserError as error:
@@ -168,8 +173,27 @@ def _max_epochs(variant: Variant) -> int:
     return epochs
 
 
-def _train(plan: StudyPlan, folder: Path, variant: Variant, missing: Missing, progress: StudyProgress) -> str:
+def _step_of(variant: Variant) -> str:
+    """Return what tells the training step of a variant from that of another: all options, whatever their rates are.
+
+    A rate or a strength is a tensor in a compiled step, and 0 may be none at all.
+    """
+    options = {name: bool(value) if isinstance(value, float) else value for name, value in flat(variant.config).items()}
+    return json.dumps(options, sort_keys=True)
+
+
+def _train(
+    plan: StudyPlan, folder: Path, variant: Variant, missing: Missing, alike: int, progress: StudyProgress
+) -> str:
     """Train the seeds of a variant side by side; returns what came out, in a line.
+
+    Args:
+        plan: The study.
+        folder: Where its results are.
+        variant: One of its variants.
+        missing: What of it is to be trained.
+        alike: How many variants have the same training step.
+        progress: Is told of every epoch.
 
     Raises:
         UserError: If that is not possible, whatever the reason; the traceback of an unexpected error is in
@@ -182,7 +206,12 @@ def _train(plan: StudyPlan, folder: Path, variant: Variant, missing: Missing, pr
     marker = OWN, json.dumps(asdict(Mark(variant.key, missing.seeds)))
     try:
         finished = train(
-            [variant.config, own], observers=[progress], about=about, marker=marker, resume=missing.checkpoint
+            [variant.config, own],
+            observers=[progress],
+            about=about,
+            marker=marker,
+            resume=missing.checkpoint,
+            alike=alike,
         )
     except UserError:
         raise

@@ -70,6 +70,7 @@ class TrainingCLI(LightningCLI):
         about: What the record says of the run besides its data and configuration, as plain data.
         marker: Name and text of a file that is made in the folder of a fit, to find it again.
         resume: A checkpoint of the run that the layers describe; nothing but its state is used.
+        alike: How many fits with the same training step the program makes, this one among them.
         dry_run: Make model, data and trainer, and leave nothing behind: no folder is made for the run.
 
     Attributes:
@@ -93,6 +94,7 @@ class TrainingCLI(LightningCLI):
         about: Mapping[str, Any] | None = None,
         marker: tuple[str, str] | None = None,
         resume: Path | None = None,
+        alike: int = 1,
         dry_run: bool = False,
     ) -> None:
         self.command = command
@@ -101,6 +103,7 @@ class TrainingCLI(LightningCLI):
         self._about = dict(about or {})
         self._marker = marker
         self._resume = resume
+        self._alike = alike
         self._dry_run = dry_run
         #: Number of inputs and of classes, where a checkpoint says them.
         self._shape: tuple[int, int] | None = None
@@ -405,7 +408,9 @@ class TrainingCLI(LightningCLI):
         batch_size = min(self.datamodule.batch_size, images)
         steps = steps_to_come(options, images, batch_size)
         on_cpu = options.accelerator == "cpu" or not torch.accelerator.is_available()
-        self.config.compile = decide(self.config.compile, steps, len(self.model.seeds) * batch_size, on_cpu=on_cpu)
+        self.config.compile = decide(
+            self.config.compile, steps, len(self.model.seeds) * batch_size, on_cpu=on_cpu, fits=self._alike
+        )
         about = {"name": self.config.name, "data": self.data_description, "config": self.config_text()} | self._about
         callbacks: list[Callback] = [RunRecord(self.folder, about), *self._observers]
         if self.config.trainer.enable_checkpointing is not False:
