@@ -100,7 +100,7 @@ def tables(results: Row) -> str:
         (_epoch_cells(row) for row in shown if row.get("workload") != "lecture 7"),
     )
     add(
-        ("lecture 7's network, 4,800 images", "threads", "seconds an epoch", "... and seed", "test accuracy"),
+        ("lecture 7's network", "threads", "seconds an epoch", "... and seed", "test accuracy"),
         (_lecture7_cells(row) for row in shown if row.get("workload") == "lecture 7"),
     )
     add(
