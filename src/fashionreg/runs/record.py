@@ -59,12 +59,14 @@ class DataDescription:
     Attributes:
         source: Where they are from.
         sizes: Number of images of each split.
-        fingerprints: `LabelledImages.fingerprint` of each split.
+        fingerprints: `LabelledImages.fingerprint` of each split; where it is by seed, of seed 0, trained or not.
+        by_seed: The splits of which each seed has its own images.
     """
 
     source: str
     sizes: dict[str, Annotated[int, Between(0)]]
     fingerprints: dict[str, str]
+    by_seed: list[Split] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if missing := sorted(self.sizes.keys() - self.fingerprints.keys()):
