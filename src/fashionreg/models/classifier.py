@@ -265,7 +265,7 @@ class Classifier(LightningModule, ABC):
         return self._totals[split]
 
     def right_answers(self) -> Tensor | None:
-        """Return which test images each replica was right about in this epoch, bool `(S, N)`; None if none were shown."""
+        """Return which test images each replica was right about in this epoch, bool `(S, N)`; None without any."""
         totals = self._totals.get("test")
         return None if totals is None or not totals.right else torch.cat(totals.right, dim=1)
 

@@ -1,7 +1,7 @@
 """Estimates and comparisons, computed from the records of a study."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, get_args
 
 import numpy as np
@@ -12,6 +12,7 @@ from fashionreg.errors import UserError
 from fashionreg.studies.curves import Rise, Stall, best_epochs, curves_of, rise_of, stalls_of
 from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.estimand import alternatives as other_estimands
+from fashionreg.studies.images import OverImages, over_images
 from fashionreg.studies.results import Outcome, StudyPlan, StudyResults
 from fashionreg.studies.statistics import (
     Comparison,
@@ -74,6 +75,7 @@ class Findings:
         effects: Main effects and interactions on the primary outcome, if the study is a full two-level factorial.
         stalls: Epochs that took much longer than the others of their run.
         rise: How the reference's test loss ends above its minimum, if it was measured and is finite.
+        over_images: For each other variant over what its difference in test accuracy holds, where that is known.
     """
 
     results: StudyResults
@@ -87,6 +89,7 @@ class Findings:
     effects: list[Effect]
     stalls: list[Stall]
     rise: Rise | None
+    over_images: dict[str, OverImages] = field(default_factory=dict)
 
     @property
     def plan(self) -> StudyPlan:
@@ -169,6 +172,7 @@ def find(results: StudyResults) -> Findings:
         _effects(plan, {name: each[plan.primary] for name, each in values.items() if plan.primary in each}),
         [stall for name in present for stall in stalls_of(name, wall_times[name])],
         None if loss is None else rise_of(loss),
+        over_images(results),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fashionreg.config import identity
 from fashionreg.runs.record import Record
+from fashionreg.studies import images
 from fashionreg.studies.answer import listed
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
@@ -24,7 +25,7 @@ def methods(found: Findings) -> list[Block]:
         f"{counted(len(plan.variants), 'variant')}, {counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) "
         f"each, {counted(found.epochs, 'epoch')}. A seed fixes initial weights, data order and all random numbers of "
         "training; variants are compared seed by seed.",
-        "Intervals describe other seeds on the same images, not other images. For a mean: Student's t. For a "
+        f"{images.scope(found.results.runs)} For a mean: Student's t. For a "
         "difference: BCa bootstrap, 9,999 resamples, each comparison by itself (with ten seeds it covers 90 to 93% "
         "rather than 95%). The corrected tests decide.",
         "Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "

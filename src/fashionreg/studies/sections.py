@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from fashionreg.studies import plots
+from fashionreg.studies import images, plots
 from fashionreg.studies.answer import answer
 from fashionreg.studies.answer import cells as differences_cells
 from fashionreg.studies.answer import table as differences_table
@@ -35,6 +35,7 @@ def sections(found: Findings, pictures: Pictures) -> list[Block]:
         Section("Results", _final(found, shown, pictures)),
         *_differences(found, shown, pictures),
         *_dependence(found),
+        *images.section(found.over_images, found.plan.reference),
         *_convergence(found, shown, pictures),
         *_overfitting(found, shown, pictures),
         *_effects(found, pictures),

@@ -2,6 +2,7 @@
 
 import math
 
+from fashionreg.studies import images
 from fashionreg.studies.answer import answer, better, listed, shown, tested
 from fashionreg.studies.curves import Rise
 from fashionreg.studies.findings import Findings
@@ -34,6 +35,7 @@ def details(found: Findings) -> list[str]:
         for variant in found.variants
         if found.comparisons and variant.name not in (plan.reference, *found.comparisons)
     ]
+    sentences += images.sentences(found.over_images, found.compared.get("acc", {}) if plan.split == "test" else {})
     sentences += [_risen(plan.reference, found.rise)] if found.rise is not None and found.rise.strong else []
     sentences += _convergence(found)
     sentences += _additivity(found)
