@@ -152,7 +152,11 @@ def parts(model: Classifier) -> list[slice | None]:
     user, and regularizers that keep tensors of all replicas, are not divided.
     """
     replicas = len(model.seeds)
-    keeping = [one for one in model.regularizers_by_name().values() if one.overrides("after_step") or [*one.buffers()]]
+    keeping = [
+        one
+        for one in model.regularizers_by_name().values()
+        if one.overrides("after_step") or any(x.dim() for x in one.buffers())
+    ]
     mine = type(model.network) is MLP and not keeping
     size = sum(x.nbytes for x in model.network.parameters()) / replicas
     most = int(PART_BYTES // size)
