@@ -183,7 +183,7 @@ def test_a_file_that_holds_official_test_images_is_not_tested_on_them(sources, t
     )
 
 
-# --- runs -----------------------------------------------------------------------------------------------------------------
+# --- runs ------------------------------------------------------------------------------------------------------------
 
 BY_SEED = "data: {init_args: {split: by_seed, val_size: 40, evaluate_train: true}}\n"
 LAST = Path("logs/tiny/version_0/checkpoints/last.ckpt")

@@ -20,10 +20,10 @@ from fashionreg.studies.statistics import (
     Estimate,
     Reaching,
     compare,
+    corrected,
     epochs_to_target,
     estimate,
     factorial_effects,
-    holm,
     reaching,
     time_to_target,
 )
@@ -262,11 +262,7 @@ def against_reference(
         pair = {name: column.loc[shared].to_numpy()}
         options = {"higher_is_better": higher_is_better, "family": len(finite)}
         found |= compare(pair, reference.loc[shared].to_numpy(), **options)  # type: ignore[arg-type]
-    t_p, wilcoxon_p = (holm([getattr(one, test) for one in found.values()]).tolist() for test in ("t_p", "wilcoxon_p"))
-    return {
-        name: replace(one, t_p_holm=t, wilcoxon_p_holm=wilcoxon)
-        for (name, one), t, wilcoxon in zip(found.items(), t_p, wilcoxon_p, strict=True)
-    }
+    return corrected(found)
 
 
 def _effects(plan: StudyPlan, values: "dict[str, pd.Series[float]]") -> list[Effect]:

@@ -25,9 +25,8 @@ def methods(found: Findings) -> list[Block]:
         f"{counted(len(plan.variants), 'variant')}, {counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) "
         f"each, {counted(found.epochs, 'epoch')}. A seed fixes initial weights, data order and all random numbers of "
         "training; variants are compared seed by seed.",
-        f"{images.scope(found.results.runs)} For a mean: Student's t. For a "
-        "difference: BCa bootstrap, 9,999 resamples, each comparison by itself (with ten seeds it covers 90 to 93% "
-        "rather than 95%). The corrected tests decide.",
+        "Intervals are Student's t, each comparison by itself: one may exclude 0 where the adjusted p value is above "
+        f"0.05. The corrected tests decide. {images.scope(found.results.runs)}",
         "Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
         f"{counted(len(found.comparisons), 'comparison')}, for each outcome by itself. The primary outcome is "
         f"{plan.label(plan.primary)}. Minimum detectable effect: the difference that the t test "
