@@ -131,16 +131,18 @@ class ImageDataModule(LightningDataModule, ABC):
     def _splits_of(self, seeds: Sequence[int]) -> Splits:
         """Load the images, and draw the parts."""
         pool, test = self._loaded or self.load()
+        if self.split == "by_seed":
+            # kept for other seeds
+            self._loaded = pool, test
         seeds = [self.split_seed] if self.split == "fixed" else [split_seed_of(seed, self.split_seed) for seed in seeds]
-        division, parts = self.division(), dict[str, Part]()
+        division = self.division()
         drawn = [division.draw(pool.labels, seed) for seed in seeds]
+        parts: dict[str, Part] = {}
         if len(drawn[0]["train"]) == len(pool):
             parts["train"] = pool
         elif self.split == "fixed":
             parts |= {name: pool[index] for name, index in drawn[0].items()}
         else:
-            # kept for other seeds
-            self._loaded = pool, test
             parts |= {name: ImagesBySeed(pool, torch.stack([one[name] for one in drawn]).int()) for name in drawn[0]}
         return Splits(parts["train"], parts.get("val"), parts["test"] if test is None else test)
 

@@ -165,7 +165,8 @@ class Division:
         Raises:
             UserError: If a size is out of range, or a class is too rare to be in all parts.
         """
-        train, parts = torch.arange(len(labels)), {}
+        train = torch.arange(len(labels))
+        parts: dict[str, Tensor] = {}
         if self.test is not None:
             train, parts["test"] = _split_indices(labels, self.test, seed, "test_size", self.file)
         if self.train is not None and image_count(self.train, len(train), "train_size", self.file) < len(train):

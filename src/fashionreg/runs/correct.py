@@ -50,8 +50,10 @@ def write_correct(folder: Path, rows: Sequence[str]) -> None:
         rows: As `packed` returns them.
     """
     array = np.stack([np.frombuffer(bytes.fromhex(row), dtype=np.uint8) for row in rows])
+    content = io.BytesIO()
+    np.lib.format.write_array(content, array, version=(1, 0), allow_pickle=False)
     with whole_file(folder / FILE) as file:
-        np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+        file.write(content.getvalue())
 
 
 def read_correct(folder: Path, seeds: int, images: int) -> NDArray[np.bool_] | None:
