@@ -69,9 +69,11 @@ def _chunk(logits: Tensor, labels: Tensor) -> Answers:
     """Make the answers on a chunk, from logits `(S, B, K)` and labels `(B,)` or `(S, B)`."""
     # only this much is kept of a chunk: all probabilities of many replicas would fill the memory
     probabilities = logits.float().softmax(dim=-1)
-    kept = labels, logits.argmax(dim=-1), probabilities.amax(dim=-1)
+    # of the logits: probabilities near 1 round to the same float
+    predicted = logits.argmax(dim=-1)  # (S, B)
+    confidence = probabilities.amax(dim=-1)  # (S, B)
     means = probabilities.nanmean(dim=0).cpu() if labels.dim() == 1 else None
-    return Answers(*(tensor.cpu() for tensor in kept), means)
+    return Answers(labels.cpu(), predicted.cpu(), confidence.cpu(), means)
 
 
 def confusion(given: Answers, classes: int) -> NDArray[np.int64]:
