@@ -66,11 +66,12 @@ def test_a_run_that_only_writes_its_record_anew_takes_the_file_from_the_checkpoi
     assert Path("logs/tiny/version_1/correct.npy").read_bytes() == before
 
 
-@pytest.mark.parametrize("batches", ["0", "1"])
+@pytest.mark.parametrize("batches", [0, 0.5])
 def test_nothing_is_recorded_where_not_all_test_images_are_evaluated(run, monkeypatch, batches):
     monkeypatch.setattr("fashionreg.data.batches.EVALUATION_CHUNK", 20)
     code, _, err = run("fit", "--config", "tiny.yaml", "--trainer.limit_val_batches", batches)
     assert code == 0, err
+    assert json.loads((FOLDER / "record.json").read_text())["config"]["trainer"]["limit_val_batches"] == batches
     assert not (FOLDER / "correct.npy").exists()
     assert fr.Run.load(FOLDER).correct is None
 
