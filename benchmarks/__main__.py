@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 #: What `--only` takes besides names of contenders.
-SECTIONS = ("table", "scaling", "startup", "compilation", "memory", "studies")
+SECTIONS = ("table", "scaling", "startup", "compilation", "steps", "memory", "studies")
 
 
 def parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -47,7 +47,7 @@ def main(args: Sequence[str] | None = None) -> int:
     # torch, torchvision, scikit-learn and Lightning: seconds, after --help
     import torch
 
-    from benchmarks import measure, processes, report
+    from benchmarks import measure, processes, report, steps
     from benchmarks.contenders import all_contenders, has_jax
     from benchmarks.requirements import check_requirements
     from benchmarks.work import Work
@@ -89,6 +89,7 @@ def main(args: Sequence[str] | None = None) -> int:
     results = measure.surroundings(options.repeats, work, options.only)
     results["startup"] = processes.measure_startup(work, options.repeats) if "startup" in wanted else []
     results["compilation"] = processes.measure_compilation(work) if "compilation" in wanted else []
+    results["steps"] = steps.measure_steps(work) if "steps" in wanted else []
     results["memory"] = processes.measure_memory(work) if "memory" in wanted else []
     results["studies"] = processes.measure_studies(work) if "studies" in wanted else []
     results["epochs"] = measure.measure(chosen, work, options.repeats)

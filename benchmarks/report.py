@@ -55,6 +55,11 @@ def _evaluation_cells(row: Row) -> tuple[str, ...]:
     return f"{row['workload']}: {row['label']}", f"{row['evaluation']:.3f}", f"{100 * share:.0f}%"
 
 
+def _step_cells(row: Row) -> tuple[str, ...]:
+    parts = [row[kind] for kind in ("products", "kernels", "fetching")]
+    return row["label"], *(f"{value:.0f}" for value in (row["whole"], *parts, row["whole"] - sum(parts)))
+
+
 def _requirement_cells(row: Row) -> tuple[str, ...]:
     prefix, unit = "" if row["upward"] else "at most ", f" {row['unit']}" if row["unit"] else ""
     return (
@@ -117,6 +122,17 @@ def tables(results: Row) -> str:
             (row["label"], *(f"{row[cache] - row['eager']:.1f}" for cache in ("cold", "warm")))
             for row in results.get("compilation", ())
         ),
+    )
+    add(
+        (
+            "compiled step, microseconds",
+            "in all",
+            "matrix products",
+            "generated kernels",
+            "fetching the batch",
+            "the rest",
+        ),
+        (_step_cells(row) for row in results.get("steps", ())),
     )
     add(("start", "seconds"), ((row["label"], _spread(row, 3)) for row in results["startup"]))
     add(("peak memory, one epoch", "GiB"), ((row["label"], f"{row['gib']:.2f}") for row in results["memory"]))

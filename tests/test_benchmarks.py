@@ -425,3 +425,14 @@ def test_a_mistake_ends_in_one_line(arguments, code, jax, root, tmp_path, monkey
     assert main([*arguments, "--out", str(tmp_path / "out")]) == code
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_time_of_a_step_is_divided_by_what_the_profiler_saw(root):
+    from benchmarks.steps import microseconds
+    from benchmarks.work import Work
+
+    found = microseconds(Work(root, 1, TRAIN, TRAIN), "bn", 2, compiled=False)
+    assert found["whole"] > found["products"] > 0
+    assert found["whole"] > found["fetching"] > 0
+    # an eager step has none
+    assert found["kernels"] == 0
