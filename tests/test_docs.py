@@ -143,7 +143,7 @@ def test_configurations_of_the_pages_are_understood(run, place):
             assert code == 0, err
             printed.append(out)
     assert len(printed) >= 6
-    for name in ("Histograms", "GaussianDropout", "AdamW"):
+    for name in ("Histograms", "ContinuousDropout", "AdamW"):
         assert any(name in out for out in printed)
 
 
@@ -176,7 +176,7 @@ def test_what_a_page_quotes_is_what_the_files_say(page):
 
 def test_the_readme_quotes_its_results_and_its_example():
     quotes = re.findall(r"<!-- from (\S+?)[: ]", PAGES["README.md"])
-    assert {"docs/studies", "benchmarks/results.md", "examples/input_noise.py"} <= {*quotes}
+    assert {"docs/studies", "benchmarks/results.md", "examples/random_brightness.py"} <= {*quotes}
 
 
 def test_the_readme_is_short():

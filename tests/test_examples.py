@@ -16,7 +16,7 @@ from fashionreg.runs.export import load_classifier
 from samples import PIXELS, rounding
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NAMES = ["input_noise", "my_network"]
+NAMES = ["random_brightness", "my_network"]
 
 #: 200 images in batches of 64: four steps an epoch. The rate is high enough that the weights move.
 TINY = ["--data", "SyntheticDataModule", "--data.init_args.train_size", 200, "--data.init_args.test_size", 50]
@@ -69,27 +69,29 @@ def checkpoint(name, version=0):
 
 
 def test_the_regularizer_is_at_most_twenty_lines_with_its_docstrings():
-    assert len((EXAMPLES / "input_noise.py").read_text().splitlines()) <= 20
+    assert len((EXAMPLES / "random_brightness.py").read_text().splitlines()) <= 20
 
 
 def test_it_trains_with_two_seeds_and_says_what_it_is(fit, name):
     out = fit("--seeds", 2, "--trainer.max_epochs", 2)
-    assert {"input_noise": "input noise 0.2", "my_network": "MyNetwork, weight decay strength=0.001"}[name] in out
+    assert {"random_brightness": "random brightness 0.2", "my_network": "MyNetwork, weight decay strength=0.001"}[
+        name
+    ] in out
     table = losses(record(name))
     assert list(table.columns) == [0, 1]
     train = table.xs("train", level="split")
     assert (train.iloc[-1] < train.iloc[0]).all()
 
 
-@pytest.mark.parametrize("name", ["input_noise"])
-def test_the_noise_is_in_training_and_not_in_evaluation(fit, name):
+@pytest.mark.parametrize("name", ["random_brightness"])
+def test_it_acts_in_training_and_not_in_evaluation(fit, name):
     still = ["--trainer.max_epochs", 1, "--model.init_args.optimizer.lr", 0.0]
-    for std in (0.0, 3.0):
-        fit("--model.init_args.regularizers.input_noise.std", std, *still)
-    without, noisy = (losses(record(name, version)).xs("test", level="split") for version in (0, 1))
-    assert np.array_equal(without, noisy)
-    without, noisy = (losses(record(name, version)).xs("train", level="split") for version in (0, 1))
-    assert (abs(without - noisy) > LOSSES).to_numpy().all()
+    for spread in (0.0, 3.0):
+        fit("--model.init_args.regularizers.random_brightness.spread", spread, *still)
+    without, changed = (losses(record(name, version)).xs("test", level="split") for version in (0, 1))
+    assert np.array_equal(without, changed)
+    without, changed = (losses(record(name, version)).xs("train", level="split") for version in (0, 1))
+    assert (abs(without - changed) > LOSSES).to_numpy().all()
 
 
 def test_a_replica_among_others_equals_the_same_seed_alone(fit, name):
@@ -147,10 +149,14 @@ def test_both_are_compared_in_a_study(run):
     assert code == 0, err
     folder = Path("logs/studies/examples")
     results = pd.read_csv(folder / "results.csv")
-    assert results.groupby("variant").seed.nunique().to_dict() == {"baseline": 5, "input_noise": 5, "my_network": 5}
+    assert results.groupby("variant").seed.nunique().to_dict() == {
+        "baseline": 5,
+        "random_brightness": 5,
+        "my_network": 5,
+    }
     report = (folder / "report.md").read_text()
     # among the options in which the variants differ, without the name of their module
-    for cls in ("InputNoise", "MyNetwork"):
+    for cls in ("RandomBrightness", "MyNetwork"):
         assert re.search(rf"class_path \|.*\| {cls} \|", report)
     final = results.query("split == 'test' and metric == 'acc'").groupby("variant").value.mean()
     for variant, mean in final.items():

@@ -110,7 +110,8 @@ def fold_in(keys: Tensor, number: int | Tensor) -> Tensor:
 
     Args:
         keys: int32, any shape.
-        number: An integer, or an int32 scalar tensor, which a compiled step takes without being compiled anew.
+        number: An integer, or an int32 tensor that broadcasts against `keys`: a scalar, which a compiled step takes
+            without being compiled anew, or numbers that each derive their own.
     """
     # the odd multiplier spreads small numbers over all bits, so that folding 1 then 2 is not folding 2 then 1
     if isinstance(number, Tensor):

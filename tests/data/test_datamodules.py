@@ -137,3 +137,14 @@ def test_a_class_too_rare_to_split_is_named_with_the_file(tmp_path):
 def test_an_empty_synthetic_split_is_refused(field):
     with pytest.raises(UserError, match=f"{field}"):
         SyntheticDataModule(**{field: 0})
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("split", ["fixed", "by_seed"])
+def test_data_say_what_an_image_is_and_what_black_and_white_are_as_inputs(csv, normalize, split):
+    data = CSVDataModule(str(csv), normalize=normalize, split=split)
+    assert data.image_shape == (28, 28)
+    assert data.inputs == 784
+    # of 470,000 random pixels some are 0, and some 255
+    inputs, _ = data.resident(LabelledImages(random_images(COUNT).images, torch.arange(COUNT)))[torch.arange(COUNT)]
+    assert data.pixel_range == (inputs.min().item(), inputs.max().item())

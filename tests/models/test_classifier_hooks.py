@@ -61,7 +61,7 @@ class Sharpness(Regularizer):
         )
 
 
-class GradientNoise(Regularizer):
+class NoisyGradients(Regularizer):
     def gradients(self, compute, parameters, key):
         found = compute(parameters)
         return {
@@ -69,7 +69,7 @@ class GradientNoise(Regularizer):
         }
 
 
-class MaxNorm(Regularizer):
+class BoundedNorm(Regularizer):
     def after_step(self, network):
         for x in network.parameters():
             if x.dim() == 3:
@@ -97,8 +97,8 @@ class Zero(Regularizer):
 
 
 SEVERAL = {"batch_norm": BatchNorm, "dropout": partial(Dropout, 0.2), "noise": Noise, "smoothing": Smoothing}
-SEVERAL |= {"decay": partial(WeightDecay, 0.01), "clipping": Clipping, "gradient_noise": GradientNoise}
-SEVERAL |= {"sharpness": Sharpness, "max_norm": MaxNorm, "ema": partial(EMA, 0.9)}
+SEVERAL |= {"decay": partial(WeightDecay, 0.01), "clipping": Clipping, "gradient_noise": NoisyGradients}
+SEVERAL |= {"sharpness": Sharpness, "max_norm": BoundedNorm, "ema": partial(EMA, 0.9)}
 
 
 def fit(regularizers, seeds, direct=True, epochs=2, kind=RegularizedMLP, **options):
@@ -246,6 +246,73 @@ def test_a_penalty_is_trained_on_but_not_reported():
     )
     assert plain.results()["train"]["loss"].item() == penalized.results()["train"]["loss"].item()
     assert not torch.equal(plain.network.layers[0].weight, penalized.network.layers[0].weight)
+
+
+class Sparing(Regularizer):
+    """A term of the loss that pulls towards small logits."""
+
+    def loss_term(self, logits, targets):
+        assert targets.shape == logits.shape[:2]
+        return 3 * logits.square().mean(dim=(1, 2))
+
+
+def test_a_term_of_the_loss_is_trained_on_but_not_reported():
+    (plain, _), (spared, _) = (
+        fit(hooks, [0, 1], epochs=1, limit_train_batches=1, **EXACT) for hooks in ({}, {"sparing": Sparing})
+    )
+    assert torch.equal(plain.results()["train"]["loss"], spared.results()["train"]["loss"])
+    # the step of a plain loop, with the gradient of both terms
+    start = RegularizedMLP([8], seeds=[0, 1]).build(784, 10).network.replica(1).double()
+    data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64, val_size=40, seeds=[0, 1])
+    images, labels = next(iter(data.train_dataloader()))
+    logits = start(images[1].double())
+    (F.cross_entropy(logits, labels[1]) + 3 * logits.square().mean()).backward()
+    for trained, x in zip(spared.network.replica(1).parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(trained, (x - 0.1 * x.grad).detach(), rtol=0, atol=DOUBLE)
+
+
+class Told(Regularizer):
+    def attach_data(self, data):
+        self.data = data
+
+
+def test_regularizers_are_told_what_the_images_are():
+    (model, _) = fit({"told": Told}, [0], epochs=1)
+    assert model.regularizers["told"].data == ((28, 28), 10, 0.0, 1.0)
+
+
+def test_without_a_datamodule_they_are_told_the_number_of_inputs():
+    model = RegularizedMLP([8], regularizers={"told": Told()}).build(784, 10)
+    data = SyntheticDataModule(train_size=200, test_size=50, seeds=[0])
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.fit(model, data.train_dataloader(), data.val_dataloader())
+    assert model.regularizers["told"].data == ((784,), 10, 0.0, 1.0)
+
+
+def test_a_regularizer_that_refuses_the_data_is_named():
+    class Choosy(Regularizer):
+        def attach_data(self, data):
+            raise UserError("needs something else")
+
+    with pytest.raises(UserError, match="^regularizers.choosy: needs something else$"):
+        fit({"choosy": Choosy}, [0])
+
+
+def test_a_regularizer_that_must_see_the_images_as_they_are_comes_first():
+    class First(Regularizer):
+        first = True
+
+        def batch(self, images, targets, key):
+            assert images.max() <= 1
+            return images, targets
+
+    class Brighter(Regularizer):
+        def batch(self, images, targets, key):
+            return images + 1, targets
+
+    fit({"brighter": Brighter, "one": First, "other": First}, [0], epochs=1)
 
 
 def test_after_epoch_sees_every_metric_but_those_of_test_data():

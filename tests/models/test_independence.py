@@ -84,6 +84,11 @@ class MeanPenalty(Regularizer):
         return sum(x.square().mean() for x in network.parameters()).expand(len(next(network.parameters())))
 
 
+class MeanTerm(Regularizer):
+    def loss_term(self, logits, targets):
+        return logits.square().mean().expand(len(logits))
+
+
 class Scalar(Regularizer):
     def penalty(self, network):
         return sum(x.square().sum() for x in network.parameters())
@@ -131,6 +136,7 @@ class Broken(Regularizer):
         (OneDraw, "batch"),
         (Neighbours, "batch"),
         (MeanPenalty, "penalty"),
+        (MeanTerm, "loss_term"),
         (GlobalClipping, "gradients"),
         (Averaging, "after_step"),
         (StopAll, "after_epoch"),
@@ -167,6 +173,11 @@ class NoPenalty(Returning):
         return self.value
 
 
+class NoTerm(Returning):
+    def loss_term(self, logits, targets):
+        return self.value
+
+
 class NoBatch(Returning):
     def batch(self, images, targets, key):
         return self.value
@@ -199,6 +210,8 @@ class Raising(Regularizer):
     [
         (NoPenalty(None), r"penalty: must return a tensor with the replica axis, \(S,\); got None"),
         (NoPenalty(torch.zeros(2, 1)), r"penalty: must return .*; got float32 \(2, 1\) for S = 2"),
+        (NoTerm(None), r"loss_term: must return a tensor with the replica axis, \(S,\); got None"),
+        (NoTerm(torch.zeros(2, 4)), r"loss_term: must return .*; got float32 \(2, 4\) for S = 2"),
         (NoBatch(None), r"batch: must return images, float \(S, B, D\), and targets, .*; got None"),
         (NoBatch((None, 3)), r"batch: must return images, .*; got \(None, int\)"),
         (ImagesOnly(), r"batch: must return images, .*; got \(float32 \(2, 4, 4\), int64 \(2, 4\)\)"),

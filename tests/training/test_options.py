@@ -13,7 +13,7 @@ from fashionreg.config import read_layers, split_arguments
 from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import CSVDataModule, FashionMNISTDataModule, SyntheticDataModule
 from fashionreg.models import BaselineMLP, RegularizedMLP, StackedClassifier
-from fashionreg.regularizers import EMA, BatchNorm, Dropout, WeightDecay
+from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, WeightDecay
 from fashionreg.training.fit import resolve
 from samples import random_images
 
@@ -50,6 +50,21 @@ EXAMPLES = {
     Dropout: {"p": [0.0, 0.3]},
     WeightDecay: {"strength": [0.0, 0.01], "biases": [True, False]},
     EMA: {"decay": [0.0, 0.9]},
+    regularizers.ActivationNoise: {"std": [0.3]},
+    regularizers.ConfidencePenalty: {"strength": [0.5]},
+    regularizers.CutMix: {"alpha": [0.7], "p": [0.3]},
+    regularizers.Cutout: {"size": [5]},
+    regularizers.GaussianDropout: {"p": [0.3]},
+    regularizers.GradientNoise: {"eta": [0.3], "gamma": [0.4]},
+    regularizers.HorizontalFlip: {"p": [0.3]},
+    regularizers.InputDropout: {"p": [0.3]},
+    regularizers.InputNoise: {"std": [0.3]},
+    regularizers.LabelNoise: {"p": [0.3], "fixed": [True, False]},
+    regularizers.LabelSmoothing: {"smoothing": [0.05]},
+    regularizers.Mixup: {"alpha": [0.4]},
+    regularizers.RandomErasing: {"p": [0.3], "smallest": [0.1], "largest": [0.2], "ratio": [0.5]},
+    regularizers.RandomShift: {"pixels": [3]},
+    regularizers.Rotation: {"degrees": [20.0]},
     callbacks.TrainingImages: {},
     callbacks.TestFigures: {},
     callbacks.Histograms: {"every_n_epochs": [2], "replica": [1]},
@@ -73,7 +88,8 @@ def made(words):
 def test_every_option_has_an_example():
     assert {kind.__name__ for kind in EXAMPLES} >= set(callbacks.__all__)
     # not what a user's own classes derive from
-    assert {kind.__name__ for kind in EXAMPLES} >= set(regularizers.__all__) - {"Regularizer", "ReplicaLayer"}
+    shipped = {name for name in regularizers.__all__ if issubclass(getattr(regularizers, name), Regularizer)}
+    assert {kind.__name__ for kind in EXAMPLES} >= shipped - {"Regularizer"}
     for kind, options in EXAMPLES.items():
         parameters = {} if kind.__init__ is object.__init__ else inspect.signature(kind).parameters
         assert options.keys() == parameters.keys() - {"seeds"}, kind

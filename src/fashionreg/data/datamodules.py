@@ -1,5 +1,6 @@
 """LightningDataModules: a source, its split into train, val and test, and loaders that fetch batches by index."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from fashionreg.data.batches import Loader, ResidentImages, evaluation_loader, training_loader
+from fashionreg.data.batches import Loader, ResidentImages, evaluation_loader, to_network_input, training_loader
 from fashionreg.data.csv_files import PIXELS, read_csv
 from fashionreg.data.garments import draw_garments
 from fashionreg.data.images import CLASS_NAMES, ImagesBySeed, LabelledImages, Part
@@ -118,8 +119,20 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def inputs(self) -> int:
         """Number of inputs D of a network: the pixels of an image."""
+        return math.prod(self.image_shape)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The axes of an image: (height, width), or (channels, height, width)."""
         data = self.splits.train
-        return (data.pool if isinstance(data, ImagesBySeed) else data).images[0].numel()
+        return tuple((data.pool if isinstance(data, ImagesBySeed) else data).images.shape[1:])
+
+    @property
+    def pixel_range(self) -> tuple[float, float]:
+        """What a black and a white pixel are as inputs of a network."""
+        ends = torch.tensor([0, 255], dtype=torch.uint8)
+        black, white = to_network_input(ends, normalize=self.normalize).tolist()
+        return black, white
 
     @property
     def splits(self) -> Splits:

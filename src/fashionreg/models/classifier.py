@@ -21,9 +21,9 @@ from fashionreg.models.networks import ReplicaNetwork, single_precision
 from fashionreg.models.objective import Objective, StepLosses, cross_entropy
 from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
 from fashionreg.models.optimizers import check_replica_wise
-from fashionreg.models.trainers import check_averaging, check_data, check_single_backward, check_trainer
+from fashionreg.models.trainers import check_averaging, check_data, check_single_backward, check_trainer, training_data
 from fashionreg.randomness import Key, epoch_keys, fold_in
-from fashionreg.regularizers.base import Regularizer, end_epoch, naming, with_hook
+from fashionreg.regularizers.base import Regularizer, end_epoch, naming, show_data, with_hook
 
 Batch = tuple[Tensor, Tensor]
 
@@ -294,7 +294,7 @@ class Classifier(LightningModule, ABC):
         Raises:
             UserError: If the trainer selects by test metrics or by a metric that does not exist, if it changes what a
                 hook `gradients` would not see, if batch norm would meet a batch of a single image, or if a regularizer
-                does not treat each replica as if it were alone.
+                does not fit the data or does not treat each replica as if it were alone.
         """
         if self.trainer.val_dataloaders is None:
             # Lightning makes them before the first epoch that is evaluated, which may be a later one
@@ -307,6 +307,10 @@ class Classifier(LightningModule, ABC):
         for name in self.objective.gradient_hooks:
             check_single_backward(self.trainer, name)
         check_data(self.trainer, self.seeds, self.network.smallest_batch)
+        assert self.shape is not None
+        data = training_data(self.trainer, *self.shape)
+        for name, regularizer in with_hook(self.regularizers_by_name(), "attach_data").items():
+            show_data(name, regularizer, data)
         self.check_regularizers(evaluated, every_epoch=self.trainer.check_val_every_n_epoch == 1)
 
     def check_regularizers(self, evaluated: Sequence[str], *, every_epoch: bool = True) -> None:

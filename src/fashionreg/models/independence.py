@@ -116,14 +116,18 @@ def _trace(
             here = derivatives(_loss(logits, targets), parameters)
         if layers:
             yield layers, {"logits": logits.detach(), **here, **_state(network, len(seeds))}
-        if has("penalty"):
-            with naming(name, "penalty"):
-                penalty = regularizer.penalty(network)
-            if not isinstance(penalty, Tensor) or penalty.shape != (len(seeds),):
-                raise refuse(
-                    "penalty", "a tensor with the replica axis, (S,)", f"{_shown(penalty)} for S = {len(seeds)}"
-                )
-            yield "penalty", {"penalty": penalty.detach()}
+        added = {
+            "penalty": partial(regularizer.penalty, network),
+            "loss_term": partial(regularizer.loss_term, logits, targets),
+        }
+        for hook, compute_term in added.items():
+            if has(hook):
+                with naming(name, hook):
+                    term = compute_term()
+                if not isinstance(term, Tensor) or term.shape != (len(seeds),):
+                    got = f"{_shown(term)} for S = {len(seeds)}"
+                    raise refuse(hook, "a tensor with the replica axis, (S,)", got)
+                yield hook, {hook: term.detach()}
         gradients = here
         if has("gradients"):
             compute = gradients_at(network, parameters, here, partial(_loss_at, network, x, targets, keys))

@@ -22,7 +22,7 @@ class StepLosses(NamedTuple):
     """What one training step computes.
 
     Attributes:
-        total: `(S,)`, what each replica minimizes: its mean loss and the penalties.
+        total: `(S,)`, what each replica minimizes: its mean loss, penalties and other terms.
         losses: `(S,)`, the mean loss of each replica alone, in nats.
         logits: `(S, B, K)`.
         targets: int64 `(S, B)` or float `(S, B, K)`: those of the batch, as regularizers changed them.
@@ -49,8 +49,10 @@ class Objective(nn.Module):
         super().__init__()
         self.network = network
         self.loss = loss
-        self._batch = with_hook(regularizers, "batch")
+        batch = with_hook(regularizers, "batch")
+        self._batch = dict(sorted(batch.items(), key=lambda item: not item[1].first))
         self._penalties = with_hook(regularizers, "penalty")
+        self._terms = with_hook(regularizers, "loss_term")
         self.gradient_hooks = with_hook(regularizers, "gradients")
         #: Names of all consumers of random numbers in a step.
         self.consumers = [*network.draws, *map(batch_key, self._batch), *map(gradients_key, self.gradient_hooks)]
@@ -72,6 +74,9 @@ class Objective(nn.Module):
         for name, regularizer in self._penalties.items():
             with naming(name, "penalty"):
                 total = total + regularizer.penalty(self.network)
+        for name, regularizer in self._terms.items():
+            with naming(name, "loss_term"):
+                total = total + regularizer.loss_term(logits, targets)
         return StepLosses(total, losses, logits, targets)
 
     def gradients(

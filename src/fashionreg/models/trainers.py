@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from fashionreg.errors import UserError
+from fashionreg.regularizers.base import TrainingData
 from fashionreg.text import counted
 
 
@@ -82,6 +83,20 @@ def check_data(trainer: Trainer, seeds: Sequence[int], smallest_batch: int) -> N
             f"batch_size: the last batch of an epoch would hold {counted(smallest, 'image')}, and the network needs at "
             f"least {smallest_batch} (batch norm needs 2); choose another batch_size or number of training images"
         )
+
+
+def training_data(trainer: Trainer, inputs: int, classes: int) -> TrainingData:
+    """Return what a trainer's datamodule says about the images, for regularizers.
+
+    Args:
+        trainer: At the start of training.
+        inputs: Number of inputs D of the network.
+        classes: Number of classes K.
+    """
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    image = getattr(datamodule, "image_shape", (inputs,))
+    black, white = getattr(datamodule, "pixel_range", (0.0, 1.0))
+    return TrainingData(tuple(image), classes, black, white)
 
 
 def check_single_backward(trainer: Trainer, name: str) -> None:

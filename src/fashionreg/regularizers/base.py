@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,22 @@ Tensors = dict[str, Tensor]
 
 #: From parameters to the gradients of the sum over replicas of their training losses, on the batch of this step.
 ComputeGradients = Callable[[Mapping[str, Tensor]], Tensors]
+
+
+class TrainingData(NamedTuple):
+    """What there is to know about the images and labels that networks are trained on.
+
+    Attributes:
+        image: The axes of one image, whose product is D: (height, width) or (channels, height, width); (D,) where the
+            data have no pictures, or do not say how these lie in the D inputs.
+        classes: Number of classes K.
+        black, white: What the darkest and the brightest pixel are as inputs of a network.
+    """
+
+    image: tuple[int, ...]
+    classes: int
+    black: float = 0.0
+    white: float = 1.0
 
 
 class ReplicaLayer(nn.Module):
@@ -63,12 +80,22 @@ class Regularizer(nn.Module):
     checked too.
     """
 
+    #: Whether `batch` is called before that of all others, whatever the order, as it must see the images as they are.
+    first = False
+
     def attach(self, network: nn.Module, seeds: Sequence[int]) -> None:
         """Prepare for the networks that will be trained: called once, before all other hooks but the layers.
 
         Args:
             network: All S networks; its parameters have a leading replica axis.
             seeds: The S seeds.
+        """
+
+    def attach_data(self, data: TrainingData) -> None:
+        """Prepare for the data that the networks will be trained on: called after `attach`, before the first step.
+
+        Raises:
+            UserError: If the data are not of the kind that it needs.
         """
 
     def before_activation(self, features: int, seeds: Sequence[int]) -> ReplicaLayer | None:
@@ -97,6 +124,15 @@ class Regularizer(nn.Module):
         """Compute a term `(S,)` in nats that is added to the training loss of each replica, but not reported."""
         weights = next(network.parameters())  # (S, ...)
         return weights.new_zeros(len(weights))
+
+    def loss_term(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Compute a term `(S,)` in nats that is added to the training loss of each replica, but not reported.
+
+        Args:
+            logits: Those of the training step, float `(S, B, K)`.
+            targets: int64 `(S, B)` or float `(S, B, K)`, as `batch` left them.
+        """
+        return logits.new_zeros(len(logits))
 
     def gradients(self, compute: ComputeGradients, parameters: Mapping[str, Tensor], key: Key) -> Tensors:
         """Choose the gradients with which the optimizer makes its step.
@@ -173,6 +209,19 @@ def naming(name: str, hook: str) -> Iterator[None]:
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"regularizers.{name}: {hook}: {text}") from error
+
+
+def show_data(name: str, regularizer: Regularizer, data: TrainingData) -> None:
+    """Call the hook `attach_data`.
+
+    Raises:
+        UserError: If it fails or refuses the data, with the name of the regularizer.
+    """
+    with naming(name, "attach_data"):
+        try:
+            regularizer.attach_data(data)
+        except UserError as error:
+            raise UserError(f"regularizers.{name}: {error}") from error
 
 
 @torch.no_grad()

@@ -155,7 +155,7 @@ def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier",
 
 
 def fold_batch_norm(network: "nn.Sequential") -> "nn.Sequential":
-    """Make the same function in evaluation of fewer layers: no dropout, batch norm folded into the linear before."""
+    """Make the same function in evaluation of fewer layers: no dropout, no noise, batch norm folded into the linear."""
     from torch import nn
     from torch.nn.utils.fusion import fuse_linear_bn_eval
 
@@ -163,7 +163,7 @@ def fold_batch_norm(network: "nn.Sequential") -> "nn.Sequential":
     for layer in network:
         if isinstance(layer, nn.BatchNorm1d) and layers and isinstance(linear := layers[-1], nn.Linear):
             layers[-1] = fuse_linear_bn_eval(linear, layer)
-        elif not isinstance(layer, nn.Dropout):
+        elif not isinstance(layer, nn.Dropout | nn.Identity):
             layers.append(layer)
     return nn.Sequential(*layers).eval()
 

@@ -156,7 +156,7 @@ def parts(model: Classifier) -> list[slice | None]:
     keeping = [
         one
         for one in model.regularizers_by_name().values()
-        if one.overrides("after_step") or any(x.dim() for x in one.buffers())
+        if one.overrides("after_step") or any(x.shape[:1] == (replicas,) for x in one.buffers())
     ]
     mine = type(model.network) is MLP and not keeping
     size = sum(x.nbytes for x in model.network.parameters()) / replicas

@@ -1,0 +1,115 @@
+"""What holds for every regularizer of the package: they are found here by themselves."""
+
+import re
+import shutil
+
+import pandas as pd
+import pytest
+import yaml
+
+from fashionreg import regularizers
+from fashionreg.regularizers.base import Regularizer, constructor_arguments
+from samples import LAST
+
+KINDS = {name: kind for name, kind in vars(regularizers).items() if isinstance(kind, type)}
+KINDS = {name: kind for name, kind in KINDS.items() if issubclass(kind, Regularizer) and kind is not Regularizer}
+
+#: A network with two hidden layers and with validation images, for those that need either.
+SMALL = {
+    "name": "small",
+    "seeds": 3,
+    "model": {
+        "class_path": "RegularizedMLP",
+        "init_args": {
+            "hidden_sizes": [8, 8],
+            "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1, "momentum": 0.9}},
+        },
+    },
+    "data": {
+        "class_path": "SyntheticDataModule",
+        "init_args": {"train_size": 300, "test_size": 50, "val_size": 44, "batch_size": 64},
+    },
+    "trainer": {"max_epochs": 2, "accelerator": "cpu"},
+}
+
+
+@pytest.fixture
+def fit(run, workplace):
+    """Fits a small network with regularizers, and returns its record and what the console says."""
+    (workplace / "small.yaml").write_text(yaml.safe_dump(SMALL))
+
+    def fit(named, *options):
+        model = {"model": {"init_args": {"regularizers": named}}}
+        (workplace / "regularizers.yaml").write_text(yaml.safe_dump(model))
+        code, out, err = run("fit", "--config", "small.yaml", "--config", "regularizers.yaml", *options)
+        assert code == 0, err
+        folder = next(line.split()[1] for line in out.splitlines() if line.startswith("logs"))
+        return pd.read_csv(f"{folder}/record.csv"), out + err
+
+    return fit
+
+
+def snake(name):
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def assert_same_to_rounding(one, other):
+    # float32 sums of up to 784 terms in another order, over eight steps; an accuracy changes by whole images
+    pd.testing.assert_frame_equal(one.drop(columns="value"), other.drop(columns="value"))
+    assert one.value.to_numpy() == pytest.approx(other.value.to_numpy(), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_it_trains_from_the_command_line_by_its_short_name_and_its_defaults(run, fit, name):
+    path = f"{KINDS[name].__module__}.{name}"
+    record, out = fit({snake(name): {"class_path": path}})
+    assert KINDS[name]().describe() in out
+    assert len(record) == len(record.dropna(subset="value"))
+    # by its short name, and one seed alone as among the others
+    alone, _ = fit({snake(name): name}, "--seeds", "[1]", "--name", "alone")
+    assert_same_to_rounding(alone, record[record.seed == 1].reset_index(drop=True))
+    # the checkpoint is understood without trust in it, and its network exported
+    last = LAST.replace("tiny", "alone")
+    assert run("test", "--ckpt_path", last)[0] == 0
+    assert run("export", "--ckpt_path", last, "--out", "net.pt")[0] == 0
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_its_card_says_source_default_and_range(name):
+    card = KINDS[name].__doc__
+    module = __import__(KINDS[name].__module__, fromlist=[name]).__doc__
+    assert re.search(r"\(?(19|20)\d\d\)?", card + module), "names no paper"
+    for argument in constructor_arguments(KINDS[name]):
+        assert argument.default is not argument.empty
+        assert re.search(rf"^ +{argument.name}: ", card, flags=re.MULTILINE), argument.name
+
+
+def test_every_class_has_a_file_of_its_own_and_a_line_in_the_how_to():
+    from test_docs import PAGES
+
+    for name, kind in KINDS.items():
+        package, _, file = kind.__module__.rpartition(".")
+        assert (package, file.replace("_", "")) == ("fashionreg.regularizers", name.lower())
+        assert re.search(rf"^\| `{name}` ", PAGES["docs/how-to.md"], flags=re.MULTILINE), name
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_all_of_them_together_are_compiled_and_replicas_stay_independent(fit):
+    together = {snake(name): name for name in KINDS}
+    compiled, out = fit(together, "--compile", "true")
+    assert ", compiled" in out
+    plain, out = fit(together, "--compile", "false")
+    assert "compiled" not in out
+    assert_same_to_rounding(compiled, plain)
+    alone, _ = fit(together, "--compile", "false", "--seeds", "[1]")
+    assert_same_to_rounding(alone, compiled[compiled.seed == 1].reset_index(drop=True))
+
+
+def test_all_of_them_train_in_mixed_precision(fit):
+    together = {snake(name): name for name in KINDS}
+    mixed = ["--trainer.precision", "bf16-mixed"]
+    records = [fit(together, *words)[0] for words in ([], mixed, [*mixed, "--seeds", "[1]"])]
+    full, among, alone = (one.query("metric == 'loss' and seed == 1").value.to_numpy() for one in records)
+    # each of eight steps rounds logits, which are of the size of 1, to eight binary digits
+    assert among == pytest.approx(full, rel=0, abs=8 * 2**-8)
+    assert alone == pytest.approx(among, rel=0, abs=8 * 2**-8)
