@@ -13,7 +13,28 @@ from fashionreg.config import read_layers, split_arguments
 from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import CSVDataModule, FashionMNISTDataModule, SyntheticDataModule
 from fashionreg.models import BaselineMLP, RegularizedMLP, StackedClassifier
-from fashionreg.regularizers import EMA, BatchNorm, Dropout, WeightDecay
+from fashionreg.regularizers import (
+    EMA,
+    L1,
+    SAM,
+    SWA,
+    BatchNorm,
+    BestCheckpoint,
+    DecoupledWeightDecay,
+    DropConnect,
+    Dropout,
+    EarlyStopping,
+    GhostBatchNorm,
+    GradientClipping,
+    LayerNorm,
+    Lookahead,
+    MaxNorm,
+    OrthogonalPenalty,
+    SpectralNorm,
+    WeightClipping,
+    WeightDecay,
+    WeightNorm,
+)
 from fashionreg.training.fit import resolve
 from samples import random_images
 
@@ -50,6 +71,27 @@ EXAMPLES = {
     Dropout: {"p": [0.0, 0.3]},
     WeightDecay: {"strength": [0.0, 0.01], "biases": [True, False]},
     EMA: {"decay": [0.0, 0.9]},
+    L1: {"strength": [0.0, 0.01], "biases": [True, False]},
+    DecoupledWeightDecay: {"strength": [0.0, 0.01], "biases": [True, False]},
+    MaxNorm: {"limit": [2.0]},
+    OrthogonalPenalty: {"strength": [0.0, 0.01]},
+    SpectralNorm: {"iterations": [2]},
+    WeightClipping: {"limit": [0.5]},
+    WeightNorm: {},
+    DropConnect: {"p": [0.0, 0.4]},
+    LayerNorm: {"eps": [1e-4], "place": ["before_activation", "after_activation"]},
+    GhostBatchNorm: {
+        "size": [8],
+        "eps": [1e-4],
+        "momentum": [0.2],
+        "place": ["before_activation", "after_activation"],
+    },
+    SWA: {"start": [0, 3]},
+    Lookahead: {"steps": [1, 6], "rate": [0.8]},
+    SAM: {"rho": [0.0, 0.1]},
+    GradientClipping: {"limit": [0.5], "kind": ["norm", "value", "adaptive"]},
+    BestCheckpoint: {"metric": ["val/loss", "val/acc", "val/ece"]},
+    EarlyStopping: {"patience": [2], "min_delta": [0.0, 0.01], "metric": ["val/loss", "val/acc", "val/ece"]},
     callbacks.TrainingImages: {},
     callbacks.TestFigures: {},
     callbacks.Histograms: {"every_n_epochs": [2], "replica": [1]},
