@@ -11,7 +11,30 @@ from fashionreg.errors import UserError
 from fashionreg.models import RegularizedMLP, StackedClassifier, StackedNetwork
 from fashionreg.models.independence import check_independent
 from fashionreg.models.networks import MLP
-from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, ReplicaLayer, WeightDecay
+from fashionreg.regularizers import (
+    EMA,
+    L1,
+    SAM,
+    SWA,
+    BatchNorm,
+    BestCheckpoint,
+    DecoupledWeightDecay,
+    DropConnect,
+    Dropout,
+    EarlyStopping,
+    GhostBatchNorm,
+    GradientClipping,
+    LayerNorm,
+    Lookahead,
+    MaxNorm,
+    OrthogonalPenalty,
+    Regularizer,
+    ReplicaLayer,
+    SpectralNorm,
+    WeightClipping,
+    WeightDecay,
+    WeightNorm,
+)
 from samples import message
 
 METRICS = [["train/loss", "train/acc", "val/loss", "val/acc", "val/ece"]]
@@ -282,7 +305,13 @@ def test_the_layers_of_a_regularizer_are_tried_once_and_without_those_of_others(
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("shipped", [BatchNorm(), Dropout(0.3), Dropout(0.0), WeightDecay(0.1), EMA(0.5)], ids=repr)
+SHIPPED = [BatchNorm(), Dropout(0.3), Dropout(0.0), WeightDecay(0.1), EMA(0.5), L1(0.1), DecoupledWeightDecay(0.1)]
+SHIPPED += [MaxNorm(0.1), OrthogonalPenalty(0.1), SpectralNorm(), WeightClipping(0.1), WeightNorm(), DropConnect(0.3)]
+SHIPPED += [LayerNorm(), GhostBatchNorm(2), SWA(0), Lookahead(1), SAM(0.5), EarlyStopping(1), BestCheckpoint()]
+SHIPPED += [GradientClipping(0.01, kind) for kind in ("norm", "value", "adaptive")]
+
+
+@pytest.mark.parametrize("shipped", SHIPPED, ids=repr)
 def test_shipped_regularizers_pass_and_stay_as_they_are(shipped):
     before = dict(shipped.state_dict())
     check(shipped)

@@ -1,10 +1,10 @@
 """What holds for every regularizer of the package: they are found here by themselves."""
 
 import re
-import shutil
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from fashionreg import regularizers
@@ -33,6 +33,14 @@ SMALL = {
 }
 
 
+def snake(name):
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+#: All, but of the two that choose an epoch the one that also stops.
+TOGETHER = {snake(name): name for name in KINDS if name != "BestCheckpoint"}
+
+
 @pytest.fixture
 def fit(run, workplace):
     """Fits a small network with regularizers, and returns its record and what the console says."""
@@ -47,10 +55,6 @@ def fit(run, workplace):
         return pd.read_csv(f"{folder}/record.csv"), out + err
 
     return fit
-
-
-def snake(name):
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def assert_same_to_rounding(one, other):
@@ -93,22 +97,35 @@ def test_every_class_has_a_file_of_its_own_and_a_line_in_the_how_to():
         assert re.search(rf"^\| `{name}` ", PAGES["docs/how-to.md"], flags=re.MULTILINE), name
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-def test_all_of_them_together_are_compiled_and_replicas_stay_independent(fit):
-    together = {snake(name): name for name in KINDS}
-    compiled, out = fit(together, "--compile", "true")
+@pytest.fixture
+def traced(monkeypatch):
+    """Steps that are traced as one graph and run by torch's own kernels: C++ for all of them takes a minute."""
+    torch._dynamo.reset()
+    graphs = []
+
+    def compiled(model, step):
+        graphs.append(step)
+        return torch.compile(step, backend="aot_eager", fullgraph=True, dynamic=False)
+
+    monkeypatch.setattr("fashionreg.training.step.compiled", compiled)
+    return graphs
+
+
+def test_all_of_them_together_are_one_graph_and_replicas_stay_independent(fit, traced):
+    compiled, out = fit(TOGETHER, "--compile", "true")
     assert ", compiled" in out
-    plain, out = fit(together, "--compile", "false")
+    assert "training goes on without it" not in out
+    assert len(traced) == 1
+    plain, out = fit(TOGETHER, "--compile", "false")
     assert "compiled" not in out
     assert_same_to_rounding(compiled, plain)
-    alone, _ = fit(together, "--compile", "false", "--seeds", "[1]")
+    alone, _ = fit(TOGETHER, "--compile", "false", "--seeds", "[1]")
     assert_same_to_rounding(alone, compiled[compiled.seed == 1].reset_index(drop=True))
 
 
 def test_all_of_them_train_in_mixed_precision(fit):
-    together = {snake(name): name for name in KINDS}
     mixed = ["--trainer.precision", "bf16-mixed"]
-    records = [fit(together, *words)[0] for words in ([], mixed, [*mixed, "--seeds", "[1]"])]
+    records = [fit(TOGETHER, *words)[0] for words in ([], mixed, [*mixed, "--seeds", "[1]"])]
     full, among, alone = (one.query("metric == 'loss' and seed == 1").value.to_numpy() for one in records)
     # each of eight steps rounds logits, which are of the size of 1, to eight binary digits
     assert among == pytest.approx(full, rel=0, abs=8 * 2**-8)

@@ -18,7 +18,7 @@ from fashionreg.models.checkpoints import check_same_network, is_plain
 from fashionreg.models.independence import check_independent
 from fashionreg.models.metrics import EVALUATION_METRICS, TRAINING_METRICS, Totals
 from fashionreg.models.networks import ReplicaNetwork, single_precision
-from fashionreg.models.objective import Objective, StepLosses, cross_entropy
+from fashionreg.models.objective import Objective, StepLosses, cross_entropy, used_weights
 from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
 from fashionreg.models.optimizers import check_replica_wise
 from fashionreg.models.trainers import check_averaging, check_data, check_single_backward, check_trainer, training_data
@@ -194,6 +194,8 @@ class Classifier(LightningModule, ABC):
                 for name, regularizer in with_hook(self.regularizers_by_name(), "evaluating").items():
                     with naming(name, "evaluating"):
                         stack.enter_context(regularizer.evaluating(self.network))
+                # of the weights that these have chosen
+                stack.enter_context(used_weights(self.network, self.objective.weight_hooks))
                 yield self.network
         finally:
             self.network.train(training)

@@ -6,7 +6,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from fashionreg.errors import UserError
 from fashionreg.models.networks import ReplicaNetwork
@@ -16,10 +15,13 @@ from fashionreg.models.objective import (
     derivatives,
     gradients_at,
     gradients_key,
+    logits_of,
     trained,
+    used_weights,
+    weights_key,
 )
 from fashionreg.randomness import Key, epoch_keys, generator
-from fashionreg.regularizers.base import Regularizer, Tensors, constructor_arguments, end_epoch, naming
+from fashionreg.regularizers.base import Regularizer, Tensors, constructor_arguments, end_epoch, naming, with_hook
 
 #: Two seeds, trained together and each alone, for so many steps of so many images.
 SEEDS, STEPS, IMAGES = [3, 7], 2, 4
@@ -97,7 +99,9 @@ def _trace(
     draws = [generator(seed, "check") for seed in seeds]
     images = torch.stack([torch.rand(STEPS, IMAGES, inputs, generator=draw, dtype=torch.float32) for draw in draws], 1)
     labels = torch.stack([torch.randint(classes, (STEPS, IMAGES), generator=draw) for draw in draws], dim=1)
-    consumers = [*network.draws, batch_key(name), gradients_key(name)]
+    consumers = [*network.draws, batch_key(name), weights_key(name), gradients_key(name)]
+    forward = with_hook({name: regularizer}, "weights")
+    computed = layers or ("weights" if forward else "")
     for step in range(STEPS):
         words = epoch_keys(list(seeds), consumers, step)
         keys = {consumer: Key(key) for consumer, key in zip(consumers, words, strict=True)}
@@ -111,11 +115,11 @@ def _trace(
             x, targets = changed
             yield "batch", {"images": x, "targets": targets.float()}
         parameters = trained(network)
-        with naming(name, layers or "network"):
-            logits = network(x, keys)
+        with naming(name, computed or "network"):
+            logits = logits_of(network, forward, x, keys)
             here = derivatives(_loss(logits, targets), parameters)
-        if layers:
-            yield layers, {"logits": logits.detach(), **here, **_state(network, len(seeds))}
+        if computed:
+            yield computed, {"logits": logits.detach(), **here, **_state(network, len(seeds))}
         added = {
             "penalty": partial(regularizer.penalty, network),
             "loss_term": partial(regularizer.loss_term, logits, targets),
@@ -130,7 +134,7 @@ def _trace(
                 yield hook, {hook: term.detach()}
         gradients = here
         if has("gradients"):
-            compute = gradients_at(network, parameters, here, partial(_loss_at, network, x, targets, keys))
+            compute = gradients_at(network, parameters, here, partial(_loss_at, network, forward, x, targets, keys))
             with naming(name, "gradients"):
                 gradients = regularizer.gradients(compute, parameters, keys[gradients_key(name)])
             must = "a gradient (S, ...) for each parameter, by name"
@@ -154,15 +158,15 @@ def _trace(
         for measured in metrics:
             end_epoch(name, regularizer, network, {metric: images[0].mean(dim=(1, 2)) for metric in measured})
             yield "after_epoch", _state(network, len(seeds))
-    if layers or has("evaluating"):
+    if computed or has("evaluating"):
         network.eval()
-        with torch.no_grad(), naming(name, "evaluating" if has("evaluating") else layers):
+        with torch.no_grad(), naming(name, "evaluating" if has("evaluating") else computed):
             context = regularizer.evaluating(network)
             if not hasattr(context, "__enter__"):
                 raise refuse("evaluating", "a context manager", _shown(context))
-            with context:
+            with context, used_weights(network, forward):
                 result = {"logits": network(images[0]), **_state(network, len(seeds))}
-        yield ("evaluating" if has("evaluating") else layers), result
+        yield ("evaluating" if has("evaluating") else computed), result
 
 
 def _loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -170,8 +174,15 @@ def _loss(logits: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(logits, targets).mean(dim=1).sum()
 
 
-def _loss_at(network: ReplicaNetwork, x: Tensor, targets: Tensor, keys: Mapping[str, Key], state: Tensors) -> Tensor:
-    return _loss(functional_call(network, state, (x, keys)), targets)
+def _loss_at(
+    network: ReplicaNetwork,
+    hooks: Mapping[str, Regularizer],
+    x: Tensor,
+    targets: Tensor,
+    keys: Mapping[str, Key],
+    state: Tensors,
+) -> Tensor:
+    return _loss(logits_of(network, hooks, x, keys, state), targets)
 
 
 def _agree(together: Tensor, first: Tensor, second: Tensor) -> bool:

@@ -1,7 +1,7 @@
 """What a training step minimizes: the one place where regularizers meet the network."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from fashionreg.models.networks import ReplicaNetwork
 from fashionreg.randomness import Key
-from fashionreg.regularizers.base import ComputeGradients, Regularizer, Tensors, naming, with_hook
+from fashionreg.regularizers.base import ComputeGradients, Regularizer, Tensors, naming, swap_, with_hook
 
 #: From logits `(S, B, K)` and targets (int64 `(S, B)` or float `(S, B, K)`) to the loss of each image, `(S, B)`.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -49,13 +49,14 @@ class Objective(nn.Module):
         super().__init__()
         self.network = network
         self.loss = loss
-        batch = with_hook(regularizers, "batch")
-        self._batch = dict(sorted(batch.items(), key=lambda item: not item[1].first))
+        self._batch = with_hook(regularizers, "batch")
         self._penalties = with_hook(regularizers, "penalty")
         self._terms = with_hook(regularizers, "loss_term")
+        self.weight_hooks = with_hook(regularizers, "weights")
         self.gradient_hooks = with_hook(regularizers, "gradients")
         #: Names of all consumers of random numbers in a step.
-        self.consumers = [*network.draws, *map(batch_key, self._batch), *map(gradients_key, self.gradient_hooks)]
+        self.consumers = [*network.draws, *map(batch_key, self._batch), *map(weights_key, self.weight_hooks)]
+        self.consumers += map(gradients_key, self.gradient_hooks)
 
     def forward(self, images: Tensor, targets: Tensor, keys: Mapping[str, Key]) -> StepLosses:
         """Compute the losses of a step.
@@ -68,7 +69,7 @@ class Objective(nn.Module):
         for name, regularizer in self._batch.items():
             with naming(name, "batch"):
                 images, targets = regularizer.batch(images, targets, keys[batch_key(name)])
-        logits = self.network(images, keys)  # (S, B, K)
+        logits = logits_of(self.network, self.weight_hooks, images, keys)  # (S, B, K)
         losses = self.loss(logits, targets).mean(dim=1)  # (S,)
         total = losses
         for name, regularizer in self._penalties.items():
@@ -115,6 +116,52 @@ def _chosen(
 ) -> Tensors:
     with naming(name, "gradients"):
         return regularizer.gradients(compute, at, key)
+
+
+def _used(parameters: Tensors, hooks: Mapping[str, Regularizer], keys: Mapping[str, Key]) -> Tensors:
+    """Return the parameters that a network uses, by name, as the hooks `weights` compute them."""
+    for name, regularizer in hooks.items():
+        with naming(name, "weights"):
+            parameters = regularizer.weights(parameters, keys.get(weights_key(name)))
+    return parameters
+
+
+def logits_of(
+    network: ReplicaNetwork,
+    hooks: Mapping[str, Regularizer],
+    images: Tensor,
+    keys: Mapping[str, Key],
+    state: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Compute the logits `(S, B, K)` of a training step.
+
+    Args:
+        network: The S networks.
+        hooks: The regularizers with the hook `weights`.
+        images: float `(S, B, D)`.
+        keys: A key for each consumer of random numbers.
+        state: Parameters and buffers by name, in place of those of the network.
+    """
+    if not hooks and state is None:
+        plain: Tensor = network(images, keys)
+        return plain
+    state = dict(state or {})
+    parameters = {name: state.get(name, x) for name, x in network.named_parameters()}
+    logits: Tensor = functional_call(network, state | _used(parameters, hooks, keys), (images, keys))
+    return logits
+
+
+@contextmanager
+def used_weights(network: ReplicaNetwork, hooks: Mapping[str, Regularizer]) -> Iterator[None]:
+    """Put the parameters that the hooks `weights` compute for evaluation into a network, and undo it afterwards."""
+    with torch.no_grad():
+        own: Tensors = dict(network.named_parameters())
+        used = {name: x.clone() for name, x in _used(own, hooks, {}).items() if x is not own[name]}
+    swap_(network, used)
+    try:
+        yield
+    finally:
+        swap_(network, used)
 
 
 def trained(network: nn.Module) -> Tensors:
@@ -172,6 +219,11 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def batch_key(name: str) -> str:
     """Return the name under which the hook `batch` of a regularizer receives its key."""
     return f"{name}/batch"
+
+
+def weights_key(name: str) -> str:
+    """Return the name under which the hook `weights` of a regularizer receives its key."""
+    return f"{name}/weights"
 
 
 def gradients_key(name: str) -> str:

@@ -1,16 +1,16 @@
 """Optimizer, learning rate scheduler and gradient clipping of S replicas."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from lightning.pytorch.cli import LRSchedulerCallable
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fashionreg.errors import UserError
 from fashionreg.regularizers.base import per_replica
+from fashionreg.regularizers.gradient_clipping import clipping_scale
 
 
 def make_optimizer(
@@ -59,13 +59,3 @@ def clip_each_replica(parameters: Iterable[nn.Parameter], largest: float) -> Non
     scale = clipping_scale(gradients, largest)
     for gradient in gradients:
         gradient.mul_(per_replica(scale, gradient))
-
-
-def clipping_scale(gradients: Sequence[Tensor], largest: float) -> Tensor:
-    """Compute `(S,)`, by what the gradients `(S, ...)` of each replica are multiplied for a norm of at most `largest`.
-
-    As `torch.nn.utils.clip_grad_norm_` does for a single network.
-    """
-    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # (S,)
-    scale: Tensor = (largest / (norms + 1e-6)).clamp(max=1.0)
-    return scale

@@ -80,8 +80,12 @@ class Regularizer(nn.Module):
     checked too.
     """
 
-    #: Whether `batch` is called before that of all others, whatever the order, as it must see the images as they are.
+    #: Whether its hooks are called before those of all others, whatever the order, as it must see the images as they
+    #: are.
     first = False
+
+    #: Whether its hooks are called after those of all others, as it must see what these have done.
+    last = False
 
     def attach(self, network: nn.Module, seeds: Sequence[int]) -> None:
         """Prepare for the networks that will be trained: called once, before all other hooks but the layers.
@@ -119,6 +123,21 @@ class Regularizer(nn.Module):
             Images and targets in these forms.
         """
         return images, targets
+
+    def weights(self, parameters: Tensors, key: Key | None) -> Tensors:
+        """Compute the parameters that the network uses from those that are trained; gradients flow through it.
+
+        Evaluation and export use what it returns too. The hook `penalty` sees the parameters that are trained.
+
+        Args:
+            parameters: Each `(S, ...)`, by name, as regularizers that come before this one changed them; not to be
+                changed in place.
+            key: The source of random numbers in a training step; None in evaluation, where nothing is drawn.
+
+        Returns:
+            The same names with tensors of the same shapes.
+        """
+        return parameters
 
     def penalty(self, network: nn.Module) -> Tensor:
         """Compute a term `(S,)` in nats that is added to the training loss of each replica, but not reported."""
@@ -195,8 +214,9 @@ def constructor_arguments(kind: type[Regularizer]) -> list[inspect.Parameter]:
 
 
 def with_hook(regularizers: Mapping[str, Regularizer], hook: str) -> dict[str, Regularizer]:
-    """Return those regularizers that override a hook, by name, in order."""
-    return {name: regularizer for name, regularizer in regularizers.items() if regularizer.overrides(hook)}
+    """Return those regularizers that override a hook, by name, in order; what must be `first` or `last` is there."""
+    found = {name: regularizer for name, regularizer in regularizers.items() if regularizer.overrides(hook)}
+    return dict(sorted(found.items(), key=lambda item: (not item[1].first, item[1].last)))
 
 
 @contextmanager
@@ -247,6 +267,31 @@ def end_epoch(name: str, regularizer: Regularizer, network: nn.Module, metrics: 
 def per_replica(values: Tensor, like: Tensor) -> Tensor:
     """Append axes of length 1 to `(S,)`, so that it broadcasts against `like`, `(S, ...)`."""
     return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def incoming_axes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return, for the name of each weight matrix, the axes along which the weights lie that enter the same unit.
+
+    A `ReplicaLayer` keeps `(S, in, out)`. All other modules are those of torch, stacked: `(S, out, in, ...)`.
+    """
+    axes = {}
+    for prefix, module in network.named_modules():
+        for name, x in module.named_parameters(prefix, recurse=False):
+            if x.dim() > 2:
+                axes[name] = (1,) if isinstance(module, ReplicaLayer) else tuple(range(2, x.dim()))
+    return axes
+
+
+def buffer_name(name: str) -> str:
+    """Return a name for a buffer that belongs to a parameter or buffer of a network; it cannot hold a dot."""
+    return name.replace(".", "/")
+
+
+def state_of(network: nn.Module, names: Sequence[str]) -> Tensors:
+    """Return parameters and buffers of a network by their names."""
+    # not by `state_dict`, which cannot be compiled
+    tensors = dict(network.named_parameters()) | dict(network.named_buffers())
+    return {name: tensors[name] for name in names}
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fashionreg.errors import UserError
-from fashionreg.regularizers.base import Regularizer, Tensors, swap_
+from fashionreg.regularizers.base import Regularizer, buffer_name, state_of, swap_
 
 
 class EMA(Regularizer):
@@ -37,30 +37,23 @@ class EMA(Regularizer):
         """Start the average from the initial weights."""
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._names = [name for name, value in network.state_dict().items() if value.is_floating_point()]
-        for name, tensor in self._state(network).items():
-            # a buffer's name cannot hold a dot
-            self.register_buffer(name.replace(".", "/"), tensor.detach().clone())
+        for name, tensor in state_of(network, self._names).items():
+            self.register_buffer(buffer_name(name), tensor.detach().clone())
 
     def after_step(self, network: nn.Module) -> None:
         """Move the average towards the weights."""
         self.steps += 1
         decay = ((1 + self.steps) / (10 + self.steps)).clamp(max=self.largest)
-        for name, tensor in self._state(network).items():
-            average = getattr(self, name.replace(".", "/"))
+        for name, tensor in state_of(network, self._names).items():
+            average = getattr(self, buffer_name(name))
             average.lerp_(tensor, (1 - decay).to(tensor.dtype))
 
     @contextmanager
     def evaluating(self, network: nn.Module) -> Iterator[None]:
         """Swap the average into the networks, and back afterwards."""
-        averages = {name: getattr(self, name.replace(".", "/")) for name in self._state(network)}
+        averages = {name: getattr(self, buffer_name(name)) for name in self._names}
         swap_(network, averages)
         try:
             yield
         finally:
             swap_(network, averages)
-
-    def _state(self, network: nn.Module) -> Tensors:
-        """Return parameters and floating-point buffers of the network's state."""
-        # not by `state_dict`, which cannot be compiled
-        tensors = dict(network.named_parameters()) | dict(network.named_buffers())
-        return {name: tensors[name] for name in self._names}

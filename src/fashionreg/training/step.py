@@ -20,9 +20,9 @@ from fashionreg.data.batches import IndexedBatch, to_network_input
 from fashionreg.models.classifier import Classifier
 from fashionreg.models.networks import MLP
 from fashionreg.models.objective import StepLosses, gradients_key
-from fashionreg.models.optimization import clipping_scale
 from fashionreg.randomness import Key, fold_in
 from fashionreg.regularizers.base import Regularizer, Tensors, per_replica, with_hook
+from fashionreg.regularizers.gradient_clipping import clipping_scale
 from fashionreg.training.updates import Update, rates_of, update_of
 
 #: Bytes of parameters of the replicas that take a step together on a CPU: more leave its caches, fewer pay the call of
