@@ -108,7 +108,9 @@ def test_numbers_of_the_tables_follow_from_the_results(reported):
         test, train = (100 * last[variant, split, "acc"] for split in ("test", "train"))
         assert shown["seeds"] == "10"
         assert shown["test accuracy (%)"] == f"{test.mean():.2f} ± {test.std():.2f}"
-        low, high = stats.t.interval(0.95, 9, test.mean(), stats.sem(test))
+        share, error = test.mean() / 100, stats.sem(test) / 100
+        ends = stats.t.interval(0.95, 9, np.log(share / (1 - share)), error / share / (1 - share))
+        low, high = (100 / (1 + np.exp(-end)) for end in ends)
         assert shown["95% interval"] == f"{low:.2f} to {high:.2f}"
         gap = train - test
         assert shown["generalization gap (points)"] == f"{gap.mean():.2f} ± {gap.std():.2f}"
@@ -126,6 +128,8 @@ def test_numbers_of_the_tables_follow_from_the_results(reported):
         shown = dict(zip(head, cells, strict=True))
         pairs = 100 * (last[variant, "test", "acc"] - last["plain", "test", "acc"])
         assert shown["difference (points)"] == f"{pairs.mean():+.2f}".replace("-", "\N{MINUS SIGN}")
+        low, high = stats.t.interval(0.975, 9, pairs.mean(), stats.sem(pairs))
+        assert shown["95% simultaneous interval"] == f"{low:+.2f} to {high:+.2f}".replace("-", "\N{MINUS SIGN}")
         wins = (np.sign(pairs).mean() + 1) / 2
         assert shown["better in (ties count half)"] == f"{wins:.0%}"
         p_values[variant] = stats.ttest_1samp(pairs, 0).pvalue, shown["adjusted p, t test"]

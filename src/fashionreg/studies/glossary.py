@@ -13,7 +13,8 @@ ALWAYS = [
     (
         "95% interval",
         "Where the true mean difference of all seeds plausibly lies. If the training were repeated with other seeds, "
-        "about 95 of 100 such intervals would hold it.",
+        "about 95 of 100 such intervals would hold it. Simultaneous intervals are wider: those of all variants hold at "
+        "once.",
     ),
     (
         "adjusted p",
@@ -23,6 +24,14 @@ ALWAYS = [
     ),
     ("minimum detectable effect", "The smallest true difference that this number of seeds would show 4 times in 5."),
     ("cost", "Median time of an epoch and seed, as a multiple of the reference's."),
+]
+#: Words of a report on a study that says which difference matters.
+RELEVANT = [
+    (
+        "equivalent",
+        "The difference was shown to be smaller than what was declared to matter. Undecided: neither a difference nor "
+        "its smallness was shown.",
+    ),
 ]
 #: Words of a report on overfitting.
 OVERFITTING = [
@@ -42,4 +51,5 @@ LOSS = [
 def terms(found: Findings) -> list[tuple[str, str]]:
     """Return the words that this report uses, with their definitions."""
     gap = any("gap" in variant.final for variant in found.variants)
-    return [*ALWAYS, *(OVERFITTING if gap else []), *LOSS]
+    relevant = RELEVANT if found.plan.relevant is not None else []
+    return [*ALWAYS, *relevant, *(OVERFITTING if gap else []), *LOSS]

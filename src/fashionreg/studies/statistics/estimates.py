@@ -22,6 +22,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether it lies on one side of 0; one that was not computed does not."""
+        return self.low > 0 or self.high < 0
+
 
 @dataclass(frozen=True)
 class Estimate:
