@@ -56,9 +56,9 @@ def test_equivalence_is_tested_by_two_one_sided_tests_with_holms_correction(four
 def test_the_verdict_says_what_is_too_small_to_matter_and_how_many_seeds_would_decide(four_answers):
     answer, *sentences = verdict(four_answers)
     assert answer == (
-        f"Compared with plain, after 12 epochs, up raises test accuracy (+3.0 points); down lowers test accuracy "
-        f"({MINUS}3.0 points); the effect of same on test accuracy is too small to matter (within ±0.5 points); no effect "
-        "was shown of open on anything."
+        "Compared with plain, after 12 epochs, up raises test accuracy (+3.0 points); down lowers test accuracy "
+        f"({MINUS}3.0 points); the effect of same on test accuracy is too small to matter (within ±0.5 points); no "
+        "effect was shown of open on anything."
     )
     assert sum(sentence.startswith(("up improves", "down worsens")) for sentence in sentences) == 2
     assert not any(sentence.startswith("same ") for sentence in sentences)

@@ -48,9 +48,9 @@ def test_a_report_with_more_seeds_is_a_look_and_one_with_the_same_is_not(look, t
     assert recorded(tmp_path) == [5, 8]
     assert note.warns
     assert note.text == (
-        "Results were compared 2 times, with 5 and 8 seeds. The p values and intervals are not corrected for that, as no "
-        "largest number of seeds (max_seeds) was declared before the first look and kept: adding seeds until a difference "
-        "is shown shows one too often."
+        "Results were compared 2 times, with 5 and 8 seeds. The p values and intervals are not corrected for that, as "
+        "no largest number of seeds (max_seeds) was declared before the first look and kept: adding seeds until a "
+        "difference is shown shows one too often."
     )
     (note,) = about_looks(look(20))
     assert note.text.startswith("Results were compared 3 times, with 5, 8 and 20 seeds. The p values")

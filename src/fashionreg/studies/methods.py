@@ -47,7 +47,8 @@ def methods(found: Findings) -> list[Block]:
         *(note.text for note in notes(found)),
     ]
     blocks: list[Block] = [Items(facts), *_data(found), _configurations(found), *_environment(found)]
-    seeds = str(len(plan.seeds)) if plan.seeds == list(range(len(plan.seeds))) else json.dumps(plan.seeds)
+    in_a_row = plan.seeds == list(range(len(plan.seeds)))
+    seeds = "auto" if plan.auto else str(len(plan.seeds)) if in_a_row else json.dumps(plan.seeds)
     command = ["fashionreg", "study", plan.source, "--seeds", seeds, *plan.options]
     curves = Text("The curves of every run, its images and histograms, in TensorBoard; in the folder of this report:")
     return [*blocks, Section("Reproduce", [Code(shlex.join(command)), curves, Code("tensorboard --logdir .")])]

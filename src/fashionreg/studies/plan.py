@@ -2,7 +2,7 @@
 
     name: lecture7                          # results go to logs/studies/NAME
     question: Which regularizer helps on 6,000 images?
-    seeds: 10                               # a count, or a list
+    seeds: 10                               # a count, a list, or auto
     reference: plain                        # the first variant, if not given
     outcomes: [gap, loss, acc]              # what is tested, of acc, loss, ece and gap; the first is the primary one
     estimate: tail                          # what counts for a seed: last, tail, best, {tail: 10} or {tail: 0.2}
@@ -26,6 +26,8 @@ epochs on; the last epoch where training is shorter.
 
 `relevant` is in percentage points, for a loss in nats. With it a report says better, worse, equivalent or undecided.
 With `max_seeds`, declared before results are looked at, tests are corrected for every look at fewer seeds.
+With `seeds: auto` seeds are added, from 10 on, until every variant is better, worse or equivalent by the primary
+outcome (equivalent only with `relevant`), or there are `max_seeds`, 50 if not given.
 
 Files come before overrides, and what is shared before what is a variant's own. An option of a grid is named in full
 (`model.init_args.dropout`) or by its last parts without `init_args`, where only one option has them: `lr`,
@@ -53,6 +55,7 @@ from fashionreg.runs.record import METRICS, SPLITS
 from fashionreg.runs.schema import SchemaError
 from fashionreg.studies.estimand import read_estimand
 from fashionreg.studies.grid import Recipe, name_classes, recipes_of
+from fashionreg.studies.growth import FIRST_LOOK, MAX_SEEDS
 from fashionreg.studies.looks import LEAST, LOOKS_FILE, MOST
 from fashionreg.studies.results import PLAN_FILE, Outcome, StudyPlan, Variant, check_targets
 from fashionreg.training.fit import import_beside, resolve
@@ -69,7 +72,7 @@ NO_FILE_OF_WINDOWS = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?", re.IGNO
 
 def read_study(
     path: Path,
-    seeds: int | Sequence[int] | None = None,
+    seeds: int | Sequence[int] | str | None = None,
     options: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
 ) -> StudyPlan:
@@ -77,7 +80,7 @@ def read_study(
 
     Args:
         path: The file.
-        seeds: In place of the file's.
+        seeds: In place of the file's: a count, a list, or `auto`.
         options: Arguments of the command line for every run, which win over the file.
         overrides: Options by dotted names for every run, which win over the file as well.
 
@@ -182,8 +185,11 @@ def _expand(
     path: Path, study: dict[str, Any], overrides: Layer, options: list[str], problems: list[str]
 ) -> StudyPlan | None:
     """Resolve every variant; add what is wrong to `problems`, and then return no plan."""
+    auto, most = study["seeds"] == "auto", study["max_seeds"]
+    if auto:
+        most = MAX_SEEDS if most is None else most
     try:
-        wanted = whole_seeds(study["seeds"])
+        wanted = min(FIRST_LOOK, most) if auto else whole_seeds(study["seeds"])
         chosen = expand_seeds(wanted)
     except UserError as error:
         problems.append(str(error))
@@ -236,7 +242,8 @@ def _expand(
             read_estimand(study["estimate"]),
             study["outcomes"],
             study["relevant"] if study["relevant"] is None else float(study["relevant"]),
-            study["max_seeds"],
+            most,
+            auto,
         )
     except SchemaError as error:
         problems.append(str(error))

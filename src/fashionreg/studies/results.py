@@ -84,6 +84,7 @@ class StudyPlan:
         relevant: The smallest difference of the primary outcome that matters, in points, for a loss in nats; None where
             nobody said.
         max_seeds: How many seeds the study has at most, however often it is looked at; None where nobody said.
+        auto: Whether seeds are added until every variant is decided by the primary outcome, or `max_seeds` are trained.
     """
 
     name: str
@@ -100,6 +101,7 @@ class StudyPlan:
     outcomes: list[Outcome] = field(default_factory=list)
     relevant: Annotated[float, Between(0)] | None = None
     max_seeds: Annotated[int, Between(LEAST, MOST)] | None = None
+    auto: bool = False
 
     def __post_init__(self) -> None:
         if not is_folder_name(self.name):
@@ -120,6 +122,8 @@ class StudyPlan:
             raise SchemaError(
                 f"max_seeds: must be at least the number of seeds, {len(self.seeds)}, got {self.max_seeds}"
             )
+        if self.auto and self.max_seeds is None:
+            raise SchemaError("auto: needs max_seeds")
         if (margin := self.margin) is not None and not 0 < margin <= (math.inf if self.primary == "loss" else 1):
             what = "nats" if self.primary == "loss" else "points, at most 100"
             raise SchemaError(f"relevant: must be above 0, in {what}, got {self.relevant:g}")
