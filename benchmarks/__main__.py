@@ -69,14 +69,15 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"benchmarks: error: --train_size must be from 1 to {all_images}", file=sys.stderr)
         return 2
     work = Work(root, options.epochs, options.train_size or all_images, all_images)
-    if not (jax := has_jax()):
-        print("benchmarks: JAX is not installed (the extra `bench`); its rows are left out", file=sys.stderr)
+    jax = has_jax()
     contenders = all_contenders(work, cuda=torch.cuda.is_available(), jax=jax)
     names = [*SECTIONS, *(contender.name for contender in contenders)]
     wanted = options.only or list(SECTIONS)
     if unknown := [name for name in wanted if name not in names]:
         print(f"benchmarks: error: --only: no {', '.join(unknown)}; there are {', '.join(names)}", file=sys.stderr)
         return 2
+    if not jax:
+        print("benchmarks: JAX is not installed (the extra `bench`); its rows are left out", file=sys.stderr)
     chosen = [
         contender
         for contender in contenders

@@ -24,8 +24,8 @@ from fashionreg.cli import main
 sys.exit(main() or "there was no training step")
 """
 
-#: Prints what the clock says at the end of an epoch, which is to have one step and no evaluation.
-END_OF_STEP = """
+#: Prints what the clock says at the end of an epoch, which is to have a few steps and no evaluation.
+END_OF_STEPS = """
 import sys, time
 from fashionreg.callbacks.run_record import RunRecord
 RunRecord.on_train_epoch_end = lambda *arguments: print("clock", time.time(), flush=True)
@@ -150,13 +150,13 @@ def measure_memory(work: Work) -> list[Row]:
 
 
 def measure_compilation(work: Work) -> list[Row]:
-    """Measure how much later the first step of a fit ends because it is compiled, once for each.
+    """Measure how much later the first three steps of a fit end because the second is compiled, once for each.
 
     Args:
         work: What the fits are to do.
 
     Returns:
-        For each number of replicas: seconds from the start of the process to the end of the first step, eager, compiled
+        For each number of replicas: seconds from the start of the process to the end of these steps, eager, compiled
         with an empty cache (cold), and compiled with what that left there (warm).
     """
     rows: list[Row] = []
@@ -164,13 +164,13 @@ def measure_compilation(work: Work) -> list[Row]:
         with _workplace(work) as place:
             seconds = {}
             for name in ("eager", "cold", "warm"):
-                arguments = [*_fit_arguments(work, seeds, name != "eager"), "--trainer.max_steps", "1"]
-                command = [sys.executable, "-c", END_OF_STEP, *arguments, "--trainer.limit_val_batches", "0"]
+                arguments = [*_fit_arguments(work, seeds, name != "eager"), "--trainer.max_steps", "3"]
+                command = [sys.executable, "-c", END_OF_STEPS, *arguments, "--trainer.limit_val_batches", "0"]
                 started = time.time()
                 lines = subprocess.run(command, **place).stdout.splitlines()
                 (ended,) = (float(line.split()[1]) for line in lines if line.startswith("clock "))
                 seconds[name] = round(ended - started, 3)
-                say(f"first step of fit-{seeds}, {name}: {seconds[name]:.1f} s after the start")
+                say(f"first steps of fit-{seeds}, {name}: {seconds[name]:.1f} s after the start")
         rows.append({"name": f"fit-{seeds}", "label": f"`fashionreg fit`, S = {seeds}"} | seconds)
     return rows
 

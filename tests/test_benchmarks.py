@@ -413,10 +413,12 @@ def test_peak_memory_is_that_of_the_process_alone(root):
     assert ballast[-1] == 1
 
 
+@pytest.mark.parametrize("jax", [True, False])
 @pytest.mark.parametrize(("arguments", "code"), [(["--only", "nothing"], 2), (["--only", "fit-1"], 1)])
-def test_a_mistake_ends_in_one_line(arguments, code, root, tmp_path, monkeypatch, capsys):
+def test_a_mistake_ends_in_one_line(arguments, code, jax, root, tmp_path, monkeypatch, capsys):
     from benchmarks.__main__ import main
 
+    monkeypatch.setattr("benchmarks.contenders.has_jax", lambda: jax)  # where JAX is missing, a note is printed
     place = tmp_path / "empty"
     place.write_text("a file where a folder should be")
     monkeypatch.setenv("FASHIONREG_DATA", str(root if code == 2 else place))

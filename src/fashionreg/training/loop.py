@@ -152,7 +152,12 @@ class DirectEpochLoop(_TrainingEpochLoop):
             alone: Whether it is one of `_steps_alone`, which can be compiled and in which nothing is logged.
         """
         trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
-        batch, _, _ = next(data_fetcher)
+        if alone:
+            # straight from the DataLoader: what Lightning has around it takes longer than to draw a batch of indices
+            batch = next(data_fetcher.iterator._iterator.iterators[0])
+            data_fetcher.fetched += 1
+        else:
+            batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
         progress.is_last_batch = data_fetcher.done
         if not isinstance(batch, IndexedBatch) and batch[0].device != module.device:
@@ -166,9 +171,10 @@ class DirectEpochLoop(_TrainingEpochLoop):
         if loss is None:
             loss = self._ordinary_step(batch, batch_idx)
         progress.increment_processed()
-        self.update_lr_schedulers("step", update_plateau_schedulers=False)
-        if self._num_ready_batches_reached():
-            self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
+        if trainer.lr_scheduler_configs:
+            self.update_lr_schedulers("step", update_plateau_schedulers=False)
+            if self._num_ready_batches_reached():
+                self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
         self._tell("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
         if not alone:
             trainer._logger_connector.on_batch_end()

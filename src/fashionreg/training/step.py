@@ -26,7 +26,7 @@ from fashionreg.regularizers.base import Regularizer, Tensors, per_replica, with
 from fashionreg.training.updates import Update, rates_of, update_of
 
 #: Bytes of parameters of the replicas that take a step together on a CPU.
-PART_BYTES = 4_000_000
+PART_BYTES = 2_200_000
 
 #: Modules of classes that hold nothing in Python which changes what a step computes.
 _KNOWN = ("fashionreg.", "torch.")
@@ -129,18 +129,20 @@ class CompiledStep:
             self._step = compiled(model, self._make(normalize=source.normalize))
         totals, number_of_step = model.totals("train"), self._numbers[number]
         keys = self._no_keys if model.epoch_keys is None else model.epoch_keys
-        losses = []
+        total: Tensor | None = None
         for part, tensors in zip(self._parts, self._tensors, strict=True):
             pixels, labels = source.fetch(_of(part, batch.index))
             own_keys = keys if part is None else keys[:, part]
             sums = _of(part, totals.loss), _of(part, totals.correct)
-            losses.append(self._step(*tensors, self._rate_tensor, pixels, labels, own_keys, number_of_step, *sums))
+            loss = self._step(*tensors, self._rate_tensor, pixels, labels, own_keys, number_of_step, *sums)
+            total = loss if total is None else total + loss
         if self._counters:
             torch._foreach_add_(self._counters, 1)
         totals.count += batch.index.shape[1]
         if not self._fused:
             model.after_step()
-        return torch.stack(losses).sum()
+        assert total is not None
+        return total
 
 
 def parts(model: Classifier) -> list[slice | None]:
@@ -150,7 +152,11 @@ def parts(model: Classifier) -> list[slice | None]:
     user, and regularizers that keep tensors of all replicas, are not divided.
     """
     replicas = len(model.seeds)
-    keeping = [one for one in model.regularizers_by_name().values() if one.overrides("after_step") or [*one.buffers()]]
+    keeping = [
+        one
+        for one in model.regularizers_by_name().values()
+        if one.overrides("after_step") or any(x.dim() for x in one.buffers())
+    ]
     mine = type(model.network) is MLP and not keeping
     size = sum(x.nbytes for x in model.network.parameters()) / replicas
     most = int(PART_BYTES // size)

@@ -44,7 +44,7 @@ def smoothed(curves: ArrayLike, window: int) -> Floats:
 def epochs_to_stay(curves: ArrayLike, target: float, *, higher_is_better: bool = True) -> Floats:
     """Find the epoch from which each curve stays at the target or beyond it until the end, linear between epochs.
 
-    >>> epochs_to_stay([[0.9, 0.5, 0.7, 0.9]], 0.8).tolist()
+    >>> epochs_to_stay([[0.9, 0.25, 0.5, 1.0]], 0.75).tolist()
     [3.5]
 
     Args:
