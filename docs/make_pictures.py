@@ -33,7 +33,7 @@ DOCS = Path(__file__).parent.absolute()
 STUDIES = ("batch_norm", "lecture7")
 
 #: What is kept of a run: the record, not the events and checkpoints.
-KEPT = ("record.csv", "record.json", "drift.csv")
+KEPT = ("record.csv", "record.json", "drift.csv", "correct.npy")
 
 
 def fashionreg(*words: str) -> None:

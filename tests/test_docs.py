@@ -249,7 +249,9 @@ def walk():
     """The functions and classes that the reader's walk names, in order, by their names there."""
     text = PAGES["CONTRIBUTING.md"].partition("## A reader's walk")[2]
     named = re.findall(r"`((?:[a-z_]+\.)+[\w.]+)`", text)
-    names = [name for name in named if not (CHECKOUT / name).exists() and not name.endswith((".csv", ".py", ".json"))]
+    names = [
+        name for name in named if not (CHECKOUT / name).exists() and not name.endswith((".csv", ".npy", ".py", ".json"))
+    ]
     found = []
     for name in names:
         parts = name.split(".")

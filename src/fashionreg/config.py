@@ -53,6 +53,9 @@ _REGULARIZER_OPTION = re.compile(r"--(model(?:\.init_args)?\.regularizers(?:\.[^
 #: What a mapping that names a class holds; every other key of it is an argument of the class.
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 
+#: Options that a later version has added, with the values that say what every run did before: they identify nothing.
+_ADDED = {"data.init_args.split": "fixed", "data.init_args.test": "own"}
+
 #: Options that say how long a run is: a resumed run may be longer.
 _LENGTH = re.compile(r"trainer\.(max|min)_(epochs|steps|time)")
 
@@ -313,7 +316,11 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     Two runs with the same identity, data and seed compute the same, to rounding. Places on disk, hardware, loggers and
     callbacks that only observe are no part of it.
     """
-    found = {name: value for name, value in flat(dict(config)).items() if not _CIRCUMSTANCES.fullmatch(name)}
+    found = {
+        name: value
+        for name, value in flat(dict(config)).items()
+        if not _CIRCUMSTANCES.fullmatch(name) and not (name in _ADDED and value == _ADDED[name])
+    }
     callbacks = (config.get("trainer") or {}).get("callbacks") or []
     callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
     changing = [callback for callback in callbacks if not _OBSERVERS.fullmatch(callback["class_path"])]

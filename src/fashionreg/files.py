@@ -174,8 +174,8 @@ def _lock(file: BinaryIO, *, wait: bool = False) -> bool:
     return True
 
 
-def read_text(path: Path, kind: str, limit: int) -> str:
-    """Return the text of a file without its byte order mark.
+def read_bytes(path: Path, kind: str, limit: int) -> bytes:
+    """Return the content of a file.
 
     Args:
         path: A regular file, or a pipe that the shell has opened (`/dev/stdin`, `/dev/fd/63` of `<(command)`). No other
@@ -184,7 +184,7 @@ def read_text(path: Path, kind: str, limit: int) -> str:
         limit: How many bytes it may have.
 
     Raises:
-        UserError: If it is missing, cannot be read, is larger, or not UTF-8 text.
+        UserError: If it is missing, cannot be read, or is larger.
     """
     name = shortened(path, 300)
     try:
@@ -204,6 +204,21 @@ def read_text(path: Path, kind: str, limit: int) -> str:
         raise UserError(f"{name}: cannot be read: {error}") from error
     if len(content) > limit:
         raise UserError(f"{name}: is larger than {limit:,} bytes; a {kind} cannot be that large")
+    return content
+
+
+def read_text(path: Path, kind: str, limit: int) -> str:
+    """Return the text of a file without its byte order mark.
+
+    Args:
+        path: As `read_bytes` takes it.
+        kind: What it is, for errors.
+        limit: How many bytes it may have.
+
+    Raises:
+        UserError: As `read_bytes`, or if it is not UTF-8 text.
+    """
+    content, name = read_bytes(path, kind, limit), shortened(path, 300)
     try:
         text = content.decode("utf-8-sig")
         position, found = content.find(b"\0"), "a NUL byte"

@@ -125,6 +125,7 @@ FIT_FAULTS = [
     ("last.ckpt", "write", 3, errno.ENOSPC, 2),
     ("last.ckpt", "replace", 2, errno.EACCES, 1),
     ("last.ckpt", "open", 2, errno.EDQUOT, 1),
+    ("correct.npy", "write", 1, errno.ENOSPC, 3),
     ("record.csv", "write", 1, errno.ENOSPC, 3),
     ("record.json", "replace", 1, errno.EDQUOT, 3),
 ]
@@ -149,7 +150,7 @@ def test_a_fit_that_cannot_write_says_which_file_and_keeps_what_is_finished(
     assert line.endswith(f"; go on with: fashionreg fit --ckpt_path {LAST}")
     assert torch.load(io.BytesIO(whole_bytes(Path(LAST))), weights_only=True)["epoch"] == kept - 1
     assert not list(Path("logs").rglob("*.tmp"))
-    if not name.startswith("record"):
+    if not name.startswith(("record", "correct")):
         # the epoch whose checkpoint could not be written is finished as well
         assert pd.read_csv("logs/tiny/version_0/record.csv").epoch.max() == kept + 1
         assert json.loads(Path("logs/tiny/version_0/record.json").read_text())["status"] == "failed"
@@ -162,7 +163,7 @@ def test_a_disk_that_stays_full_ends_a_fit_with_one_line(break_disk, refusal):
     assert whole_bytes(Path(LAST))
 
 
-@pytest.mark.parametrize(("name", "nth"), [("last.ckpt", 3), ("record.csv", 1), ("record.json", 1)])
+@pytest.mark.parametrize(("name", "nth"), [("last.ckpt", 3), ("correct.npy", 1), ("record.csv", 1), ("record.json", 1)])
 def test_a_resumed_fit_goes_on_after_a_full_disk_as_if_there_had_been_none(name, nth, break_disk, refusal, run):
     break_disk("write", errno.ENOSPC, name, nth)
     words = refusal("fit", "--config", "tiny.yaml", "--trainer.max_epochs", 4)[1].split("go on with: fashionreg ")[1]
@@ -172,6 +173,8 @@ def test_a_resumed_fit_goes_on_after_a_full_disk_as_if_there_had_been_none(name,
     assert run("fit", "--config", "tiny.yaml", "--trainer.max_epochs", 4, "--name", "whole")[0] == 0
     records = [Path(f"logs/{name}/record.csv").read_text() for name in ("tiny/version_1", "whole/version_0")]
     assert records[0] == records[1]
+    answers = [Path(f"logs/{name}/correct.npy").read_bytes() for name in ("tiny/version_1", "whole/version_0")]
+    assert answers[0] == answers[1]
     assert json.loads(Path("logs/tiny/version_1/record.json").read_text())["status"] == "finished"
 
 

@@ -26,6 +26,7 @@ DATA = {
     "normalize": [True, False],
     "evaluate_train": [True, False],
     "split_seed": [3],
+    "split": ["fixed", "by_seed"],
 }
 MODEL = {"hidden_sizes": [[], [8], [8, 6]], "optimizer": [SGD], "lr_scheduler": [None, STEP]}
 
@@ -33,7 +34,9 @@ MODEL = {"hidden_sizes": [[], [8], [8, 6]], "optimizer": [SGD], "lr_scheduler": 
 EXAMPLES = {
     FashionMNISTDataModule: DATA
     | {"root": [None, "somewhere"], "mirror": [None, "http://127.0.0.1:9/"], "train_size": [None, 2000, 0.5, 1.0]},
-    CSVDataModule: DATA | {"path": ["small.csv"], "test_size": [0.5, 100]},
+    CSVDataModule: DATA
+    | {"path": ["small.csv"], "test_size": [0.5, 100], "test": ["own", "official"]}
+    | {"root": [None, "somewhere"], "mirror": [None, "http://127.0.0.1:9/"]},
     SyntheticDataModule: DATA | {"train_size": [300], "test_size": [70], "data_seed": [4]},
     BaselineMLP: MODEL,
     RegularizedMLP: MODEL | {"batch_norm": [True, False], "dropout": [0, 0.3], "regularizers": [None]},

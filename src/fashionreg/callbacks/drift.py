@@ -69,9 +69,7 @@ class ActivationDrift(Recorded):
                 f"ActivationDrift: unit: must be from 0 to {narrowest - 1} (the narrowest hidden layer has "
                 f"{narrowest} units), got {self._unit}"
             )
-        dataset = datamodule.resident(datamodule.splits.train)
-        shown = torch.arange(min(self._count, len(dataset)), device=dataset.device)
-        self._images = dataset[shown][0]
+        self._images = datamodule.first_images(datamodule.splits.train, self._count)
         self._seeds = pl_module.seeds
 
     def needs_gradients(self, trainer: Trainer) -> bool:

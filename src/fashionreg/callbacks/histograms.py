@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -88,8 +87,7 @@ class Histograms(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, ImageDataModule):
             return {}
-        shown = data.resident(data.splits.train)
-        images, _ = shown[torch.arange(min(count, len(shown)), device=shown.device)]
+        images = data.first_images(data.splits.train, count)
         return module.network.pre_activations(images.to(next(module.network.parameters()).dtype))
 
     def _is_due(self, trainer: Trainer) -> bool:

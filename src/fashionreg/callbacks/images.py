@@ -3,8 +3,8 @@
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from fashionreg.callbacks.tensorboard import add_figure, writers
-from fashionreg.data.batches import evaluation_loader
 from fashionreg.data.datamodules import ImageDataModule
+from fashionreg.data.images import ImagesBySeed
 from fashionreg.models.classifier import Classifier
 from fashionreg.models.metrics import CALIBRATION_BINS
 from fashionreg.runs.evaluation import accuracy_by_class, answers, confusion, mistakes, reliability
@@ -14,7 +14,7 @@ SHOWN = 16
 
 
 class TrainingImages(Callback):
-    """Show the first 16 training images with their class names in TensorBoard, as `train/images`."""
+    """Show the first 16 training images (of the first seed) with their classes in TensorBoard, as `train/images`."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw them as step 0, before the first epoch."""
@@ -24,8 +24,10 @@ class TrainingImages(Callback):
             return
         from fashionreg.data.figures import image_grid
 
+        train = data.splits.train
+        shown = train.of(0) if isinstance(train, ImagesBySeed) else train
         for writer in targets:
-            add_figure(writer, "train/images", image_grid(data.splits.train, class_names=data.class_names), 0)
+            add_figure(writer, "train/images", image_grid(shown, class_names=data.class_names), 0)
 
 
 class TestFigures(Callback):
@@ -33,8 +35,9 @@ class TestFigures(Callback):
 
     The images are `test/confusion_matrix`, `test/class_accuracy`, `test/worst_mistakes` and `test/reliability`. The
     first and the last pool the predictions of all replicas; mistakes are those of the mean over replicas of the
-    probabilities. NaN outputs (of a network that diverged) have no probability: they count as wrong in the first two
-    figures and are left out of the other two.
+    probabilities or, where each has its own test images, those of single replicas.
+    NaN outputs (of a network that diverged) have no probability: they count as wrong in the first two figures and are
+    left out of the other two.
     """
 
     # pytest would collect the class because of its name
@@ -51,16 +54,17 @@ class TestFigures(Callback):
 
         test = data.splits.test
         with trainer.precision_plugin.test_step_context(), pl_module.evaluating() as network:
-            given = answers(network, evaluation_loader(data.resident(test), len(pl_module.seeds)))
-        counts = confusion(given)
+            given = answers(network, data.evaluation_loader(test))
+        counts = confusion(given, len(data.class_names))
         drawn = {
             "confusion_matrix": figures.confusion_matrix(counts.sum(axis=0), data.class_names),
             "class_accuracy": figures.class_accuracy(accuracy_by_class(counts), data.class_names),
         }
-        if given.probabilities.isfinite().any():
+        if given.confidence.isfinite().any():
             numbers, predicted, probability = mistakes(given, SHOWN)
+            shown = test.pool[test.index.flatten()[numbers]] if isinstance(test, ImagesBySeed) else test[numbers]
             drawn["worst_mistakes"] = worst_mistakes(
-                test[numbers], predicted.numpy(), probability.numpy(), class_names=data.class_names
+                shown, predicted.numpy(), probability.numpy(), class_names=data.class_names
             )
             drawn["reliability"] = figures.reliability_diagram(*reliability(given, CALIBRATION_BINS))
         for writer in targets:

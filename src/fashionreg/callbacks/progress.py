@@ -137,7 +137,7 @@ def heading(trainer: Trainer, model: Classifier, data: dict[str, Any], name: str
         (
             f"run     {name}",
             f"model   {type(model).__name__} {model.describe()} ({parameters:,} parameters)",
-            f"data    {data['source']} ({sizes})",
+            f"data    {data['source']} ({sizes}{'; each seed has its own split' * bool(data['by_seed'])})",
             f"seeds   {named_seeds(model.seeds)}{side_by_side}",
             f"device  {device}{threads}{', compiled' * compiled}",
         )

@@ -15,6 +15,7 @@ from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.models.classifier import Classifier
 from fashionreg.runs.checkpoint import CONFIG_KEY, DATA_KEY
+from fashionreg.runs.correct import packed
 from fashionreg.runs.record import History, environment, read_history, write_record
 from fashionreg.yaml_files import parse_yaml
 
@@ -34,7 +35,7 @@ class Recorded(Callback):
 
 
 class RunRecord(Callback):
-    """Write `config.yaml`, `record.csv` and `record.json`, and fill TensorBoard's text and HParams tabs.
+    """Write `config.yaml`, `record.csv`, `record.json` and `correct.npy`, and fill TensorBoard's text and HParams tabs.
 
     Every checkpoint contains the metrics so far and the configuration, so that the record and curves of a resumed run
     are complete and a checkpoint can be used without its configuration file.
@@ -93,7 +94,11 @@ class RunRecord(Callback):
             split: {metric: values.tolist() for metric, values in metrics.items()}
             for split, metrics in pl_module.results().items()
         }
-        self._history.add(results, time.perf_counter() - self._started)
+        right = pl_module.right_answers()
+        # a limit of batches leaves images out: which ones is nowhere recorded
+        whole = right is not None and right.shape[1] == self._about["data"]["sizes"].get("test")
+        kept = packed(right.cpu().numpy()) if right is not None and whole else []
+        self._history.add(results, time.perf_counter() - self._started, kept)
         for logger in trainer.loggers:
             points = _points(results) | _every_seed(self._history.seeds, results)
             logger.log_metrics(points, step=len(self._history.epochs))

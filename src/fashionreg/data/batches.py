@@ -16,6 +16,9 @@ EVALUATION_CHUNK = 2000
 #: Images times replicas in one evaluation step: what keeps the memory of many replicas that of a few training batches.
 EVALUATION_WORK = 40_000
 
+#: Images that one evaluation step fetches where each replica has its own: twice the pixels of a chunk.
+EVALUATION_FETCHED = 2 * EVALUATION_CHUNK
+
 Loader = DataLoader[Any]
 
 #: Mean and standard deviation of all pixels of Fashion-MNIST's 60,000 training images, on the scale 0 to 1.
@@ -110,10 +113,20 @@ class ReplicaSampler(Sampler[Tensor]):
 
     It yields int32 `(S, B)`; the last batch of an epoch may be smaller. The order of a replica depends only on its seed
     and the epoch (`set_epoch`, called by Lightning).
+
+    Args:
+        size: Number of images N that a replica sees in an epoch.
+        batch_size: Of each replica.
+        seeds: One for each of the S replicas.
+        device: Where the indices are needed.
+        index: Which images each replica has, int32 `(S, N)`; None where all have the images 0 to N - 1.
     """
 
-    def __init__(self, size: int, batch_size: int, seeds: Sequence[int], device: torch.device) -> None:
+    def __init__(
+        self, size: int, batch_size: int, seeds: Sequence[int], device: torch.device, index: Tensor | None = None
+    ) -> None:
         self._size = size
+        self._index = index
         self._batch_size = min(batch_size, size)
         self._seeds = seeds
         self._device = device
@@ -134,16 +147,22 @@ class ReplicaSampler(Sampler[Tensor]):
     def __iter__(self) -> Iterator[Tensor]:
         # four bytes for each image and seed: no other memory grows with both
         orders = torch.empty(len(self._seeds), self._size, dtype=torch.int32)
-        for order, seed in zip(orders, self._seeds, strict=True):
-            order.copy_(torch.randperm(self._size, generator=generator(seed, "order", self._epoch)))
+        for replica, (order, seed) in enumerate(zip(orders, self._seeds, strict=True)):
+            drawn = torch.randperm(self._size, generator=generator(seed, "order", self._epoch))
+            order.copy_(drawn if self._index is None else self._index[replica, drawn])
         yield from orders.to(self._device).split(self._batch_size, dim=1)
 
 
 class ChunkSampler(Sampler[Tensor]):
-    """Indices of evaluation batches: all images once, in order; yields int64 `(B,)`."""
+    """Indices of evaluation batches: all images once, in order.
 
-    def __init__(self, size: int, chunk_size: int, device: torch.device) -> None:
-        self._chunks = torch.arange(size, device=device).split(chunk_size)
+    Args:
+        index: Of all images, int64 `(N,)`, or of those of each replica, int32 `(S, N)`; it yields `(B,)` or `(S, B)`.
+        chunk_size: Images in a batch.
+    """
+
+    def __init__(self, index: Tensor, chunk_size: int) -> None:
+        self._chunks = index.split(chunk_size, dim=-1)
 
     def __len__(self) -> int:
         return len(self._chunks)
@@ -152,19 +171,43 @@ class ChunkSampler(Sampler[Tensor]):
         yield from self._chunks
 
 
-def training_loader(dataset: ResidentImages, batch_size: int, seeds: Sequence[int]) -> Loader:
-    """Return the loader of training batches `(S, B)`, in a separate order for each replica."""
+def training_loader(
+    dataset: ResidentImages, batch_size: int, seeds: Sequence[int], index: Tensor | None = None
+) -> Loader:
+    """Return the loader of training batches `(S, B)`, in a separate order for each replica.
+
+    Args:
+        dataset: The images.
+        batch_size: Of each replica.
+        seeds: One for each of the S replicas.
+        index: Which of the images each replica has, int32 `(S, N)`; None for all.
+    """
     # an ordinary DataLoader, whose sampler yields whole batches of indices
-    sampler = ReplicaSampler(len(dataset), batch_size, seeds, dataset.device)
+    size = len(dataset) if index is None else index.shape[1]
+    sampler = ReplicaSampler(size, batch_size, seeds, dataset.device, index)
     return DataLoader(TrainingImages(dataset), batch_size=None, sampler=sampler)
 
 
-def evaluation_loader(dataset: ResidentImages, replicas: int) -> Loader:
-    """Return the loader of evaluation batches `(B,)`, shown to all replicas; more replicas make them smaller."""
-    sampler = ChunkSampler(len(dataset), chunk_size(replicas), dataset.device)
+def evaluation_loader(dataset: ResidentImages, replicas: int, index: Tensor | None = None) -> Loader:
+    """Return the loader of evaluation batches; more replicas make them smaller.
+
+    Args:
+        dataset: The images.
+        replicas: Number of replicas S.
+        index: Which of the images each replica has, int32 `(S, N)`: the batches are `(S, B)`. None for all images,
+            shown to all replicas: the batches are `(B,)`.
+    """
+    shown = torch.arange(len(dataset)) if index is None else index
+    sampler = ChunkSampler(shown.to(dataset.device), chunk_size(replicas, by_seed=index is not None))
     return DataLoader(dataset, batch_size=None, sampler=sampler)
 
 
-def chunk_size(replicas: int) -> int:
-    """Return the number of images in one evaluation step of `replicas` networks."""
-    return min(EVALUATION_CHUNK, max(EVALUATION_WORK // replicas, 1))
+def chunk_size(replicas: int, *, by_seed: bool = False) -> int:
+    """Return the number of images in one evaluation step of `replicas` networks.
+
+    Args:
+        replicas: Number of networks.
+        by_seed: Whether each network is shown its own images.
+    """
+    most = EVALUATION_FETCHED if by_seed else EVALUATION_WORK
+    return min(EVALUATION_CHUNK, max(most // replicas, 1))

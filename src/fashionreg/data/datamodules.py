@@ -4,28 +4,38 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 
 from fashionreg.data.batches import Loader, ResidentImages, evaluation_loader, training_loader
 from fashionreg.data.csv_files import PIXELS, read_csv
 from fashionreg.data.garments import draw_garments
-from fashionreg.data.images import CLASS_NAMES, LabelledImages
+from fashionreg.data.images import CLASS_NAMES, ImagesBySeed, LabelledImages, Part
 from fashionreg.data.location import SYNTHETIC_SOURCE, data_root
 from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
-from fashionreg.data.splits import ImageCount, image_count, split_off
+from fashionreg.data.splits import Division, ImageCount, split_seed_of
 from fashionreg.errors import UserError
+
+#: Whether the parts that this project draws are the same for all seeds, or each seed draws its own.
+Splitting = Literal["fixed", "by_seed"]
+
+#: Which images a CSV file is tested on: some of its own, or the test images of Fashion-MNIST.
+TestImages = Literal["own", "official"]
+
+#: The share of a file that may be equal to official test images: some of the training images are.
+MOST_SHARED = 0.01
 
 
 @dataclass(frozen=True)
 class Splits:
     """The data of a run; `val` is None where nothing was set aside. `test` never trains and never selects."""
 
-    train: LabelledImages
-    val: LabelledImages | None
-    test: LabelledImages
+    train: Part
+    val: Part | None
+    test: Part
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -39,6 +49,7 @@ class ImageDataModule(LightningDataModule, ABC):
         evaluate_train: Whether `train` too is evaluated after every epoch, in evaluation mode as `val` and `test`;
             otherwise its metrics are means over the training steps of the epoch.
         seeds: One replica is trained for each seed.
+        split: `fixed`, the same parts for all seeds, or `by_seed`: what is drawn, each seed draws for itself.
     """
 
     def __init__(
@@ -49,6 +60,7 @@ class ImageDataModule(LightningDataModule, ABC):
         evaluate_train: bool,
         split_seed: int,
         seeds: Sequence[int],
+        split: Splitting = "fixed",
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -59,10 +71,13 @@ class ImageDataModule(LightningDataModule, ABC):
         self.batch_size = batch_size
         self.val_size = val_size
         self.split_seed = split_seed
+        self.split = split
         self.normalize = normalize
         self.evaluate_train = evaluate_train
         self.seeds = list(seeds)
+        self._loaded: tuple[LabelledImages, LabelledImages | None] | None = None
         self._splits: Splits | None = None
+        self._drawn_for: list[int] = []
         # splits that are on the device already, by the identity of their images: each is copied once
         self._resident: dict[int, tuple[LabelledImages, ResidentImages]] = {}
 
@@ -85,8 +100,15 @@ class ImageDataModule(LightningDataModule, ABC):
         return (self.expected_images or 0) * PIXELS
 
     @abstractmethod
-    def load(self) -> tuple[LabelledImages, LabelledImages]:
-        """Return the training images (with those for validation) and the test images."""
+    def load(self) -> tuple[LabelledImages, LabelledImages | None]:
+        """Return the training images (with those for validation) and the test images.
+
+        In place of the test images None, where `division` takes them from the training images.
+        """
+
+    def division(self) -> Division:
+        """Return how many of the training images are used, set aside and tested on."""
+        return Division(val=self.val_size)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -96,26 +118,47 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def inputs(self) -> int:
         """Number of inputs D of a network: the pixels of an image."""
-        return self.splits.train.images[0].numel()
+        data = self.splits.train
+        return (data.pool if isinstance(data, ImagesBySeed) else data).images[0].numel()
 
     @property
     def splits(self) -> Splits:
-        """The data, loaded at the first use."""
-        if self._splits is None:
-            train, test = self.load()
-            val = None
-            if self.val_size:
-                train, val = split_off(train, self.val_size, self.split_seed, "val_size")
-            self._splits = Splits(train, val, test)
+        """The data, loaded at the first use; what is drawn by seed is drawn again for other `seeds`."""
+        if self._splits is None or (self.split == "by_seed" and self._drawn_for != self.seeds):
+            self._splits, self._drawn_for = self._splits_of(self.seeds), list(self.seeds)
         return self._splits
 
+    def _splits_of(self, seeds: Sequence[int]) -> Splits:
+        """Load the images, and draw the parts."""
+        pool, test = self._loaded or self.load()
+        if self.split == "by_seed":
+            # kept for other seeds
+            self._loaded = pool, test
+        seeds = [self.split_seed] if self.split == "fixed" else [split_seed_of(seed, self.split_seed) for seed in seeds]
+        division = self.division()
+        drawn = [division.draw(pool.labels, seed) for seed in seeds]
+        parts: dict[str, Part] = {}
+        if len(drawn[0]["train"]) == len(pool):
+            parts["train"] = pool
+        elif self.split == "fixed":
+            parts |= {name: pool[index] for name, index in drawn[0].items()}
+        else:
+            parts |= {name: ImagesBySeed(pool, torch.stack([one[name] for one in drawn]).int()) for name in drawn[0]}
+        return Splits(parts["train"], parts.get("val"), parts["test"] if test is None else test)
+
     def describe(self) -> dict[str, Any]:
-        """Return source, number of images of each split and fingerprints, as plain data for the record."""
-        parts = {name: data for name, data in vars(self.splits).items() if data is not None}
+        """Return source, sizes and fingerprints of all splits, and which are drawn by seed, as data for the record.
+
+        The fingerprint of a split that every seed draws is that of the images of seed 0, whichever seeds are trained.
+        """
+        splits = self.splits if self.split == "fixed" else self._splits_of([0])
+        parts = {name: data for name, data in vars(splits).items() if data is not None}
+        first = {name: data.of(0) if isinstance(data, ImagesBySeed) else data for name, data in parts.items()}
         return {
             "source": self.source,
             "sizes": {name: len(data) for name, data in parts.items()},
-            "fingerprints": {name: data.fingerprint() for name, data in parts.items()},
+            "fingerprints": {name: data.fingerprint() for name, data in first.items()},
+            "by_seed": [name for name, data in parts.items() if isinstance(data, ImagesBySeed)],
         }
 
     def setup(self, stage: str) -> None:
@@ -125,7 +168,8 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> Loader:
         """Return the loader of training batches `(S, B)`, in a separate order for each replica."""
-        return training_loader(self.resident(self.splits.train), self.batch_size, self.seeds)
+        source, index = self._source(self.splits.train)
+        return training_loader(source, self.batch_size, self.seeds, index)
 
     def val_dataloader(self) -> dict[str, Loader]:
         """Return the loaders that are evaluated after every epoch: `val`, if any, and `test`, which never selects."""
@@ -137,11 +181,28 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def _evaluation_loaders(self, *names: str) -> dict[str, Loader]:
         parts = {name: getattr(self.splits, name) for name in names}
-        return {
-            name: evaluation_loader(self.resident(data), len(self.seeds))
-            for name, data in parts.items()
-            if data is not None
-        }
+        return {name: self.evaluation_loader(data) for name, data in parts.items() if data is not None}
+
+    def evaluation_loader(self, data: Part) -> Loader:
+        """Return the loader of evaluation batches: `(B,)` for all replicas, or `(S, B)` where each has its own."""
+        source, index = self._source(data)
+        return evaluation_loader(source, len(self.seeds), index)
+
+    def first_images(self, data: Part, count: int) -> Tensor:
+        """Return the first images, or all if there are fewer, as a network is given them, on the device.
+
+        Returns:
+            float32 `(count, D)`, or `(S, count, D)` where each replica has its own.
+        """
+        source, index = self._source(data)
+        chosen = torch.arange(min(count, len(data))) if index is None else index[:, :count]
+        return source[chosen.to(source.device)][0]
+
+    def _source(self, data: Part) -> tuple[ResidentImages, Tensor | None]:
+        """Return resident images, and which of them each replica has, int32 `(S, N)`; None for all, in order."""
+        if isinstance(data, ImagesBySeed):
+            return self.resident(data.pool), data.index
+        return self.resident(data), None
 
     def resident(self, data: LabelledImages) -> ResidentImages:
         """Return the images on the device of the trainer (the CPU without a trainer), scaled as this module scales."""
@@ -169,6 +230,8 @@ class FashionMNISTDataModule(ImageDataModule):
             otherwise its metrics are means over the training steps of the epoch.
         split_seed: Fixes which images are used and set aside; the same for every replica.
         seeds: One replica is trained for each seed.
+        split: `fixed`, the same parts for all seeds, or `by_seed`: each seed draws its own images for training and
+            validation. The test images are the official ones.
     """
 
     def __init__(
@@ -182,8 +245,9 @@ class FashionMNISTDataModule(ImageDataModule):
         evaluate_train: bool = False,
         split_seed: int = 0,
         seeds: Sequence[int] = (0,),
+        split: Splitting = "fixed",
     ) -> None:
-        super().__init__(batch_size, val_size, normalize, evaluate_train, split_seed, seeds)
+        super().__init__(batch_size, val_size, normalize, evaluate_train, split_seed, seeds, split)
         self.root = data_root(root)
         self.mirror = mirror
         self.train_size = train_size
@@ -204,10 +268,11 @@ class FashionMNISTDataModule(ImageDataModule):
 
     def load(self) -> tuple[LabelledImages, LabelledImages]:
         """Return the official training and test images."""
-        train = read_fashion_mnist(self.root, train=True)
-        if self.train_size is not None and image_count(self.train_size, len(train), "train_size") < len(train):
-            _, train = split_off(train, self.train_size, self.split_seed, "train_size")
-        return train, read_fashion_mnist(self.root, train=False)
+        return read_fashion_mnist(self.root, train=True), read_fashion_mnist(self.root, train=False)
+
+    def division(self) -> Division:
+        """Return how many of the training images are used and set aside."""
+        return Division(train=self.train_size, val=self.val_size)
 
 
 class CSVDataModule(ImageDataModule):
@@ -215,7 +280,8 @@ class CSVDataModule(ImageDataModule):
 
     Args:
         path: The file; `.gz` is read too.
-        test_size: Images to test on, stratified by class: a number or a share (below 1).
+        test_size: Images that are not trained on, stratified by class: a number or a share (below 1). They are the test
+            images, unless `test` says otherwise; then 0 is possible too.
         val_size: Of the other images, those set aside for validation: a number or a share (below 1).
         batch_size: Images in one training step of each replica.
         normalize: Whether pixels are shifted and scaled to mean 0 and standard deviation 1; otherwise pixels / 255.
@@ -223,6 +289,12 @@ class CSVDataModule(ImageDataModule):
             otherwise its metrics are means over the training steps of the epoch.
         split_seed: Fixes which images are tested on; the same for every replica.
         seeds: One replica is trained for each seed.
+        split: `fixed`, the same parts for all seeds, or `by_seed`: each seed draws its own parts of the file, of the
+            same sizes.
+        test: `own`, the images that are not trained on, or `official`: the 10,000 test images of Fashion-MNIST. What is
+            trained is the same.
+        root: Where the official images are: as for `FashionMNISTDataModule`.
+        mirror: Where they are downloaded from: likewise.
     """
 
     def __init__(
@@ -235,15 +307,22 @@ class CSVDataModule(ImageDataModule):
         evaluate_train: bool = False,
         split_seed: int = 0,
         seeds: Sequence[int] = (0,),
+        split: Splitting = "fixed",
+        test: TestImages = "own",
+        root: str | None = None,
+        mirror: str | None = None,
     ) -> None:
-        super().__init__(batch_size, val_size, normalize, evaluate_train, split_seed, seeds)
+        super().__init__(batch_size, val_size, normalize, evaluate_train, split_seed, seeds, split)
         self.path = Path(path)
         self.test_size = test_size
+        self.test = test
+        self.root = data_root(root)
+        self.mirror = mirror
 
     @property
     def source(self) -> str:
         """Where the images come from."""
-        return f"CSV {self.path.name}"
+        return f"CSV {self.path.name}{', tested on Fashion-MNIST' * (self.test == 'official')}"
 
     @property
     def expected_images(self) -> int | None:
@@ -251,11 +330,37 @@ class CSVDataModule(ImageDataModule):
         if self.path.suffix == ".gz" or not self.path.is_file():
             return None
         # a row is a label and the pixels, each a digit and a comma at least
-        return self.path.stat().st_size // (2 * (PIXELS + 1))
+        own = self.path.stat().st_size // (2 * (PIXELS + 1))
+        return own + 10_000 * (self.test == "official")
 
-    def load(self) -> tuple[LabelledImages, LabelledImages]:
-        """Return the two parts of the file."""
-        return split_off(read_csv(self.path), self.test_size, self.split_seed, "test_size", self.path)
+    def prepare_data(self) -> None:
+        """Make the official images present, where those are tested on."""
+        if self.test == "official":
+            fetch_fashion_mnist(self.root, self.mirror)
+
+    def load(self) -> tuple[LabelledImages, LabelledImages | None]:
+        """Return the images of the file, and the official test images where those are asked for.
+
+        Raises:
+            UserError: If the file cannot be read, or holds official test images and is to be tested on them.
+        """
+        data = read_csv(self.path)
+        if self.test == "own":
+            return data, None
+        test = read_fashion_mnist(self.root, train=False)
+        known = {image.tobytes() for image in test.images.numpy()}
+        among = sum(image.tobytes() in known for image in data.images.numpy())
+        if among > MOST_SHARED * len(data):
+            raise UserError(
+                f"{self.path}: test: official: {among:,} of its {len(data):,} images are official test images, which "
+                "must not be trained on; cut the file from the training images"
+            )
+        return data, test
+
+    def division(self) -> Division:
+        """Return how many images of the file are tested on, or left out, and set aside."""
+        left_out = self.test_size if self.test == "own" or self.test_size else None
+        return Division(test=left_out, val=self.val_size, file=self.path)
 
 
 class SyntheticDataModule(ImageDataModule):
@@ -272,6 +377,7 @@ class SyntheticDataModule(ImageDataModule):
             otherwise its metrics are means over the training steps of the epoch.
         split_seed: Fixes which images are set aside; the same for every replica.
         seeds: One replica is trained for each seed.
+        split: `fixed`, the same parts for all seeds, or `by_seed`: each seed draws its own parts of all images.
     """
 
     def __init__(
@@ -285,8 +391,9 @@ class SyntheticDataModule(ImageDataModule):
         evaluate_train: bool = False,
         split_seed: int = 0,
         seeds: Sequence[int] = (0,),
+        split: Splitting = "fixed",
     ) -> None:
-        super().__init__(batch_size, val_size, normalize, evaluate_train, split_seed, seeds)
+        super().__init__(batch_size, val_size, normalize, evaluate_train, split_seed, seeds, split)
         if train_size < 1 or test_size < 1:
             raise UserError(f"train_size, test_size: must be at least 1, got {train_size} and {test_size}")
         self.train_size = train_size
@@ -308,7 +415,13 @@ class SyntheticDataModule(ImageDataModule):
         """The images, and while they are drawn the random numbers of a class (see `draw_garments`)."""
         return self.expected_images * PIXELS * 2
 
-    def load(self) -> tuple[LabelledImages, LabelledImages]:
+    def load(self) -> tuple[LabelledImages, LabelledImages | None]:
         """Draw both parts at once, so that they share no image."""
         images = draw_garments(self.train_size + self.test_size, self.data_seed)
+        if self.split == "by_seed":
+            return images, None
         return images[: self.train_size], images[self.train_size :]
+
+    def division(self) -> Division:
+        """Return how many images are set aside and, where each seed draws its own, tested on."""
+        return Division(test=self.test_size if self.split == "by_seed" else None, val=self.val_size)

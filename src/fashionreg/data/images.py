@@ -45,3 +45,27 @@ class LabelledImages:
         digest = hashlib.sha256(self.images.contiguous().numpy().data)
         digest.update(self.labels.to(torch.int64).contiguous().numpy().data)
         return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class ImagesBySeed:
+    """Of M images, the N that each of S seeds has: a part that every seed draws for itself.
+
+    Attributes:
+        pool: The M images.
+        index: int32 `(S, N)`, 0 to M - 1: which of them each seed has, in its order.
+    """
+
+    pool: LabelledImages
+    index: Tensor
+
+    def __len__(self) -> int:
+        return self.index.shape[1]
+
+    def of(self, replica: int) -> LabelledImages:
+        """Return the N images of one seed, by its position 0 to S - 1."""
+        return self.pool[self.index[replica].long()]
+
+
+#: A part of the images: the same for all seeds, or each seed's own.
+Part = LabelledImages | ImagesBySeed

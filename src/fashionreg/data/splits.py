@@ -1,5 +1,6 @@
 """Stratified parts of a dataset: every class has the same share in each."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from typing_extensions import TypeAliasType
 
 from fashionreg.data.images import LabelledImages
 from fashionreg.errors import UserError
+from fashionreg.randomness import generator
 
 #: What an option takes that means a number of images or a share, see `image_count`. It is a named type, so that 2000
 #: stays 2000: jsonargparse wraps a plain `int | float | None` in `typing.Optional`, which returns of two equal unions
@@ -35,8 +37,7 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     total = len(labels)
     counts = labels.bincount()
     classes = int(counts.count_nonzero())
-    if not 0 <= seed < 2**32:
-        raise UserError(f"seed {seed} is out of range, expected 0 to {2**32 - 1}")
+    _check_seed(seed)
     if size == total > 0:
         return torch.from_numpy(np.random.default_rng(seed).permutation(total))
     for label in (counts == 1).nonzero().flatten().tolist():
@@ -95,14 +96,83 @@ def split_off(
     Raises:
         UserError: If `size` is out of range, or if a class is too rare to be in both parts.
     """
+    rest, chosen = _split_indices(data.labels, size, seed, field, file)
+    return data[rest], data[chosen]
+
+
+def _split_indices(
+    labels: Tensor, size: ImageCount, seed: int, field: str, file: Path | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return what `split_off` splits images into as indices into their labels, int64."""
     where = f"{file}: " if file else ""
-    count = image_count(size, len(data), field, file)
-    if count == len(data):
-        raise UserError(f"{where}{field}: must leave some of the {len(data)} images, got {size}")
+    count = image_count(size, len(labels), field, file)
+    if count == len(labels):
+        raise UserError(f"{where}{field}: must leave some of the {len(labels)} images, got {size}")
     try:
-        chosen = stratified_subset(data.labels, count, seed)
+        chosen = stratified_subset(labels, count, seed)
     except UserError as error:
         raise UserError(f"{where}{field}: {error}") from error
-    rest = torch.ones(len(data), dtype=torch.bool)
+    rest = torch.ones(len(labels), dtype=torch.bool)
     rest[chosen] = False
-    return data[rest], data[chosen]
+    return rest.nonzero().flatten(), chosen
+
+
+def split_seed_of(seed: int, split_seed: int) -> int:
+    """Return the seed of a split that belongs to one seed alone, 0 to 2^32 - 1.
+
+    Args:
+        seed: That of a replica.
+        split_seed: Distinguishes further splits of the same seed.
+
+    Raises:
+        UserError: If `split_seed` is out of range.
+    """
+    _check_seed(split_seed)
+    return int(torch.randint(2**32, (), generator=generator(seed, "split", split_seed)))
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed {seed} is out of range, expected 0 to {2**32 - 1}")
+
+
+@dataclass(frozen=True)
+class Division:
+    """How many images go where; each a number or a share, see `image_count`. All parts are stratified by class.
+
+    Attributes:
+        test: Images to test on; None where the test images are others.
+        train: Of the rest, how many are used, those for validation among them; None for all.
+        val: Of these, how many are set aside for validation; 0 for none.
+        file: File that the images came from, for errors.
+    """
+
+    test: ImageCount | None = None
+    train: ImageCount | None = None
+    val: ImageCount = 0
+    file: Path | None = None
+
+    def draw(self, labels: Tensor, seed: int) -> dict[str, Tensor]:
+        """Draw the parts.
+
+        Args:
+            labels: int64 `(N,)`.
+            seed: 0 to 2^32 - 1; fixes which images go where.
+
+        Returns:
+            Disjoint indices into `labels`, int64, of `train` and, where there are any, `val` and `test`.
+
+        Raises:
+            UserError: If a size is out of range, or a class is too rare to be in all parts.
+        """
+        train = torch.arange(len(labels))
+        parts: dict[str, Tensor] = {}
+        if self.test is not None:
+            train, parts["test"] = _split_indices(labels, self.test, seed, "test_size", self.file)
+        if self.train is not None and image_count(self.train, len(train), "train_size", self.file) < len(train):
+            _, chosen = _split_indices(labels[train], self.train, seed, "train_size", self.file)
+            train = train[chosen]
+        if self.val:
+            rest, chosen = _split_indices(labels[train], self.val, seed, "val_size", self.file)
+            train, parts["val"] = train[rest], train[chosen]
+        return {"train": train} | parts

@@ -259,8 +259,15 @@ class Classifier(LightningModule, ABC):
     def totals(self, split: str) -> Totals:
         """Return the sums of the metrics of a split in this epoch."""
         if split not in self._totals:
-            self._totals[split] = Totals(len(self.seeds), self.device, calibrated=not self.training)
+            evaluated = not self.training
+            keeps_right = evaluated and split == "test"
+            self._totals[split] = Totals(len(self.seeds), self.device, calibrated=evaluated, keeps_right=keeps_right)
         return self._totals[split]
+
+    def right_answers(self) -> Tensor | None:
+        """Return which test images each replica was right about in this epoch, bool `(S, N)`; None without any."""
+        totals = self._totals.get("test")
+        return None if totals is None or not totals.right else torch.cat(totals.right, dim=1)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add the batch to the totals of the split that the dataloader holds."""

@@ -24,18 +24,22 @@ class Totals:
         replicas: Number of replicas S.
         device: Where the logits are.
         calibrated: Whether to compare confidence with accuracy; only in evaluation, as it doubles the cost.
+        keeps_right: Whether to keep which images each replica is right about.
 
     Attributes:
         loss: Sum over images of the losses, `(S,)`.
         correct: Number of correct predictions, int64 `(S,)`.
         count: Number of images.
+        right: If they are kept, for each batch which of its images each replica is right about, bool `(S, B)`.
     """
 
-    def __init__(self, replicas: int, device: torch.device, *, calibrated: bool) -> None:
+    def __init__(self, replicas: int, device: torch.device, *, calibrated: bool, keeps_right: bool = False) -> None:
         self.loss = torch.zeros(replicas, device=device)
         self.correct = torch.zeros(replicas, dtype=torch.int64, device=device)
         self._excess = torch.zeros(replicas, CALIBRATION_BINS, device=device) if calibrated else None
         self.count = 0
+        self.right: list[Tensor] = []
+        self._keeps_right = keeps_right
 
     def add(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: mean losses `(S,)`, logits `(S, B, K)`, labels `(S, B)` or `(B,)`."""
@@ -44,6 +48,8 @@ class Totals:
         self.loss += losses * batch
         self.correct += correct.sum(dim=-1)
         self.count += batch
+        if self._keeps_right:
+            self.right.append(correct)
         if self._excess is not None:
             confidence = logits.softmax(dim=-1).amax(dim=-1).to(self._excess.dtype)
             bins = calibration_bin(confidence)

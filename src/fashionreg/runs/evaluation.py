@@ -25,16 +25,17 @@ class Answers:
     """What S replicas answer on N images, on the CPU.
 
     Attributes:
-        labels: int64 `(N,)`, the true classes.
+        labels: int64 `(N,)`, the true classes, or `(S, N)` where each replica has its own images.
         predicted: int64 `(S, N)`, the class that each replica finds most probable.
         confidence: float32 `(S, N)`, 0 to 1, the probability of that class; NaN where a replica's output is no number.
-        probabilities: float32 `(N, K)`, means over the replicas whose outputs are numbers; NaN if there is none.
+        probabilities: float32 `(N, K)`, means over the replicas whose outputs are numbers; NaN if there is none. None
+            where each replica has its own images.
     """
 
     labels: Tensor
     predicted: Tensor
     confidence: Tensor
-    probabilities: Tensor
+    probabilities: Tensor | None
 
 
 @torch.no_grad()
@@ -42,8 +43,8 @@ def answers(network: nn.Module, loader: Loader) -> Answers:
     """Make one pass over a split, in evaluation mode, and put the mode of the network back.
 
     Args:
-        network: From images float `(B, D)` to logits `(S, B, K)`.
-        loader: Batches of images `(B, D)` and labels `(B,)` on the device of the network.
+        network: From images float `(B, D)` or `(S, B, D)` to logits `(S, B, K)`.
+        loader: Batches of images and labels, `(B,)` or `(S, B)`, on the device of the network.
     """
     training = network.training
     network.eval()
@@ -57,23 +58,29 @@ def answers(network: nn.Module, loader: Loader) -> Answers:
 
 def _joined(chunks: list[Answers]) -> Answers:
     """Join the answers on all chunks of a split."""
-    fields = [[getattr(chunk, name) for chunk in chunks] for name in Answers.__annotations__]
-    labels, predicted, confidence, probabilities = fields
-    return Answers(torch.cat(labels), torch.cat(predicted, 1), torch.cat(confidence, 1), torch.cat(probabilities))
+    labels, predicted, confidence = (
+        torch.cat([getattr(chunk, name) for chunk in chunks], dim=-1) for name in ("labels", "predicted", "confidence")
+    )
+    means = [chunk.probabilities for chunk in chunks if chunk.probabilities is not None]
+    return Answers(labels, predicted, confidence, torch.cat(means) if means else None)
 
 
 def _chunk(logits: Tensor, labels: Tensor) -> Answers:
-    """Make the answers on a chunk, from logits `(S, B, K)` and labels `(B,)`."""
+    """Make the answers on a chunk, from logits `(S, B, K)` and labels `(B,)` or `(S, B)`."""
     # only this much is kept of a chunk: all probabilities of many replicas would fill the memory
     probabilities = logits.float().softmax(dim=-1)
-    kept = (labels, logits.argmax(dim=-1), probabilities.amax(dim=-1), probabilities.nanmean(dim=0))
-    return Answers(*(tensor.cpu() for tensor in kept))
+    # of the logits: probabilities near 1 round to the same float
+    predicted = logits.argmax(dim=-1)  # (S, B)
+    confidence = probabilities.amax(dim=-1)  # (S, B)
+    means = probabilities.nanmean(dim=0).cpu() if labels.dim() == 1 else None
+    return Answers(labels.cpu(), predicted.cpu(), confidence.cpu(), means)
 
 
-def confusion(given: Answers) -> NDArray[np.int64]:
-    """Count answers, `(S, K, K)`: row true class, column predicted class."""
-    classes = given.probabilities.shape[1]
-    tables = [multiclass_confusion_matrix(row, given.labels, classes) for row in given.predicted]
+def confusion(given: Answers, classes: int) -> NDArray[np.int64]:
+    """Count answers, `(S, K, K)` for K classes: row true class, column predicted class."""
+    labels = given.labels.expand_as(given.predicted)
+    pairs = zip(given.predicted, labels, strict=True)
+    tables = [multiclass_confusion_matrix(row, true, classes) for row, true in pairs]
     counts: NDArray[np.int64] = torch.stack(tables).numpy()
     return counts
 
@@ -90,15 +97,21 @@ def accuracy_by_class(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 def mistakes(given: Answers, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Find the images to which the replicas together give the highest probabilities of a wrong class, worst first.
 
+    Where each replica has its own images, those to which single replicas give them.
+
     Args:
         given: The answers.
         count: How many to name at most; images of which the right class is the most probable are no mistakes.
 
     Returns:
-        Numbers of the images, the classes they are taken for (int64) and the probabilities of these (float), `(M,)`.
+        Numbers of the images (own images counted replica by replica), the classes they are taken for (int64) and the
+        probabilities of these (float), `(M,)`.
     """
-    probability, predicted = given.probabilities.max(dim=1)
-    wrong = ((predicted != given.labels) & probability.isfinite()).nonzero().flatten()
+    if given.probabilities is None:
+        probability, predicted = given.confidence.flatten(), given.predicted.flatten()
+    else:
+        probability, predicted = given.probabilities.max(dim=1)
+    wrong = ((predicted != given.labels.flatten()) & probability.isfinite()).nonzero().flatten()
     chosen = wrong[probability[wrong].argsort(descending=True, stable=True)[:count]]
     return chosen, predicted[chosen], probability[chosen]
 
@@ -137,8 +150,8 @@ def by_class(counts: NDArray[np.int64], class_names: tuple[str, ...]) -> pd.Data
 class Evaluation(Callback):
     """Gathers the answers of all replicas while `trainer.test` runs, and reports on them.
 
-    With several replicas the tables by class pool the answers of all of them; the ensemble is the class with the
-    largest mean of their probabilities.
+    With several replicas the tables by class pool the answers of all of them; the ensemble, where all see the same
+    images, is the class with the largest mean of their probabilities.
 
     Attributes:
         metrics: For each split the metrics of each replica, float `(S,)`; see `Totals.means`.
@@ -173,19 +186,28 @@ class Evaluation(Callback):
         self.metrics = pl_module.results()
         self.answers = {split: _joined(chunks) for split, chunks in self._chunks.items()}
 
-    def ensemble(self, split: str) -> float:
-        """Compute the accuracy (0 to 1) of the class with the largest mean probability over replicas."""
+    def ensemble(self, split: str) -> float | None:
+        """Compute the accuracy (0 to 1) of the class with the largest mean probability over replicas.
+
+        Returns:
+            None with a single replica, and where each has its own images.
+        """
         given = self.answers[split]
+        if given.probabilities is None or len(self._seeds) == 1:
+            return None
         return (given.probabilities.argmax(dim=1) == given.labels).double().mean().item()
 
     def confusion(self, split: str) -> NDArray[np.int64]:
         """Count the answers of all replicas together, `(K, K)`: row true class, column predicted class."""
-        pooled: NDArray[np.int64] = confusion(self.answers[split]).sum(axis=0)
+        pooled: NDArray[np.int64] = confusion(self.answers[split], len(self._class_names)).sum(axis=0)
         return pooled
 
     def by_class(self, split: str) -> pd.DataFrame:
         """Return the table by class, with the number of images of each."""
         table = by_class(self.confusion(split), self._class_names)
+        if self.answers[split].labels.dim() > 1:
+            return table
+        # each image once, not once for each replica
         return table.assign(images=table.images // len(self._seeds))
 
     def describe(self) -> str:
@@ -196,7 +218,8 @@ class Evaluation(Callback):
             lines.append(f"{split:<8}{numbers}   calibration error {in_percent(metrics['ece'])}")
             if len(self._seeds) > 1:
                 lines.append(by_seed(self._seeds, metrics["acc"]))
-                lines.append(f"  ensemble of {len(self._seeds)} seeds: {100 * self.ensemble(split):.2f}%")
+            if (together := self.ensemble(split)) is not None:
+                lines.append(f"  ensemble of {len(self._seeds)} seeds: {100 * together:.2f}%")
         if {"train", "test"} <= self.metrics.keys():
             gap = self.metrics["train"]["acc"] - self.metrics["test"]["acc"]
             lines.append(f"generalization gap (train - test): {in_percent(gap, POINTS)}")
@@ -209,8 +232,8 @@ class Evaluation(Callback):
         for split, metrics in self.metrics.items():
             for metric, values in metrics.items():
                 rows += [(seed, split, metric, value) for seed, value in zip(self._seeds, values.tolist(), strict=True)]
-            if len(self._seeds) > 1:
-                rows.append(("ensemble", split, "acc", self.ensemble(split)))
+            if (together := self.ensemble(split)) is not None:
+                rows.append(("ensemble", split, "acc", together))
         return pd.DataFrame(rows, columns=["seed", "split", "metric", "value"])
 
     def write(self, folder: Path) -> None:

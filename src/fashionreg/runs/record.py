@@ -1,7 +1,8 @@
 """What a run leaves behind: plain files that any tool can read.
 
 `record.csv` holds one row for each number, with the columns `seed`, `epoch` (from 1), `split` (train, val, test),
-`metric` (loss in nats; acc and ece from 0 to 1) and `value`. `record.json` holds what they belong to.
+`metric` (loss in nats; acc and ece from 0 to 1) and `value`. `record.json` holds what they belong to. `correct.npy`
+holds which test images each seed is right about after the last epoch, if all were evaluated (see `runs.correct`).
 """
 
 import csv
@@ -19,6 +20,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from fashionreg.errors import MAX_SEED, shortened
 from fashionreg.files import whole_file
+from fashionreg.runs.correct import check_packed, write_correct
 from fashionreg.runs.schema import Between, SchemaError, build, read_json
 
 #: What a column holds: whole numbers from 0 (`int`), numbers that may be NaN or infinite (`float`), or texts.
@@ -59,12 +61,14 @@ class DataDescription:
     Attributes:
         source: Where they are from.
         sizes: Number of images of each split.
-        fingerprints: `LabelledImages.fingerprint` of each split.
+        fingerprints: `LabelledImages.fingerprint` of each split; where it is by seed, of seed 0, trained or not.
+        by_seed: The splits of which each seed has its own images.
     """
 
     source: str
     sizes: dict[str, Annotated[int, Between(0)]]
     fingerprints: dict[str, str]
+    by_seed: list[Split] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if missing := sorted(self.sizes.keys() - self.fingerprints.keys()):
@@ -141,16 +145,20 @@ class History:
         seeds: The S seeds.
         epochs: For each epoch, for each split and metric, the S values in the order of the seeds.
         seconds: Wall time of each epoch, evaluation included, for all replicas together.
+        right: For each seed which test images it is right about after the last epoch, as `packed` writes it; empty if
+            not all of them were evaluated.
     """
 
     seeds: list[Seed]
     epochs: list[dict[str, dict[str, Any]]] = field(default_factory=list)
     seconds: list[Annotated[float, Between(0)]] = field(default_factory=list)
+    right: list[str] = field(default_factory=list)
 
-    def add(self, results: dict[str, dict[str, list[float]]], seconds: float) -> None:
+    def add(self, results: dict[str, dict[str, list[float]]], seconds: float, right: Sequence[str] = ()) -> None:
         """Add the numbers of the next epoch."""
         self.epochs.append(results)
         self.seconds.append(seconds)
+        self.right = list(right)
 
     def rows(self) -> list[tuple[int, int, str, str, float]]:
         """Return one `(seed, epoch, split, metric, value)` for each number."""
@@ -174,6 +182,7 @@ def read_history(data: Any) -> History:
     check_seeds(history.seeds)
     if len(history.seconds) != len(history.epochs):
         raise SchemaError(f"seconds: must have a value for each of {len(history.epochs)} epochs")
+    check_packed(history.right, len(history.seeds))
     for number, results in enumerate(history.epochs):
         names = {split: set(metrics) for split, metrics in results.items()}
         if names != {split: set(metrics) for split, metrics in history.epochs[0].items()}:
@@ -193,13 +202,15 @@ def read_history(data: Any) -> History:
 
 
 def write_record(folder: Path, history: History, about: dict[str, Any]) -> None:
-    """Write `record.csv` and `record.json` into `folder`, each whole or not at all.
+    """Write `record.csv`, `record.json` and, where it is known, `correct.npy` into `folder`, each whole or not at all.
 
     Args:
         folder: The run's folder.
         history: The numbers.
         about: What they belong to, as plain data: name, status, configuration, dataset, ...
     """
+    if history.right:
+        write_correct(folder, history.right)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fashionreg.errors import UserError
+from fashionreg.runs.correct import read_correct
 from fashionreg.runs.record import COLUMNS, Record, read_about
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
     from torch import nn
 
 
@@ -56,6 +59,12 @@ class Run:
         from fashionreg.runs.tables import read_table
 
         return read_table(self.folder / "record.csv", COLUMNS, "record", self.record.rows)
+
+    @property
+    def correct(self) -> "NDArray[np.bool_] | None":
+        """Which test images each seed is right about after the last epoch, bool `(S, N)`; None if not recorded."""
+        record = self.record
+        return read_correct(self.folder, len(record.seeds), record.data.sizes.get("test", 0))
 
     @property
     def checkpoint(self) -> Path:

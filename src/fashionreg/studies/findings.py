@@ -78,6 +78,7 @@ class Findings:
         effects: Main effects and interactions on the primary outcome, if the study is a full two-level factorial.
         stalls: Epochs that took much longer than the others of their run.
         rise: How the reference's test loss ends above its minimum, if it was measured and is finite.
+        over_images: For each other variant over what its difference in test accuracy holds, where that is known.
     """
 
     results: StudyResults
@@ -92,6 +93,7 @@ class Findings:
     effects: list[Effect]
     stalls: list[Stall]
     rise: Rise | None
+    over_images: dict[str, OverImages] = field(default_factory=dict)
 
     @property
     def plan(self) -> StudyPlan:
@@ -189,6 +191,7 @@ def find(results: StudyResults) -> Findings:
         effects_of(plan, by_primary, seen),
         [stall for name in present for stall in stalls_of(name, wall_times[name])],
         None if loss is None else rise_of(loss),
+        over_images(results),
     )
 
 

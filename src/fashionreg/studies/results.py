@@ -13,12 +13,24 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fashionreg.config import cache_key
 from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
-from fashionreg.runs.record import COLUMNS, DRIFT_COLUMNS, Metric, Record, Seed, Split, check_seeds, read_about
+from fashionreg.runs.correct import FILE, read_correct
+from fashionreg.runs.record import (
+    COLUMNS,
+    DRIFT_COLUMNS,
+    DataDescription,
+    Metric,
+    Record,
+    Seed,
+    Split,
+    check_seeds,
+    read_about,
+)
 from fashionreg.runs.schema import Between, SchemaError, read_json
 from fashionreg.runs.tables import read_table, refuse
 from fashionreg.studies.estimand import Estimand
@@ -181,6 +193,21 @@ def check_targets(targets: Sequence[float], metric: str) -> None:
 
 
 @dataclass(frozen=True)
+class Correct:
+    """Which test images the seeds of a variant are right about after the last epoch.
+
+    Attributes:
+        seeds: n of them.
+        right: bool `(n, N)`.
+        data: What the run says of its images.
+    """
+
+    seeds: list[int]
+    right: NDArray[np.bool_]
+    data: DataDescription
+
+
+@dataclass(frozen=True)
 class StudyResults:
     """The numbers of a study.
 
@@ -298,6 +325,32 @@ def read_drift(folder: Path, about: Record) -> pd.DataFrame | None:
     return _without_huge(table)
 
 
+def read_right(folder: Path, about: Record, values: pd.DataFrame) -> NDArray[np.bool_] | None:
+    """Read and check the `correct.npy` of a run; None if there is none.
+
+    Args:
+        folder: The run's folder.
+        about: Its `record.json`.
+        values: Its `record.csv`, as `read_values` returns it.
+
+    Raises:
+        UserError: As `read_correct`; or if the shares of right answers are not the accuracies of the last epoch.
+    """
+    right = read_correct(folder, len(about.seeds), about.data.sizes.get("test", 0))
+    if right is None:
+        return None
+    rows = (values.epoch == len(about.epoch_seconds)) & (values.split == "test") & (values.metric == "acc")
+    accuracies = values[rows].set_index("seed").value
+    for seed, share in zip(about.seeds, right.mean(axis=1), strict=True):
+        # 15 digits of it are written
+        if not abs(accuracies.get(seed, math.nan) - share) < 1e-12:
+            raise UserError(
+                f"{folder / FILE}: seed {seed}: is right about {share:.6g} of the test images, and record.csv says "
+                f"{accuracies.get(seed, math.nan):.6g}"
+            )
+    return right
+
+
 def _without_huge(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with infinity in place of values beyond `MAX_NUMBER`."""
     huge = table.value.abs() > MAX_NUMBER
@@ -320,6 +373,7 @@ def read_results(folder: Path) -> StudyResults:
     """
     plan = read_plan(folder)
     tables, seconds, runs, drifts = [], [], [], []
+    correct: dict[str, list[Correct]] = {}
     for variant in tqdm(plan.variants, desc="records", unit="", delay=2, leave=False, disable=None):
         needed, lengths = set(plan.seeds), set()
         for path, about in finished_runs(folder, variant.name).items():
@@ -329,6 +383,9 @@ def read_results(folder: Path) -> StudyResults:
             needed -= set(wanted)
             lengths.add(len(about.epoch_seconds))
             table = read_values(path, about)
+            if (right := read_right(path, about, table)) is not None:
+                chosen = [about.seeds.index(seed) for seed in wanted]
+                correct.setdefault(variant.name, []).append(Correct(wanted, right[chosen], about.data))
             table = table[table.seed.isin(wanted)].assign(study=plan.name, variant=variant.name)
             tables.append(table)
             runs.append(about)

@@ -36,6 +36,7 @@ def sections(found: Findings, pictures: Pictures) -> list[Block]:
         Section("Results", _final(found, shown, pictures)),
         *_differences(found, shown, pictures),
         *_dependence(found),
+        *images.section(found.over_images, found.plan.reference),
         *_convergence(found, shown, pictures),
         *_overfitting(found, shown, pictures),
         *_effects(found, pictures),

@@ -46,7 +46,8 @@ def setup(found: Findings) -> list[tuple[str, str]]:
     regularizers = [_regularizers(config) for config in configs]
     everywhere = [shortened(text) for text in regularizers[0] if all(text in each for each in regularizers)]
     data = [
-        f"{data.source} ({', '.join(f'{size:,} {split}' for split, size in data.sizes.items())} images)"
+        f"{data.source} ({', '.join(f'{size:,} {split}' for split, size in data.sizes.items())} images"
+        f"{'; each seed has its own split' * bool(data.by_seed)})"
         for data in {json.dumps(asdict(run.data), sort_keys=True): run.data for run in found.results.runs}.values()
     ]
     seeds = f"{counted(len(found.plan.seeds), 'seed')} ({named_seeds(found.plan.seeds)})"

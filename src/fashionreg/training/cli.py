@@ -319,7 +319,7 @@ class TrainingCLI(LightningCLI):
             print(f"*** SYNTHETIC DATA, drawn garments, instead of the real ones: {error.reason} ***", flush=True)
             kept = {
                 name: wanted[name]
-                for name in ("batch_size", "val_size", "normalize", "evaluate_train", "split_seed", "seeds")
+                for name in ("batch_size", "val_size", "normalize", "evaluate_train", "split_seed", "seeds", "split")
             }
             options.data.class_path = f"{SyntheticDataModule.__module__}.{SyntheticDataModule.__name__}"
             options.data.init_args = Namespace(**kept)  # type: ignore[no-untyped-call]

@@ -59,13 +59,14 @@ class Shapes:
         parameters: Parameters and buffers of one replica.
         replicas: Replicas S.
         batch_size: Images in a training step of each replica; 0 where nothing is trained.
-        chunk_size: Images in an evaluation step.
+        chunk_size: Images in an evaluation step of each replica.
         images: Images of all splits; 0 if that is unknown before they are loaded.
         kept: Bytes that a training step keeps for the backward pass of one image in one replica, besides the image.
         widest: Bytes of the largest tensor among these.
         optimizer_state: Numbers that the optimizer keeps for each parameter (SGD 0, momentum 1, Adam 2).
         regularizer_state: Numbers that the regularizers keep for one replica (an average of the weights).
         gradients: Gradients of each parameter that a step holds at once.
+        by_seed: Whether each replica may have its own images to train on and to be evaluated on.
     """
 
     inputs: int
@@ -79,6 +80,7 @@ class Shapes:
     optimizer_state: int = 0
     regularizer_state: int = 0
     gradients: int = 1
+    by_seed: bool = False
 
 
 def memory_needed(shapes: Shapes) -> int:
@@ -97,10 +99,11 @@ def memory_needed(shapes: Shapes) -> int:
     # a fetched pixel exists as a byte and as a float
     image = shapes.inputs * (_FLOAT + 1)
     # a layer holds its input, its output, and what lies between
-    evaluation = shapes.chunk_size * (image + s * 3 * shapes.widest)
+    evaluation = shapes.chunk_size * ((s if shapes.by_seed else 1) * image + s * 3 * shapes.widest)
     if not training:
         return state + data + max(evaluation, parameters)
-    orders = s * shapes.images * _FLOAT
+    # an order of each epoch and, where images are drawn by seed, which these are
+    orders = s * shapes.images * _FLOAT * (2 if shapes.by_seed else 1)
     # besides what is kept: random bits and masks in the forward pass, the gradients of two outputs in the backward pass
     step = s * shapes.batch_size * (image + shapes.kept + 2 * shapes.widest)
     checkpoint = averages + parameters * (1 + shapes.optimizer_state)
@@ -300,12 +303,13 @@ def shapes_of(
     images = datamodule.expected_images or 0
     batch_size = min(datamodule.batch_size, images) if images else datamodule.batch_size
     kept, widest = _kept_for_an_image(network, *shape)
+    by_seed = datamodule.split == "by_seed"
     return Shapes(
         inputs=shape[0],
         parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
         replicas=replicas,
         batch_size=0 if optimizer is None else batch_size,
-        chunk_size=chunk_size(replicas),
+        chunk_size=chunk_size(replicas, by_seed=by_seed),
         images=images,
         kept=kept,
         widest=widest,
@@ -313,6 +317,7 @@ def shapes_of(
         regularizer_state=sum(_state_of(one, network) for one in regularizers),
         # that of the loss, and those at other parameters, with a copy of these
         gradients=3 if any(one.overrides("gradients") for one in regularizers) else 1,
+        by_seed=by_seed,
     )
 
 

@@ -1,0 +1,148 @@
+"""Over what a difference in test accuracy holds: other seeds on these images only, or new images too.
+
+It rests on which test images each seed is right about after the last epoch (`fashionreg.runs.correct`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fashionreg.runs.record import Record
+from fashionreg.studies.page import Block, Section, Table, Text
+from fashionreg.studies.results import Correct, StudyResults
+from fashionreg.studies.statistics import ALPHA, Comparison, Estimate, Interval, corrected_t, estimate, seeds_and_images
+from fashionreg.text import POINTS
+
+#: What the verdict says a difference holds for.
+NEW, THESE, NEITHER = "on new images too", "on these images", "not shown"
+
+
+@dataclass(frozen=True)
+class OverImages:
+    """A difference in test accuracy after the last epoch, from the seeds that both variants have; -1 to 1.
+
+    Attributes:
+        seeds: The difference with Student's t interval over seeds; where each seed has its own test images, over splits
+            of the same images.
+        interval: 95% interval over images too: `seeds_and_images` or, where each seed has its own test images,
+            `corrected_t`.
+        images: Number of test images of a seed.
+        image_std: Standard deviation between images of the difference that all seeds share; NaN where each seed has its
+            own test images.
+    """
+
+    seeds: Estimate
+    interval: Interval
+    images: int
+    image_std: float
+
+    @property
+    def holds(self) -> str:
+        """For what the difference holds, by these two intervals."""
+        if not _excludes_zero(self.seeds.low, self.seeds.high):
+            return NEITHER
+        return NEW if _excludes_zero(*self.interval) else THESE
+
+
+def _excludes_zero(low: float, high: float) -> bool:
+    return low > 0 or high < 0
+
+
+def over_images(results: StudyResults) -> dict[str, OverImages]:
+    """Compare each other variant with the reference, where both were tested on the same images and this is recorded."""
+    reference = results.correct.get(results.plan.reference, [])
+    found = {
+        name: _compared(runs, reference) for name, runs in results.correct.items() if name != results.plan.reference
+    }
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _compared(variant: Sequence[Correct], reference: Sequence[Correct]) -> OverImages | None:
+    """Compare the seeds that both have; None if there are fewer than two, or their images differ."""
+    one, two = (
+        {seed: row for run in runs for seed, row in zip(run.seeds, run.right, strict=True)}
+        for runs in (variant, reference)
+    )
+    seeds = sorted(one.keys() & two.keys())
+    runs = [*variant, *reference]
+    kinds = {(run.data.fingerprints["test"], run.right.shape[1], "test" in run.data.by_seed) for run in runs}
+    sizes = {run.data.sizes.get("train", 0) for run in runs}
+    if len(seeds) < 2 or len(kinds) > 1:
+        return None
+    ours, theirs = (np.stack([rows[seed] for seed in seeds]) for rows in (one, two))  # (n, m)
+    ((_, images, by_seed),) = kinds
+    if not by_seed:
+        both = seeds_and_images(ours, theirs)
+        return OverImages(both.seeds, both.interval, images, both.image_std)
+    if len(sizes) > 1 or 0 in sizes:
+        return None
+    differences = ours.mean(axis=1) - theirs.mean(axis=1)
+    split = corrected_t(differences, sizes.pop(), images).difference
+    return OverImages(estimate(differences), Interval(split.low, split.high), images, math.nan)
+
+
+def sentences(over: Mapping[str, OverImages], comparisons: Mapping[str, Comparison]) -> list[str]:
+    """Return for which of the differences that were shown it is known over what they hold, as one sentence.
+
+    Args:
+        over: As `over_images` returns it.
+        comparisons: By test accuracy; their corrected tests decide what was shown.
+    """
+    known = {name: over[name] for name, one in comparisons.items() if one.t_p_holm < ALPHA and name in over}
+    new, these = ([name for name, one in known.items() if one.holds == kind] for kind in (NEW, THESE))
+    if not new and not these:
+        return []
+    parts = [f"{kind}: {', '.join(names)}" for kind, names in ((NEW, new), (THESE, these)) if names]
+    images = next(iter(known.values())).images
+    return [f"Differences in accuracy on {images:,} test images after the last epoch are shown {'; '.join(parts)}."]
+
+
+def section(over: Mapping[str, OverImages], reference: str) -> list[Block]:
+    """Return the table of differences with intervals over seeds and over images; nothing without any."""
+    if not over:
+        return []
+    by_seed = all(math.isnan(one.image_std) for one in over.values())
+    wider = "95% interval, overlap of splits" if by_seed else "95% interval, seeds and images"
+    hint = (
+        "Each seed has its own split of the same images. The first interval is over seeds and such splits; the second "
+        "allows for the overlap of their training images, as a claim about new images must (Nadeau and Bengio 2003)."
+        if by_seed
+        else "The first interval is over seeds, on these test images; the second is over seeds and images, as a claim "
+        "about new images must be (two-way analysis of variance, seeds and images as crossed random effects)."
+    )
+    rows = [
+        [
+            name,
+            str(one.seeds.n),
+            f"{one.images:,}",
+            POINTS.number(one.seeds.mean, signed=True),
+            _ends(one.seeds.low, one.seeds.high),
+            _ends(*one.interval),
+            one.holds,
+        ]
+        for name, one in over.items()
+    ]
+    head = ["variant", "seeds", "test images", "difference (points)", "95% interval, seeds", wider, "shown"]
+    caption = f"Difference in test accuracy from {reference} after the last epoch; each interval by itself"
+    return [Section("On these images, or on new ones", [Text(hint, True), Table(caption, head, rows)])]
+
+
+def _ends(low: float, high: float) -> str:
+    return POINTS.interval(low, high, signed=True).removesuffix(POINTS.name)
+
+
+def scope(runs: Sequence[Record]) -> str:
+    """Return what the intervals of a report describe, as a sentence."""
+    if any("test" in run.data.by_seed for run in runs):
+        return (
+            "Each seed has its own split into training and test images. Intervals describe other seeds and splits of "
+            "the same images, not new images."
+        )
+    if any(run.data.by_seed for run in runs):
+        return (
+            "Each seed draws its own training images, and all have the same test images. Intervals describe other "
+            "seeds and draws on these test images, not other test images."
+        )
+    return "Intervals describe other seeds on the same images, not other images."
