@@ -33,17 +33,19 @@ def test_a_curve_that_touches_a_target_and_falls_back_has_not_reached_it():
 
 
 def test_a_long_curve_is_smoothed_so_that_one_epoch_decides_nothing():
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(1)
     rising = 0.5 + 0.4 * (1 - np.exp(-np.arange(200) / 20))
-    noisy = rising + generator.normal(0, 0.02, (6, 200))
+    noisy = rising + generator.normal(0, 0.03, (6, 200))
     reached = arrive({"plain": curves_of(noisy)}, [0.85]).epochs["plain"][0].median
     without_noise = arrive({"plain": curves_of(rising[None])}, [0.85]).epochs["plain"][0].median
     first = np.median([np.argmax(curve >= 0.85) + 1 for curve in noisy])
     assert window(200) == 11
-    assert abs(reached - without_noise) < 15
+    assert abs(reached - without_noise) < 5
     assert first < without_noise - 8
 
 
+# lifelines 0.30 calls pandas as pandas 4 will no longer allow
+@pytest.mark.filterwarnings("ignore:Starting with pandas version 4.0")
 def test_times_are_compared_by_the_log_rank_test_with_holms_correction():
     generator = np.random.default_rng(1)
 

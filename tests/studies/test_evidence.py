@@ -58,7 +58,7 @@ def test_the_verdict_says_what_is_too_small_to_matter_and_how_many_seeds_would_d
     assert answer == (
         "Compared with plain, after 12 epochs, up raises test accuracy (+3.0 points); down lowers test accuracy "
         f"({MINUS}3.0 points); the effect of same on test accuracy is too small to matter (within ±0.5 points); no "
-        "effect was shown of open on anything."
+        "effect was shown of open on any outcome."
     )
     assert sum(sentence.startswith(("up improves", "down worsens")) for sentence in sentences) == 2
     assert not any(sentence.startswith("same ") for sentence in sentences)
@@ -93,12 +93,16 @@ def test_a_relevant_difference_of_a_loss_is_in_nats(findings):
     assert "within ±0.5 nats" in " ".join(verdict(found))
 
 
-def test_a_collapsed_seed_is_named_and_the_verdict_says_that_it_makes_the_answer(of_accuracies):
+@pytest.mark.parametrize(
+    ("variants", "scope"),
+    [(["plain", "bn"], ""), (["plain", "bn", "l2"], ", not adjusted for the number of comparisons")],
+)
+def test_a_collapsed_seed_is_named_and_the_verdict_says_that_it_makes_the_answer(of_accuracies, variants, scope):
     def accuracy(variant, seeds, _epochs):
         usual = 0.8 + 0.003 * NOISE[seeds] + 0.02 * (variant == "bn")
         return np.where((variant == "bn") & (seeds == 7), 0.1, usual)
 
-    found = of_accuracies(accuracy, variants=["plain", "bn"])
+    found = of_accuracies(accuracy, variants=variants)
     (note,) = (note for note in notes(found) if note.kind == "collapsed")
     usual = np.median(np.append(0.82 + 0.003 * np.delete(NOISE, 7), 0.1))
     assert note.warns
@@ -112,7 +116,8 @@ def test_a_collapsed_seed_is_named_and_the_verdict_says_that_it_makes_the_answer
     assert robust.mean.mean < 0
     (sentence,) = (sentence for sentence in verdict(found) if "depends on a few seeds" in sentence)
     assert sentence.startswith("The answer on bn depends on a few seeds: the difference in test accuracy is ")
-    assert "+2.00 (+2.00 to +2.00) by the median (in points; 95% intervals, each by itself)." in sentence
+    assert sentence.endswith(f"+2.00 (+2.00 to +2.00) by the median (in points; 95% intervals{scope}).")
+    assert tables(found)[-1].caption == (f"Difference in test accuracy by three summaries (95% intervals{scope})")
 
 
 def test_seeds_that_all_train_have_not_collapsed(findings):
@@ -133,7 +138,7 @@ def test_what_pairing_bought_is_printed_and_not_claimed(of_accuracies):
     (said,) = (fact for fact in methods(found)[0].texts if "by design" in fact)
     low, high = (f"{value:+.2f}".replace("-", MINUS) for value in (low, high))
     assert said == (
-        "Variants are compared seed by seed, by design. What that bought: the correlation of a seed's result with that "
+        "Variants are compared seed by seed, by design. What this gains: the correlation of a seed's result with that "
         f"of the reference is from {low} ({name}) to {high} ({other}); intervals of paired differences are "
         f"{short:.2f} to {long:.2f} times as long as unpaired ones (Welch)."
     )

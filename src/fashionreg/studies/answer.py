@@ -1,6 +1,7 @@
 """The answer to a study's question in one sentence of plain words, and the table that it rests on."""
 
 import math
+from collections.abc import Collection
 
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.page import Table
@@ -70,6 +71,11 @@ def matters(plan: StudyPlan) -> tuple[float, str]:
     return amount / unit.factor, f"{amount:g} {name}"
 
 
+def unadjusted(compared: Collection[object]) -> str:
+    """Return what to add to the name of an interval that is made for one comparison, where there are several."""
+    return ", not adjusted for the number of comparisons" if len(compared) > 1 else ""
+
+
 def listed(parts: list[str], word: str = "and") -> str:
     """Return parts as a list in words: `a, b and c`."""
     return f" {word} ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
@@ -121,7 +127,7 @@ def _without(found: Findings, changed: dict[str, list[str]]) -> list[str]:
         missed = [name for name in missed if not _settled(found, name, outcome)]
         of = "" if missed == active else f"of {listed(missed, 'or')} "
         parts += [f"{of}on {_plain(found, outcome)}"] if missed else []
-    parts += [f"of {listed(idle, 'or')} on anything"] if idle else []
+    parts += [f"of {listed(idle, 'or')} on any outcome"] if idle else []
     return [f"no effect was shown {', nor '.join(parts)}"] if parts else []
 
 

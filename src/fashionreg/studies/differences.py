@@ -1,6 +1,6 @@
 """The tables on differences by the primary outcome: how large, whether they matter, and whether few seeds make them."""
 
-from fashionreg.studies.answer import interval_name, matters
+from fashionreg.studies.answer import interval_name, matters, unadjusted
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.page import Table
 from fashionreg.studies.statistics import Comparison, Estimate, seeds_to_decide
@@ -56,7 +56,7 @@ def _relevance(found: Findings) -> Table:
             interval, within = unit.ends(*same.interval, signed=True), PERCENT.text(same.probability_within)
             seeds = NOTHING if one.seeds is None else seeds_text(one.seeds)
             rows.append([name, one.decision, interval, p_cell(one.equivalence_p), within, seeds])
-    head = ["variant", "decision", f"90% interval ({unit.name.strip()}), each by itself", "adjusted p, equivalence"]
+    head = ["variant", "decision", f"90% interval ({unit.name.strip()}{unadjusted(rows)})", "adjusted p, equivalence"]
     head += [f"probability of being within ±{words}", "seeds to decide (95% interval)"]
     return Table(f"Does the difference in {_outcome(found)} matter? Relevant: {words}", head, rows)
 
@@ -71,6 +71,5 @@ def _robust(found: Findings) -> Table:
         three = [cell(each) for each in (one.mean, one.interquartile_mean, one.median)]
         rows.append([name, *three, "no" if one.disagree else "yes"])
     head = ["variant", "mean", "interquartile mean", "median", "same answer"]
-    return Table(
-        f"Difference in {_outcome(found)} by summaries that few seeds move (95% intervals, each by itself)", head, rows
-    )
+    caption = f"Difference in {_outcome(found)} by three summaries (95% intervals{unadjusted(rows)})"
+    return Table(caption, head, rows)

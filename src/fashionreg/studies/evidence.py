@@ -50,7 +50,7 @@ class Evidence:
 def paired(variant: "pd.Series[float]", reference: "pd.Series[float]") -> tuple[Floats, Floats]:
     """Return the results of a variant and of the reference for the seeds that both have, in the same order."""
     shared = sorted(set(variant.index) & set(reference.index))
-    return variant.loc[shared].to_numpy(np.float64), reference.loc[shared].to_numpy(np.float64)
+    return np.asarray(variant.loc[shared], np.float64), np.asarray(reference.loc[shared], np.float64)
 
 
 def gather(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, get_args
 
 import numpy as np
@@ -16,6 +16,7 @@ from fashionreg.studies.effects import effects_of
 from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.estimand import alternatives as other_estimands
 from fashionreg.studies.evidence import Evidence, gather, paired
+from fashionreg.studies.images import OverImages, over_images
 from fashionreg.studies.looks import ONCE, Looked, looked
 from fashionreg.studies.results import Outcome, StudyPlan, StudyResults
 from fashionreg.studies.statistics import (

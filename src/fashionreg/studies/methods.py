@@ -9,6 +9,7 @@ from typing import Any
 
 from fashionreg.config import identity
 from fashionreg.runs.record import Record
+from fashionreg.studies import images
 from fashionreg.studies.answer import listed, matters
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
@@ -29,11 +30,11 @@ def methods(found: Findings) -> list[Block]:
         f"{counted(len(plan.variants), 'variant')}, {counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) "
         f"each, {counted(found.epochs, 'epoch')}. A seed fixes initial weights, data order and all random numbers of "
         "training.",
-        "Intervals describe other seeds on the same images, not other images. For a mean: Student's t; for an accuracy "
-        "or calibration error on the logit scale, within 0 to 100%. For a difference: Student's t"
-        f"{SIMULTANEOUS if several else ', 95%'}; it excludes 0 exactly where the corrected test shows a difference.",
+        f"{images.scope(found.results.runs)} For a mean: Student's t; for an accuracy or calibration error on the "
+        f"logit scale, within 0 to 100%. For a difference: Student's t{SIMULTANEOUS if several else ', 95%'}; it "
+        "excludes 0 exactly where the corrected test shows a difference.",
         "Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
-        f"{counted(len(found.comparisons), 'comparison')}, for each outcome by itself. The primary outcome is "
+        f"{counted(len(found.comparisons), 'comparison')}, separately for each outcome. The primary outcome is "
         f"{plan.label(plan.primary)}. Minimum detectable effect: the difference that the t test "
         "at 5%, divided by the number of comparisons, shows with 80% power.",
         *_relevance(found),
@@ -79,7 +80,7 @@ def _pairing(found: Findings) -> list[str]:
     said = f"is {ends[0]}" if len(ends) == 1 else f"is from {ends[0]} to {ends[-1]}"
     times = f"{ratios[0]:.2f}" if len(ends) == 1 else f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
     return [
-        "Variants are compared seed by seed, by design. What that bought: the correlation of a seed's result with that "
+        "Variants are compared seed by seed, by design. What this gains: the correlation of a seed's result with that "
         f"of the reference {said}; intervals of paired differences are {times} times as long as unpaired ones (Welch)."
     ]
 
@@ -89,7 +90,7 @@ def _compared_settings(found: Findings) -> str:
     rate, levels = learning_rate(found.plan), list(found.plan.variants[0].levels)
     shared = f"one learning rate ({rate})" if rate else "the learning rates of the table of configurations"
     if levels:
-        return f"Varied were {listed(levels)}; everything else has one value. The comparison is that of {shared}."
+        return f"Varied were {listed(levels)}; everything else has one value. The comparison was made at {shared}."
     return (
         f"One strength of each regularizer and {shared} were compared. With others the differences may be others: "
         "nothing was tuned."

@@ -220,6 +220,7 @@ class StudyResults:
         runs: What `record.json` of each run says.
         drift: What `ActivationDrift` has recorded, one row for each number: variant, seed, step, layer, statistic,
             value; empty where it was not used.
+        correct: For each variant, for each of its runs that has it, what `correct.npy` holds of the seeds of the plan.
         looks: Earlier looks at the same comparison.
     """
 
@@ -228,6 +229,7 @@ class StudyResults:
     seconds: pd.DataFrame
     runs: list[Record]
     drift: pd.DataFrame
+    correct: dict[str, list[Correct]] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
 
     def missing(self) -> dict[str, list[int]]:
@@ -408,4 +410,4 @@ def read_results(folder: Path) -> StudyResults:
     drift = pd.concat(drifts, ignore_index=True)[drift_columns] if drifts else pd.DataFrame(columns=drift_columns)
     wall_time = pd.DataFrame(seconds, columns=["variant", "seed", "epoch", "seconds"])
     looks = [look for look in read_looks(folder) if look.compared == plan.digest]
-    return StudyResults(plan, table, wall_time, runs, drift, looks)
+    return StudyResults(plan, table, wall_time, runs, drift, correct, looks)

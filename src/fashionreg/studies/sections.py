@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from fashionreg.studies import plots
+from fashionreg.studies import images, plots
 from fashionreg.studies.answer import answer, interval_name
 from fashionreg.studies.answer import cells as differences_cells
 from fashionreg.studies.answer import table as differences_table

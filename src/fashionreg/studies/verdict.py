@@ -2,7 +2,18 @@
 
 import math
 
-from fashionreg.studies.answer import answer, better, interval_name, is_equivalent, listed, matters, shown, tested
+from fashionreg.studies import images
+from fashionreg.studies.answer import (
+    answer,
+    better,
+    interval_name,
+    is_equivalent,
+    listed,
+    matters,
+    shown,
+    tested,
+    unadjusted,
+)
 from fashionreg.studies.curves import Rise
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.statistics import ALPHA, Comparison, Estimate, Reaching, SeedsToDecide, seeds_to_decide
@@ -41,6 +52,7 @@ def details(found: Findings) -> list[str]:
         if found.comparisons and variant.name not in (plan.reference, *found.comparisons)
     ]
     sentences += _few_seeds(found)
+    sentences += images.sentences(found.over_images, found.compared.get("acc", {}) if plan.split == "test" else {})
     sentences += [_risen(plan.reference, found.rise)] if found.rise is not None and found.rise.strong else []
     sentences += _convergence(found)
     sentences += _additivity(found)
@@ -140,7 +152,7 @@ def _equivalent(found: Findings) -> list[str]:
     ]
     if not ones:
         return []
-    correction = " with Holm's correction; each interval by itself" if len(found.comparisons) > 1 else ""
+    correction = " with Holm's correction" if len(found.comparisons) > 1 else ""
     what = f"in {found.plan.label(found.plan.primary)} from {found.plan.reference}"
     return [
         f"The difference {what} is within ±{words}, too small to matter, for {listed(ones)} (two one-sided t "
@@ -170,7 +182,7 @@ def _few_seeds(found: Findings) -> list[str]:
             sentences.append(
                 f"The answer on {name} depends on a few seeds: the difference in {what} is {mean} by the mean, "
                 f"{trimmed} by the interquartile mean and {middle} by the median (in{unit.name}; "
-                "95% intervals, each by itself)."
+                f"95% intervals{unadjusted(found.comparisons)})."
             )
     return sentences
 
