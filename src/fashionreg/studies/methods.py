@@ -16,6 +16,7 @@ from fashionreg.studies.findings import Findings
 from fashionreg.studies.notes import notes
 from fashionreg.studies.page import Block, Code, Items, Section, Table, Text
 from fashionreg.studies.settings import differs, learning_rate, value_of
+from fashionreg.studies.statistics import ALPHA
 from fashionreg.text import Unit, counted, named_seeds
 
 #: How intervals of several differences are made.
@@ -60,12 +61,14 @@ def _relevance(found: Findings) -> list[str]:
     if found.plan.relevant is None:
         return []
     words = matters(found.plan)[1]
+    once = len(found.comparisons) == 1 and found.level == ALPHA
+    same = " A 90% interval within these bounds says the same." if once else ""
     return [
         f"Differences in {found.plan.label(found.plan.primary)} of less than {words} were declared not to matter. A "
         "variant is equivalent where two one-sided t tests (TOST, Schuirmann 1987), corrected by Holm's method, show "
-        "its difference to be smaller; for a single variant a 90% interval within these bounds says the same. "
-        "Otherwise it is better or worse where the corrected t test shows it, or undecided. The probability of being "
-        "within is that of a t distribution around the observed difference (flat priors)."
+        f"its difference to be smaller.{same} Otherwise it is better or worse where the corrected t test shows it, or "
+        "undecided. The probability of being within is that of a t distribution around the observed difference (flat "
+        "priors)."
     ]
 
 

@@ -180,7 +180,7 @@ def _few_seeds(found: Findings) -> list[str]:
             three = (one.robust.mean, one.robust.interquartile_mean, one.robust.median)
             mean, trimmed, middle = (unit.with_interval(each.mean, each.low, each.high) for each in three)
             sentences.append(
-                f"The answer on {name} depends on a few seeds: the difference in {what} is {mean} by the mean, "
+                f"Three summaries lead to different answers on {name}: the difference in {what} is {mean} by the mean, "
                 f"{trimmed} by the interquartile mean and {middle} by the median (in{unit.name}; "
                 f"95% intervals{unadjusted(found.comparisons)})."
             )
