@@ -199,7 +199,7 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
         ({"relevant": 0}, "relevant: must be above 0, in points, at most 100, got 0"),
         ({"relevant": -1}, "relevant: must be at least 0 and finite, got -1"),
         ({"relevant": 101}, "relevant: must be above 0, in points, at most 100, got 101"),
-        ({"max_seeds": 5}, "max_seeds: must be at least the number of seeds, 10, got 5"),
+        ({"max_seeds": 3, "seeds": [0, 1, 2, 3]}, "max_seeds: must be at least the number of seeds, 4, got 3"),
         ({"estimate": "last"}, "estimate: must be "),
         ({"estimate": {"kind": "first"}}, "estimate.kind: must be one of last, tail, best, got first"),
         ({"estimate": {"kind": "tail", "epochs": 0}}, "estimate.epochs: must be from 1 to 1000000, got 0"),
