@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from browser import ALL_TEXT, CHROMIUM, Browser
@@ -26,7 +27,7 @@ from fashionreg.cli import main
 from fashionreg.data.location import data_root
 from fashionreg.studies.findings import find
 from fashionreg.studies.results import read_results
-from fashionreg.text import p_cell
+from fashionreg.text import POINTS, p_cell
 
 DOCS = Path(__file__).parent.absolute()
 STUDIES = ("batch_norm", "lecture7")
@@ -153,7 +154,7 @@ def rows(text: str, names: list[str]) -> str:
 
 def results_table(studies: Path) -> str:
     """A row for each variant of the kept studies, and a line with what they ran on."""
-    lines = ["| study | variant | seeds | test accuracy | difference, 95% interval | adjusted p | gap |"]
+    lines = ["| study | variant | seeds | test accuracy | difference, 95% simultaneous interval | adjusted p | gap |"]
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     made_with = set()
     for name in STUDIES:
@@ -162,12 +163,8 @@ def results_table(studies: Path) -> str:
             final, gap = variant.final["test/acc"], variant.final["gap"]
             against, p = "reference", ""
             if (one := found.compared["acc"].get(variant.name)) is not None:
-                about = one.difference
-                low, mean, high = (
-                    f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
-                    for value in (about.low, about.mean, about.high)
-                )
-                against, p = f"{mean} ({low} to {high})", p_cell(one.t_p_holm)
+                unit = replace(POINTS, decimals=1)
+                against, p = unit.with_interval(one.difference.mean, *one.simultaneous), p_cell(one.t_p_holm)
             cells = [name, variant.name, final.n, f"{100 * final.mean:.1f} ± {100 * final.std:.1f}%", against, p]
             lines.append(f"| {' | '.join(map(str, cells))} | {100 * gap.mean:.1f} |")
         for run in found.results.runs:

@@ -52,7 +52,7 @@ def sections(studies: int, seeds: Sequence[int]) -> list[str]:
         f"## Coverage of intervals in %\n\n{table(heads, covered)}",
         f"## Coverage of all simultaneous intervals together in %\n\nNormal noise.\n\n{table(heads, together)}",
         f"## Any false positive in %\n\nNo variant differs from the reference.\n\n{table(heads, wrong)}",
-        "## The stopping rule in %\n\nOne variant, at most 50 seeds, relevant is 0.5 sd of the differences.\n\n"
+        "## The stopping rule in %\n\nOne variant, at most 50 seeds; 0.5 sd of the differences are relevant.\n\n"
         + table(["", "better", "worse", "equivalent", "undecided", "mean seeds"], rule),
         "## Coverage for new images in %\n\n" + table(["", "over seeds and images", "over seeds"], images),
         "## Power of the minimum detectable effect in %\n\n" + table(["", "stated", "simulated"], found),
@@ -66,7 +66,8 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=PAGE, help="the page (default: docs/statistics.md)")
     options = parser.parse_args(args)
     note = (
-        f"Each number is from {options.studies:,} simulated studies, or a quarter of that where variants are compared."
+        f"Each number is from {options.studies:,} simulated studies, or half as many in the tables of simultaneous "
+        "intervals, false positives, the stopping rule and new images."
     )
     parts = [INTRODUCTION + f"\n{note}", *sections(options.studies, SEEDS)]
     options.out.write_text("\n\n".join(parts) + "\n")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fashionreg.studies.growth import FIRST_LOOK
 from fashionreg.studies.statistics import ALPHA, compare, decide, decision_power, equivalence, looks_levels, next_seeds
 from fashionreg.studies.statistics.comparisons import t_test
 from simulations.noise import Floats, draw
@@ -43,9 +44,9 @@ class Stopped:
 def stopping_rule(
     source: Floats | None, effect: float, relevant: float, maximum: int, studies: int, seed: int
 ) -> Stopped:
-    """Run `--seeds auto` with one variant from 5 seeds to a maximum; effect and relevance in standard deviations."""
+    """Run `--seeds auto` with one variant up to a maximum of seeds; effect and relevance in standard deviations."""
     generator = np.random.default_rng([seed, maximum])
-    looks = [5]
+    looks = [min(FIRST_LOOK, maximum)]
     while looks[-1] < maximum:
         looks.append(next_seeds(looks[-1], maximum))
     levels = looks_levels(looks, maximum)

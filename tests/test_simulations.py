@@ -39,7 +39,7 @@ def test_intervals_cover_what_they_say(name, n):
 
 @pytest.mark.parametrize("variants", [4, 20])
 def test_families_err_in_at_most_5_percent(variants):
-    studies = 400 // variants
+    studies = 1600 // variants
     for source in KINDS.values():
         alone, together = errors.false_positives(source, variants, 10, studies, seed=0)
         assert together < 0.05 + band(0.05, studies)

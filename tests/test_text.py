@@ -46,6 +46,19 @@ def test_intervals_and_spreads_name_their_unit_once():
     assert NATS.with_spread(0.5, 0.01) == "0.5000 ± 0.0100 nats"
 
 
+def test_an_end_that_is_rounded_to_0_says_on_which_side_of_0_it_is():
+    assert POINTS.ends(5e-324, 0.0024, signed=True) == "above 0 to +0.24"
+    assert POINTS.ends(-0.0024, -5e-324, signed=True) == f"{MINUS}0.24 to below 0"
+    assert POINTS.ends(-0.00001, 0.0024, signed=True) == "0.00 to +0.24"
+    assert POINTS.ends(0.0, 0.0) == "0.00 to 0.00"
+    assert POINTS.ends(math.nan, math.nan) == DASH
+
+
+def test_a_difference_has_its_interval_where_there_is_one():
+    assert POINTS.with_interval(0.0026, 0.0012, 0.004) == "+0.26 (+0.12 to +0.40)"
+    assert POINTS.with_interval(0.0026, math.nan, math.nan) == "+0.26"
+
+
 def test_where_there_is_no_number_there_is_a_dash():
     assert PERCENT.text(math.nan) == DASH
     assert PERCENT.interval(math.nan, math.nan) == DASH

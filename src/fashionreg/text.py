@@ -47,6 +47,24 @@ class Unit:
         """Return an interval: `81.17 to 81.87%`; a dash where it was not computed."""
         return NOTHING if math.isnan(low) else f"{self.number(low, signed=signed)} to {self.text(high, signed=signed)}"
 
+    def ends(self, low: float, high: float, *, signed: bool = False) -> str:
+        """Return the interval of a difference without its unit: `+0.12 to +0.40`, `above 0 to 0.24`.
+
+        An end that is rounded to 0 in an interval that excludes it is `above 0` or `below 0`. A dash without interval.
+        """
+        if math.isnan(low):
+            return NOTHING
+        first, last = self.number(low, signed=signed), self.number(high, signed=signed)
+        zero = self.number(0)
+        return f"{'above 0' if low > 0 and first == zero else first} to " + (
+            "below 0" if high < 0 and last == zero else last
+        )
+
+    def with_interval(self, mean: float, low: float, high: float) -> str:
+        """Return a difference with its interval, without its unit: `+0.26 (+0.12 to +0.40)`."""
+        interval = "" if math.isnan(low) else f" ({self.ends(low, high, signed=True)})"
+        return self.number(mean, signed=True) + interval
+
     def with_spread(self, mean: float, std: float) -> str:
         """Return a mean with the standard deviation: `81.52 ± 0.49%`; the mean alone where that is NaN."""
         if math.isnan(mean) or math.isnan(std):

@@ -95,3 +95,13 @@ def test_simultaneous_intervals_cover_what_they_promise(means, least):
         intervals = [one.simultaneous for one in intervals_of(differences).values()]
         covered += all(low <= mean <= high for (low, high), mean in zip(intervals, means, strict=True))
     assert covered / count > least - 4 * math.sqrt(least * (1 - least) / count)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.001])
+def test_at_another_level_an_interval_excludes_0_exactly_where_holm_rejects(alpha):
+    decided = set()
+    for differences in studies_of(200, [0, 0.7, 1.2, -1.2], 8, seed=5):
+        for result in corrected(compare(dict(enumerate(differences)), np.zeros(8)), alpha).values():
+            assert result.simultaneous.excludes_zero == (result.t_p_holm < alpha)
+            decided.add(result.simultaneous.excludes_zero)
+    assert decided == {True, False}

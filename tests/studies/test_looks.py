@@ -25,8 +25,8 @@ def first_answers(looks, levels, effect, relevant, studies, seed, spread=None):
     for look, level in zip(looks, levels, strict=True):
         seen = values[:, :look]
         mean, error = seen.mean(axis=1), seen.std(axis=1, ddof=1) / look**0.5
-        shown = 2 * stats.t.sf(np.abs(mean) / error, look - 1) < level
-        same = stats.t.sf((relevant - np.abs(mean)) / error, look - 1) < level
+        shown = np.abs(mean) / error > stats.t.isf(level / 2, look - 1)
+        same = (relevant - np.abs(mean)) / error > stats.t.isf(level, look - 1)
         now = np.where(same, 2, np.where(shown, np.sign(mean), 0))
         answers = np.where(answers == 0, now, answers)
     return answers

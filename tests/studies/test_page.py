@@ -71,8 +71,10 @@ def test_sections_are_linked_in_order():
 
 
 def test_names_of_options_may_be_broken():
-    page = to_html("t", "", [Table("c", ["option"], [["model.init_args<b>"]])])
+    page = to_html("t", "", [Table("c", ["option"], [["model.init_args<b>"], ["weight_decay=0.0001"]])])
     assert "model.<wbr>init_<wbr>args&lt;b&gt;" in page
+    # a value stays whole, and the name before it too, if it is not long
+    assert ">weight_decay=<wbr>0.0001<" in page
 
 
 @pytest.mark.parametrize("text", ["plain", "a ``` b", "```\n# heading\n```", "`````", "~~~\n````\n", "a\nb", ""])

@@ -246,6 +246,13 @@ def test_everything_that_is_wrong_is_said_at_once(study, workplace):
         ({"estimate": {"tail": True}}, "a number of epochs or a share below 1, got {'tail': True}"),
         ({"estimate": {"tail": 2}}, "plain: estimate: a tail of 2 epochs needs as many, got 1"),
         ({"estimate": "best"}, "plain: estimate: there is no val without data.init_args.val_size"),
+        ({"relevant": 0}, "relevant: must be a number above 0, in points, for a loss in nats, got 0"),
+        ({"relevant": "0.5%"}, "relevant: must be a number above 0, in points, for a loss in nats, got '0.5%'"),
+        ({"relevant": True}, "relevant: must be a number above 0, in points, for a loss in nats, got True"),
+        ({"relevant": 200}, "relevant: must be above 0, in points, at most 100, got 200"),
+        ({"max_seeds": 2}, "max_seeds: must be a whole number from 3 to 1,000,000, got 2"),
+        ({"max_seeds": 50.0}, "max_seeds: must be a whole number from 3 to 1,000,000, got 50.0"),
+        ({"max_seeds": 9}, "max_seeds: must be at least the number of seeds, 10, got 9"),
     ],
 )
 def test_a_mistake_is_named_with_what_would_be_right(study, changes, expected):
@@ -275,6 +282,22 @@ def test_a_study_needs_every_epoch_of_every_run(study):
 )
 def test_what_counts_of_a_curve_is_declared(study, declared, expected):
     assert study(estimate=declared).estimate == expected
+
+
+def test_the_smallest_difference_that_matters_is_declared_in_points_or_nats(study):
+    plan = study(relevant=1, max_seeds=50)
+    assert (plan.relevant, plan.margin, plan.max_seeds) == (1.0, 0.01, 50)
+    assert study(relevant=200, metric="loss").margin == 200
+    plan = study()
+    assert (plan.relevant, plan.margin, plan.max_seeds) == (None, None, None)
+
+
+def test_automatic_seeds_start_at_ten_and_have_a_maximum(study):
+    plan = study(seeds="auto")
+    assert (len(plan.seeds), plan.max_seeds, plan.auto) == (10, 50, True)
+    plan = study(**{"max_seeds": 7}, seeds="auto")
+    assert (len(plan.seeds), plan.max_seeds, plan.auto) == (7, 7, True)
+    assert not study(seeds=10).auto
 
 
 def test_outcomes_are_declared_and_otherwise_the_metric(study):

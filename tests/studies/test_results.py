@@ -116,6 +116,7 @@ def test_a_plan_of_version_0_1_counts_the_last_epoch(tmp_path):
     (tmp_path / "study.json").write_bytes(old.read_bytes())
     plan = read_plan(tmp_path)
     assert plan.estimate == Estimand("last")
+    assert (plan.relevant, plan.max_seeds) == (None, None)
     assert plan.tested == ["acc", "gap"]
     assert plan.primary == "acc"
 
@@ -195,6 +196,10 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
         ),
         ({"outcomes": ["acc", "acc"]}, "outcomes: acc: appears twice"),
         ({"outcomes": ["f1"]}, "outcomes[0]: must be one of acc, loss, ece, gap, got f1"),
+        ({"relevant": 0}, "relevant: must be above 0, in points, at most 100, got 0"),
+        ({"relevant": -1}, "relevant: must be at least 0 and finite, got -1"),
+        ({"relevant": 101}, "relevant: must be above 0, in points, at most 100, got 101"),
+        ({"max_seeds": 3, "seeds": [0, 1, 2, 3]}, "max_seeds: must be at least the number of seeds, 4, got 3"),
         ({"estimate": "last"}, "estimate: must be "),
         ({"estimate": {"kind": "first"}}, "estimate.kind: must be one of last, tail, best, got first"),
         ({"estimate": {"kind": "tail", "epochs": 0}}, "estimate.epochs: must be from 1 to 1000000, got 0"),

@@ -14,6 +14,7 @@ from fashionreg.studies.statistics import (
     factorial_effects,
     holm,
     reaching,
+    simultaneous_intervals,
     time_to_target,
 )
 
@@ -484,6 +485,8 @@ def test_factorial_effects_of_two_factors_by_hand():
         assert numbers(effect.estimate) == pytest.approx(numbers(estimate(seeds)))
         assert effect.p == pytest.approx(stats.ttest_1samp(seeds, 0).pvalue)
     assert [effect.p_holm for effect in (a, b, ab)] == pytest.approx(holm([a.p, b.p, ab.p]))
+    intervals = simultaneous_intervals([effect.estimate for effect in (a, b, ab)], [a.p, b.p, ab.p])
+    assert [effect.simultaneous for effect in (a, b, ab)] == intervals
 
 
 def test_factorial_effects_are_twice_the_coefficients_of_a_regression():

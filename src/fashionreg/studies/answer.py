@@ -1,11 +1,13 @@
 """The answer to a study's question in one sentence of plain words, and the table that it rests on."""
 
 import math
+from collections.abc import Collection
 
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.page import Table
+from fashionreg.studies.results import StudyPlan
 from fashionreg.studies.settings import learning_rate
-from fashionreg.studies.statistics import ALPHA, Comparison
+from fashionreg.studies.statistics import Comparison
 from fashionreg.text import NOTHING, counted, p_cell, unit_of_difference
 
 #: With more variants than this beside the reference the sentence counts them.
@@ -20,10 +22,16 @@ def answer(found: Findings) -> str:
         return ""
     if len(names) > MOST_NAMED:
         return f"{circumstances(found)}, {_counts(found)}."
-    changed = {name: [outcome for outcome, each in compared.items() if shown(each.get(name))] for name in names}
+    small = [name for name in names if is_equivalent(found, name)]
+    changed = {
+        name: [
+            outcome for outcome in compared if shown(compared[outcome].get(name)) and not _settled(found, name, outcome)
+        ]
+        for name in names
+    }
     clauses = [f"{name} {_changes(found, name, outcomes)}" for name, outcomes in changed.items() if outcomes]
-    without = _without(found, changed)
-    return f"{circumstances(found)}, {'; '.join([*clauses, *without])}."
+    clauses += [_too_small(found, small)] if small else []
+    return f"{circumstances(found)}, {'; '.join([*clauses, *_without(found, changed)])}."
 
 
 def circumstances(found: Findings) -> str:
@@ -38,8 +46,34 @@ def tested(one: Comparison | None) -> bool:
 
 
 def shown(one: Comparison | None) -> bool:
-    """Say whether a difference was shown: the corrected test decides."""
-    return one is not None and one.t_p_holm < ALPHA
+    """Say whether a difference was shown: the corrected test decides, and the simultaneous interval excludes 0."""
+    return one is not None and one.simultaneous.excludes_zero
+
+
+def is_equivalent(found: Findings, name: str) -> bool:
+    """Say whether a variant's difference by the primary outcome was shown to be too small to matter."""
+    return name in found.evidence and found.evidence[name].decision == "equivalent"
+
+
+def interval_name(found: Findings) -> str:
+    """Return what intervals of differences are called: with several comparisons they hold for all of them at once."""
+    return "95% simultaneous interval" if any(len(each) > 1 for each in found.compared.values()) else "95% interval"
+
+
+def matters(plan: StudyPlan) -> tuple[float, str]:
+    """Return the smallest difference that matters, in the unit of the primary outcome and in words.
+
+    Where nobody has said, it is what matters to most readers: a percentage point, or 0.01 nats.
+    """
+    unit = unit_of_difference(plan.primary)
+    amount = plan.relevant if plan.relevant is not None else 0.01 * unit.factor
+    name = "nats" if plan.primary == "loss" else "point" + "s" * (amount != 1)
+    return amount / unit.factor, f"{amount:g} {name}"
+
+
+def unadjusted(compared: Collection[object]) -> str:
+    """Return what to add to the name of an interval that is made for one comparison, where there are several."""
+    return ", not adjusted for the number of comparisons" if len(compared) > 1 else ""
 
 
 def listed(parts: list[str], word: str = "and") -> str:
@@ -69,10 +103,20 @@ def _changes(found: Findings, name: str, outcomes: list[str]) -> str:
     return listed(parts)
 
 
+def _settled(found: Findings, name: str, outcome: str) -> bool:
+    return outcome == found.plan.primary and is_equivalent(found, name)
+
+
+def _too_small(found: Findings, names: list[str]) -> str:
+    """Return the clause on differences that were shown to be too small to matter."""
+    what = f"on {_plain(found, found.plan.primary)} is too small to matter (within ±{matters(found.plan)[1]})"
+    return f"the effect of {listed(names)} {what}"
+
+
 def _without(found: Findings, changed: dict[str, list[str]]) -> list[str]:
     """Return the clause on what was tested and not shown, if there is anything."""
-    idle = [name for name, outcomes in changed.items() if not outcomes]
-    active = [name for name, outcomes in changed.items() if outcomes]
+    active = [name for name, outcomes in changed.items() if outcomes or is_equivalent(found, name)]
+    idle = [name for name in changed if name not in active]
     if not active:
         outcomes = [outcome for outcome, each in found.compared.items() if any(map(tested, each.values()))]
         on = listed([_plain(found, outcome) for outcome in outcomes], "or")
@@ -80,9 +124,10 @@ def _without(found: Findings, changed: dict[str, list[str]]) -> list[str]:
     parts = []
     for outcome, each in found.compared.items():
         missed = [name for name in active if tested(each.get(name)) and outcome not in changed[name]]
+        missed = [name for name in missed if not _settled(found, name, outcome)]
         of = "" if missed == active else f"of {listed(missed, 'or')} "
         parts += [f"{of}on {_plain(found, outcome)}"] if missed else []
-    parts += [f"of {listed(idle, 'or')} on anything"] if idle else []
+    parts += [f"of {listed(idle, 'or')} on any outcome"] if idle else []
     return [f"no effect was shown {', nor '.join(parts)}"] if parts else []
 
 
@@ -90,12 +135,13 @@ def _counts(found: Findings) -> str:
     """Return how many of many variants are better and worse by the primary outcome, and which most."""
     primary = found.plan.primary
     parts = []
-    for word, good in (("better", True), ("worse", False)):
-        ones = {n: c for n, c in found.comparisons.items() if shown(c) and better(primary, c) == good}
+    for word in ("better", "worse", "equivalent"):
+        ones = {n: c for n, c in found.comparisons.items() if found.evidence[n].decision == word}
         if ones:
             most = max(ones, key=lambda name: abs(ones[name].difference.mean))
             size = unit_of_difference(primary).short(ones[most].difference.mean, signed=True)
-            parts.append(f"{len(ones)} {'is' if len(ones) == 1 else 'are'} {word}, most of all {most} ({size})")
+            extent = f" within ±{matters(found.plan)[1]}" if word == "equivalent" else f", most of all {most} ({size})"
+            parts.append(f"{len(ones)} {'is' if len(ones) == 1 else 'are'} {word}{extent}")
     of = f"of {counted(len(found.comparisons), 'variant')}"
     said = "; ".join(parts) if parts else "none is shown to be better or worse"
     return f"{of}, by {_plain(found, primary)}: {said}"
@@ -109,20 +155,24 @@ def better(outcome: str, one: Comparison) -> bool:
 def table(found: Findings) -> Table:
     """Return the differences: a row for each variant, a column for each outcome."""
     compared = {outcome: each for outcome, each in found.compared.items() if each}
+    decided = found.plan.relevant is not None
     head = ["variant"]
     for outcome in compared:
         head += [f"{found.plan.label(outcome)} ({unit_of_difference(outcome).name.strip()})", "adjusted p"]
-    rows = [
-        [name, *(cell for outcome, each in compared.items() for cell in cells(outcome, each.get(name)))]
-        for name in _compared_names(found)
-    ]
-    return Table(f"{circumstances(found)}: difference (95% interval)", head, rows)
+        head += ["decision"] * (decided and outcome == found.plan.primary)
+    rows = []
+    for name in _compared_names(found):
+        row = [name]
+        for outcome, each in compared.items():
+            row += cells(outcome, each.get(name))
+            if decided and outcome == found.plan.primary:
+                row.append(found.evidence[name].decision if name in found.evidence else NOTHING)
+        rows.append(row)
+    return Table(f"{circumstances(found)}: difference ({interval_name(found)})", head, rows)
 
 
 def cells(outcome: str, one: Comparison | None) -> tuple[str, str]:
     """Return a difference with its interval, `+0.26 (+0.12 to +0.40)`, and its adjusted p value."""
     if one is None:
         return NOTHING, NOTHING
-    unit, about = unit_of_difference(outcome), one.difference
-    interval = f" ({unit.number(about.low, signed=True)} to {unit.number(about.high, signed=True)})"
-    return unit.number(about.mean, signed=True) + interval * (not math.isnan(about.low)), p_cell(one.t_p_holm)
+    return unit_of_difference(outcome).with_interval(one.difference.mean, *one.simultaneous), p_cell(one.t_p_holm)

@@ -45,7 +45,7 @@ def add_parsers(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "study", help="train variants with many seeds, compare them, and write a report", description=_STUDY, **layout
     )
     study.add_argument("file", type=Path, help="study file (configs/studies/*.yaml)")
-    study.add_argument("--seeds", help="a count (10 is 0 to 9) or a list ([3, 7]); in place of the file's")
+    study.add_argument("--seeds", help="a count (10 is 0 to 9), a list ([3, 7]) or auto; in place of the file's")
     study.add_argument("--out", type=Path, help=f"folder for the results (default: {STUDIES}/NAME)")
     study.add_argument("--dry_run", action="store_true", help="check the file and say what would be trained")
     study.set_defaults(run=run_study_command, takes_options=True)
@@ -68,11 +68,12 @@ def run_study_command(arguments: argparse.Namespace) -> int:
             seeds = json.loads(arguments.seeds)
         except (ValueError, RecursionError):
             seeds = arguments.seeds
-        seeds = whole_seeds(seeds)
+        seeds = seeds if seeds == "auto" else whole_seeds(seeds)
     plan = read_study(arguments.file, seeds, arguments.options)
     folder = results_folder(plan, arguments.out)
     variants = counted(len(plan.variants), "variant")
-    print(f"study   {plan.name}: {variants} x {counted(len(plan.seeds), 'seed')}, reference {plan.reference}")
+    growing = f", at most {plan.max_seeds}, until decided" if plan.auto else ""
+    print(f"study   {plan.name}: {variants} x {counted(len(plan.seeds), 'seed')}{growing}, reference {plan.reference}")
     print(f"results {folder}", flush=True)
     if arguments.dry_run:
         for variant in plan.variants:

@@ -1,6 +1,7 @@
 """Estimates and comparisons, computed from the records of a study."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, get_args
 
@@ -9,10 +10,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from fashionreg.errors import UserError
+from fashionreg.studies.arrivals import Arrivals, arrivals
 from fashionreg.studies.curves import Rise, Stall, best_epochs, curves_of, rise_of, stalls_of
+from fashionreg.studies.effects import effects_of
 from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.estimand import alternatives as other_estimands
+from fashionreg.studies.evidence import Evidence, gather, paired
 from fashionreg.studies.images import OverImages, over_images
+from fashionreg.studies.looks import ONCE, Looked, looked
 from fashionreg.studies.results import Outcome, StudyPlan, StudyResults
 from fashionreg.studies.statistics import (
     Comparison,
@@ -21,11 +26,8 @@ from fashionreg.studies.statistics import (
     Reaching,
     compare,
     corrected,
-    epochs_to_target,
     estimate,
-    factorial_effects,
-    reaching,
-    time_to_target,
+    estimate_share,
 )
 
 _T = TypeVar("_T")
@@ -65,11 +67,13 @@ class Findings:
         lengths: For each variant that has results its number of epochs.
         variants: The variants that have results, in the plan's order.
         compared: For each outcome that was measured, the primary one first, each other variant against the reference,
-            paired by the seeds of both; Holm's correction is over the variants, for each outcome by itself.
+            paired by the seeds of both; Holm's correction and the simultaneous intervals are over the variants, for
+            each outcome by itself.
+        evidence: By the primary outcome, what belongs beside each of its comparisons.
         alternatives: The same for every estimand that could have been chosen; empty where training is one epoch.
-        reaching_epochs: For each variant how many epochs it takes to each target; the last target is `reference_end`,
-            if that is a number.
-        reaching_seconds: The same in seconds of wall time, at the median speed of each seed.
+        arrivals: When the seeds of each variant reach the targets for good; the last target is `reference_end`, if that
+            is a number. None where the reference has no results.
+        looked: The looks at the study, this one included.
         reference_end: The reference's mean of the plan's metric, by the estimand; NaN if a seed diverged, or the
             reference has no results.
         effects: Main effects and interactions on the primary outcome, if the study is a full two-level factorial.
@@ -82,9 +86,10 @@ class Findings:
     lengths: dict[str, int]
     variants: list[VariantFindings]
     compared: dict[str, dict[str, Comparison]]
+    evidence: dict[str, Evidence]
     alternatives: dict[Estimand, dict[str, dict[str, Comparison]]]
-    reaching_epochs: dict[str, list[Reaching]]
-    reaching_seconds: dict[str, list[Reaching]]
+    arrivals: Arrivals | None
+    looked: Looked
     reference_end: float
     effects: list[Effect]
     stalls: list[Stall]
@@ -105,6 +110,16 @@ class Findings:
     def comparisons(self) -> dict[str, Comparison]:
         """Each other variant against the reference by the primary outcome."""
         return self.compared.get(self.plan.primary, {})
+
+    @property
+    def reaching_epochs(self) -> dict[str, list[Reaching]]:
+        """For each variant how many epochs it takes to each target."""
+        return {} if self.arrivals is None else self.arrivals.epochs
+
+    @property
+    def level(self) -> float:
+        """Level of the tests of the primary outcome: 0.05, or less where the study is looked at several times."""
+        return self.looked.level(len(self.comparisons))
 
     @property
     def phrase(self) -> str:
@@ -137,39 +152,44 @@ def find(results: StudyResults) -> Findings:
     lengths = {name: int(rows[name].epoch.max()) for name in present}
     variants = [_describe(plan, name, curves[name], wall_times[name]) for name in present]
 
+    values = {variant.name: variant.values for variant in variants}
+    by_primary = {name: each[plan.primary] for name, each in values.items() if plan.primary in each}
     alternatives: dict[Estimand, dict[str, dict[str, Comparison]]] = {}
-    reaching_epochs: dict[str, list[Reaching]] = {}
-    reaching_seconds: dict[str, list[Reaching]] = {}
-    end = math.nan
+    compared: dict[str, dict[str, Comparison]] = {}
+    belongs: dict[str, Evidence] = {}
+    reached, end, seen = None, math.nan, ONCE
     if plan.reference in present:
+        seen = looked(results.looks, _most_pairs(plan, variants), plan.max_seeds)
+        compared = _compared(plan, values, seen)
         alternatives = {
-            estimand: _compared(plan, {name: _values(plan, curves[name], estimand) for name in present})
+            estimand: _compared(plan, {name: _values(plan, curves[name], estimand) for name in present}, seen)
             for estimand in other_estimands(plan.estimate, max(lengths.values()), validated=validated)
         }
-        key = plan.key(plan.metric)
+        tested, key = compared.get(plan.primary, {}), plan.key(plan.metric)
+        belongs = gather(
+            by_primary,
+            plan.reference,
+            tested,
+            higher_is_better=plan.primary == "acc",
+            relevant=plan.margin,
+            alpha=seen.level(len(tested)),
+        )
         end = next(variant.final[key].mean for variant in variants if variant.name == plan.reference)
-        targets = [*plan.targets, *([] if math.isnan(end) else [end])]
-        for name in present:
-            curve = curves[name][key]
-            # at the median speed of each seed: a machine that stalls says nothing of the variant
-            speed = np.repeat(wall_times[name].median(axis=1)[curve.index].to_numpy()[:, None], lengths[name], axis=1)
-            for target in targets:
-                taken = epochs_to_target(curve.to_numpy(), target, higher_is_better=plan.metric == "acc")
-                reaching_epochs.setdefault(name, []).append(reaching(taken, target))
-                reaching_seconds.setdefault(name, []).append(reaching(time_to_target(taken, speed), target))
-
-    values = {variant.name: variant.values for variant in variants}
+        if targets := [*plan.targets, *([] if math.isnan(end) else [end])]:
+            chosen = {name: curves[name][key] for name in present}
+            reached = arrivals(chosen, wall_times, targets, plan.reference, higher_is_better=plan.metric == "acc")
     loss = curves.get(plan.reference, {}).get("test/loss")
     return Findings(
         results,
         lengths,
         variants,
-        _compared(plan, values) if plan.reference in present else {},
+        compared,
+        belongs,
         alternatives,
-        reaching_epochs,
-        reaching_seconds,
+        reached,
+        seen,
         end,
-        _effects(plan, {name: each[plan.primary] for name, each in values.items() if plan.primary in each}),
+        effects_of(plan, by_primary, seen),
         [stall for name in present for stall in stalls_of(name, wall_times[name])],
         None if loss is None else rise_of(loss),
         over_images(results),
@@ -190,8 +210,8 @@ def only(found: Findings, chosen: set[str]) -> Findings:
         lengths=of(found.lengths),
         variants=[variant for variant in found.variants if variant.name in chosen],
         compared={outcome: of(each) for outcome, each in found.compared.items()},
-        reaching_epochs=of(found.reaching_epochs),
-        reaching_seconds=of(found.reaching_seconds),
+        evidence=of(found.evidence),
+        arrivals=None if found.arrivals is None else found.arrivals.only(chosen),
     )
 
 
@@ -219,65 +239,66 @@ def _values(plan: StudyPlan, curves: dict[str, pd.DataFrame], estimand: Estimand
     return {outcome: estimand.of(curve, best) for outcome, curve in named.items() if curve is not None}
 
 
-def _compared(plan: StudyPlan, values: "dict[str, dict[str, pd.Series[float]]]") -> dict[str, dict[str, Comparison]]:
+def _compared(
+    plan: StudyPlan, values: "dict[str, dict[str, pd.Series[float]]]", seen: Looked
+) -> dict[str, dict[str, Comparison]]:
     """Compare the variants with the reference by each outcome of the plan that all of them have measured."""
     return {
         outcome: against_reference(
-            {name: each[outcome] for name, each in values.items()}, plan.reference, outcome == "acc"
+            {name: each[outcome] for name, each in values.items()}, plan.reference, outcome == "acc", seen
         )
         for outcome in plan.tested
         if all(outcome in each for each in values.values())
     }
 
 
+def _most_pairs(plan: StudyPlan, variants: Sequence[VariantFindings]) -> int:
+    """Return the number of seeds that a variant shares with the reference, of the variant that shares the most."""
+    seeds = {variant.name: set(variant.seeds) for variant in variants}
+    reference = seeds.pop(plan.reference)
+    return max((len(each & reference) for each in seeds.values()), default=0)
+
+
 def _describe(plan: StudyPlan, name: str, curves: dict[str, pd.DataFrame], wall_time: pd.DataFrame) -> VariantFindings:
     chosen, best_epoch, best = best_epochs(curves), None, None
     if chosen is not None:
         best_epoch = estimate(chosen.to_numpy(float))
-        best = _finite_estimate(Estimand("best").of(curves[plan.key(plan.metric)], chosen))
-    final = {key: _finite_estimate(plan.estimate.of(curve, chosen)) for key, curve in curves.items()}
+        best = _finite_estimate(Estimand("best").of(curves[plan.key(plan.metric)], chosen), plan.metric)
+    final = {
+        key: _finite_estimate(plan.estimate.of(curve, chosen), key.rpartition("/")[2]) for key, curve in curves.items()
+    }
     values = _values(plan, curves, plan.estimate)
     seeds = [int(seed) for seed in wall_time.index]
     return VariantFindings(name, seeds, final, values, best_epoch, best, float(np.median(wall_time.to_numpy())))
 
 
-def _finite_estimate(values: "pd.Series[float]") -> Estimate:
-    """Estimate a mean; all NaN for a metric that diverged for any seed."""
+def _finite_estimate(values: "pd.Series[float]", metric: str) -> Estimate:
+    """Estimate a mean; all NaN for a metric that diverged for any seed. The interval of a share stays within 0 to 1."""
     if np.isfinite(values).all():
-        return estimate(values.to_numpy())
+        return (estimate_share if metric in ("acc", "ece") else estimate)(values.to_numpy())
     return Estimate(math.nan, math.nan, math.nan, math.nan, len(values))
 
 
 def against_reference(
-    values: "dict[str, pd.Series[float]]", reference_name: str, higher_is_better: bool
+    values: "dict[str, pd.Series[float]]",
+    reference_name: str,
+    higher_is_better: bool,
+    seen: Looked = ONCE,
 ) -> dict[str, Comparison]:
-    """Compare the other variants with the reference, on the seeds that both have; Holm's correction is over all."""
+    """Compare the other variants with the reference, on the seeds that both have; corrected over all of them.
+
+    Args:
+        values: The outcome of each variant, indexed by seed. One that is not finite for some seed is left out.
+        reference_name: The variant that the others are compared with.
+        higher_is_better: True for an accuracy, False for a loss.
+        seen: The looks at the study, which decide the level.
+    """
     finite = {name: column for name, column in values.items() if np.isfinite(column).all()}
     reference = finite.pop(reference_name, None)
     if reference is None or not finite:
         return {}
     found: dict[str, Comparison] = {}
     for name, column in tqdm(finite.items(), desc="comparisons", unit="", delay=2, leave=False, disable=None):
-        shared = sorted(set(column.index) & set(reference.index))
-        pair = {name: column.loc[shared].to_numpy()}
-        options = {"higher_is_better": higher_is_better, "family": len(finite)}
-        found |= compare(pair, reference.loc[shared].to_numpy(), **options)  # type: ignore[arg-type]
-    return corrected(found)
-
-
-def _effects(plan: StudyPlan, values: "dict[str, pd.Series[float]]") -> list[Effect]:
-    """Estimate the effects of a full factorial with two levels of at least two factors; otherwise return none."""
-    if not all(np.isfinite(each).all() for each in values.values()):
-        return []
-    factors = list(plan.variants[0].levels)
-    levels = {factor: list(dict.fromkeys(str(v.levels.get(factor)) for v in plan.variants)) for factor in factors}
-    if len(factors) < 2 or any(len(each) != 2 for each in levels.values()) or len(values) != 2 ** len(factors):
-        return []
-    shared = sorted(set.intersection(*(set(each.index) for each in values.values())))
-    cells = {
-        tuple(levels[factor].index(str(variant.levels[factor])) for factor in factors): values[variant.name]
-        .loc[shared]
-        .to_numpy()
-        for variant in plan.variants
-    }
-    return factorial_effects(cells, factors) if len(cells) == len(plan.variants) else []
+        variant, base = paired(column, reference)
+        found |= compare({name: variant}, base, higher_is_better=higher_is_better, family=len(finite))
+    return corrected(found, seen.level(len(found)))

@@ -8,25 +8,28 @@ ALWAYS = [
     ("variant", "One configuration under comparison. The others are compared with the reference."),
     (
         "difference",
-        "Variant minus reference, seed by seed; the mean over seeds. In percentage points: from 80% to 82% are 2.",
+        "Variant minus reference for each seed, then the mean over seeds. From 80% to 82% is a difference of 2 points.",
     ),
     (
         "95% interval",
-        "Where the true mean difference of all seeds plausibly lies. If the training were repeated with other seeds, "
-        "about 95 of 100 such intervals would hold it.",
-    ),
-    (
-        "adjusted p",
-        "How often chance alone makes a difference at least as large, after a correction for the number of variants "
-        "compared (Holm). Below 0.05 a difference counts as shown; above, it is not shown, which is not to say that "
-        "there is none.",
+        "A range that plausibly contains the true mean difference: if everything were repeated with other seeds, about "
+        "95 of 100 such intervals would contain it. Simultaneous intervals are wider, so that those of all variants "
+        "together are right.",
     ),
     ("minimum detectable effect", "The smallest true difference that this number of seeds would show 4 times in 5."),
     ("cost", "Median time of an epoch and seed, as a multiple of the reference's."),
 ]
+#: Words of a report on a study that says which difference matters.
+RELEVANT = [
+    (
+        "equivalent",
+        "The difference was shown to be smaller than what was declared to matter. Undecided: neither this nor a "
+        "difference was shown.",
+    ),
+]
 #: Words of a report on overfitting.
 OVERFITTING = [
-    ("overfitting", "The network does better on the images that it was trained on than on new ones."),
+    ("overfitting", "The network is better on the images that it was trained on than on new ones."),
     ("generalization gap", "Train accuracy minus test accuracy, in percentage points: the size of overfitting."),
 ]
 #: Words for what else is measured.
@@ -42,4 +45,10 @@ LOSS = [
 def terms(found: Findings) -> list[tuple[str, str]]:
     """Return the words that this report uses, with their definitions."""
     gap = any("gap" in variant.final for variant in found.variants)
-    return [*ALWAYS, *(OVERFITTING if gap else []), *LOSS]
+    adjusted = (
+        "How often chance alone makes a difference at least as large, corrected for the number of variants compared "
+        f"(Holm). Below {found.level:.3g} a difference counts as shown. A larger value does not show that there is no "
+        "difference."
+    )
+    relevant = RELEVANT if found.plan.relevant is not None else []
+    return [*ALWAYS, ("adjusted p", adjusted), *relevant, *(OVERFITTING if gap else []), *LOSS]

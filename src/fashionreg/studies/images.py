@@ -12,7 +12,7 @@ import numpy as np
 from fashionreg.runs.record import Record
 from fashionreg.studies.page import Block, Section, Table, Text
 from fashionreg.studies.results import Correct, StudyResults
-from fashionreg.studies.statistics import ALPHA, Comparison, Estimate, Interval, corrected_t, estimate, seeds_and_images
+from fashionreg.studies.statistics import Comparison, Estimate, Interval, corrected_t, estimate, seeds_and_images
 from fashionreg.text import POINTS
 
 #: What the verdict says a difference holds for.
@@ -88,9 +88,9 @@ def sentences(over: Mapping[str, OverImages], comparisons: Mapping[str, Comparis
 
     Args:
         over: As `over_images` returns it.
-        comparisons: By test accuracy; their corrected tests decide what was shown.
+        comparisons: By test accuracy; their simultaneous intervals decide what was shown.
     """
-    known = {name: over[name] for name, one in comparisons.items() if one.t_p_holm < ALPHA and name in over}
+    known = {name: over[name] for name, one in comparisons.items() if one.simultaneous.excludes_zero and name in over}
     new, these = ([name for name, one in known.items() if one.holds == kind] for kind in (NEW, THESE))
     if not new and not these:
         return []
@@ -124,8 +124,9 @@ def section(over: Mapping[str, OverImages], reference: str) -> list[Block]:
         ]
         for name, one in over.items()
     ]
+    several = " (intervals not adjusted for the number of comparisons)" if len(rows) > 1 else ""
     head = ["variant", "seeds", "test images", "difference (points)", "95% interval, seeds", wider, "shown"]
-    caption = f"Difference in test accuracy from {reference} after the last epoch; each interval by itself"
+    caption = f"Difference in test accuracy from {reference} after the last epoch{several}"
     return [Section("On these images, or on new ones", [Text(hint, True), Table(caption, head, rows)])]
 
 

@@ -1,6 +1,7 @@
 """How the numbers of a report were obtained: its last section."""
 
 import json
+import math
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,40 +10,82 @@ from typing import Any
 from fashionreg.config import identity
 from fashionreg.runs.record import Record
 from fashionreg.studies import images
-from fashionreg.studies.answer import listed
+from fashionreg.studies.answer import listed, matters
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.notes import notes
 from fashionreg.studies.page import Block, Code, Items, Section, Table, Text
 from fashionreg.studies.settings import differs, learning_rate, value_of
-from fashionreg.text import counted, named_seeds
+from fashionreg.studies.statistics import ALPHA
+from fashionreg.text import Unit, counted, named_seeds
+
+#: How intervals of several differences are made.
+SIMULTANEOUS = " at 95% for all variants at once (Bonferroni; cut at 0 where Holm's later steps show a difference)"
 
 
 def methods(found: Findings) -> list[Block]:
     """Return design, tests, definitions, data, configurations, environment, and the command that reproduces it all."""
     plan = found.plan
+    several = any(len(each) > 1 for each in found.compared.values())
     facts = [
         f"{counted(len(plan.variants), 'variant')}, {counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) "
         f"each, {counted(found.epochs, 'epoch')}. A seed fixes initial weights, data order and all random numbers of "
-        "training; variants are compared seed by seed.",
-        "Intervals are Student's t, each comparison by itself: one may exclude 0 where the adjusted p value is above "
-        f"0.05. The corrected tests decide. {images.scope(found.results.runs)}",
+        "training.",
+        f"{images.scope(found.results.runs)} For a mean: Student's t; for an accuracy or calibration error on the "
+        f"logit scale, within 0 to 100%. For a difference: Student's t{SIMULTANEOUS if several else ', 95%'}; it "
+        "excludes 0 exactly where the corrected test shows a difference.",
         "Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
-        f"{counted(len(found.comparisons), 'comparison')}, for each outcome by itself. The primary outcome is "
+        f"{counted(len(found.comparisons), 'comparison')}, separately for each outcome. The primary outcome is "
         f"{plan.label(plan.primary)}. Minimum detectable effect: the difference that the t test "
         "at 5%, divided by the number of comparisons, shows with 80% power.",
+        *_relevance(found),
+        *_pairing(found),
         f"What counts for a seed, in every table, test and sentence: {title(found.phrase).lower()}.",
         _compared_settings(found),
         "Generalization gap: train accuracy minus test accuracy. Calibration error: expected calibration error in 15 "
-        "bins (Naeini et al. 2015). Epochs to a target are interpolated between epochs. Wall time of a seed: that of "
+        "bins (Naeini et al. 2015). Epochs to a target: the last time that the curve, smoothed over about a twentieth "
+        "of the epochs, comes to it, interpolated between epochs. Wall time of a seed: that of "
         "the run divided by its number of seeds, evaluation and callbacks included; a median over epochs.",
         *(note.text for note in notes(found)),
     ]
     blocks: list[Block] = [Items(facts), *_data(found), _configurations(found), *_environment(found)]
-    seeds = str(len(plan.seeds)) if plan.seeds == list(range(len(plan.seeds))) else json.dumps(plan.seeds)
+    in_a_row = plan.seeds == list(range(len(plan.seeds)))
+    seeds = "auto" if plan.auto else str(len(plan.seeds)) if in_a_row else json.dumps(plan.seeds)
     command = ["fashionreg", "study", plan.source, "--seeds", seeds, *plan.options]
     curves = Text("The curves of every run, its images and histograms, in TensorBoard; in the folder of this report:")
     return [*blocks, Section("Reproduce", [Code(shlex.join(command)), curves, Code("tensorboard --logdir .")])]
+
+
+def _relevance(found: Findings) -> list[str]:
+    """Say by which rule a difference is called too small to matter, where it is declared what matters."""
+    if found.plan.relevant is None:
+        return []
+    words = matters(found.plan)[1]
+    once = len(found.comparisons) == 1 and found.level == ALPHA
+    same = " A 90% interval within these bounds says the same." if once else ""
+    return [
+        f"Differences in {found.plan.label(found.plan.primary)} of less than {words} were declared not to matter. A "
+        "variant is equivalent where two one-sided t tests (TOST, Schuirmann 1987), corrected by Holm's method, show "
+        f"its difference to be smaller.{same} Otherwise it is better or worse where the corrected t test shows it, or "
+        "undecided. The probability of being within is that of a t distribution around the observed difference (flat "
+        "priors)."
+    ]
+
+
+def _pairing(found: Findings) -> list[str]:
+    """Say what pairing by seed bought: how alike the two results of a seed are, and the length of intervals."""
+    measured = {n: one.pairing for n, one in found.evidence.items() if not math.isnan(one.pairing.correlation)}
+    if not measured:
+        return []
+    ordered = sorted(measured, key=lambda name: measured[name].correlation)
+    ends = [f"{Unit('').number(measured[name].correlation, signed=True)} ({name})" for name in ordered]
+    ratios = sorted(one.width_ratio for one in measured.values())
+    said = f"is {ends[0]}" if len(ends) == 1 else f"is from {ends[0]} to {ends[-1]}"
+    times = f"{ratios[0]:.2f}" if len(ends) == 1 else f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+    return [
+        "Variants are compared seed by seed, by design. What this gains: the correlation of a seed's result with that "
+        f"of the reference {said}; intervals of paired differences are {times} times as long as unpaired ones (Welch)."
+    ]
 
 
 def _compared_settings(found: Findings) -> str:
@@ -50,7 +93,7 @@ def _compared_settings(found: Findings) -> str:
     rate, levels = learning_rate(found.plan), list(found.plan.variants[0].levels)
     shared = f"one learning rate ({rate})" if rate else "the learning rates of the table of configurations"
     if levels:
-        return f"Varied were {listed(levels)}; everything else has one value. The comparison is that of {shared}."
+        return f"Varied were {listed(levels)}; everything else has one value. The comparison was made at {shared}."
     return (
         f"One strength of each regularizer and {shared} were compared. With others the differences may be others: "
         "nothing was tuned."

@@ -7,16 +7,21 @@ from typing import Literal, get_args
 import numpy as np
 
 from fashionreg.data.location import SYNTHETIC_SOURCE
+from fashionreg.studies.answer import listed
 from fashionreg.studies.curves import STALL
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
-from fashionreg.text import counted, named_seeds
+from fashionreg.studies.statistics import outliers
+from fashionreg.text import counted, named_seeds, unit_of
 
 #: What makes results doubtful.
-Alarm = Literal["incomplete", "mixed", "diverged", "synthetic", "lengths", "images"]
+Alarm = Literal["incomplete", "mixed", "diverged", "collapsed", "synthetic", "lengths", "images", "uncorrected_looks"]
 
 #: What explains how results were made.
-Remark = Literal["selection", "running_means", "stalls"]
+Remark = Literal["selection", "running_means", "stalls", "looks"]
+
+#: A seed has collapsed only if it is worse than the median of its variant by more than this.
+COLLAPSED = {"acc": 0.05, "loss": 0.5}
 
 #: How many stalls are named.
 MOST_NAMED = 5
@@ -42,7 +47,7 @@ class Note:
 
 def notes(found: Findings) -> list[Note]:
     """Return what must be known, warnings first."""
-    return [*_incomplete(found), *_different(found), *_remarks(found)]
+    return [*_incomplete(found), *_collapsed(found), *_different(found), *_looks(found), *_remarks(found)]
 
 
 def _incomplete(found: Findings) -> Iterator[Note]:
@@ -54,6 +59,24 @@ def _incomplete(found: Findings) -> Iterator[Note]:
         seeds = sorted({int(seed) for seed in rows.seed})
         which = f"{counted(len(seeds), 'seed')} ({named_seeds(seeds)})"
         yield Note("diverged", f"Diverged: the loss of {name} is infinite or not a number for {which}.")
+
+
+def _collapsed(found: Findings) -> Iterator[Note]:
+    """Yield the seeds that did not train, though all of their numbers are finite."""
+    plan = found.plan
+    metric = "loss" if plan.primary == "loss" else "acc"
+    for variant in found.variants:
+        if metric not in variant.values:
+            continue
+        values = variant.values[metric]
+        positions = outliers(values.to_numpy(), COLLAPSED[metric], higher_is_better=metric == "acc").collapsed
+        if positions:
+            unit, seeds = unit_of(metric), [int(values.index[position]) for position in positions]
+            which = f"{counted(len(seeds), 'seed')} of {variant.name} ({named_seeds(seeds)})"
+            worst = ", ".join(unit.text(values.iloc[position]) for position in positions[:MOST_NAMED])
+            usual = unit.text(float(values[np.isfinite(values)].median()))
+            text = f"Collapsed: {which}: {plan.label(metric)} {worst}, where the median of its seeds is {usual}."
+            yield Note("collapsed", f"{text} Median and interquartile mean stand beside the mean.")
 
 
 def _different(found: Findings) -> Iterator[Note]:
@@ -70,6 +93,28 @@ def _different(found: Findings) -> Iterator[Note]:
         yield Note("lengths", text)
     if len({str(sorted(run.data.fingerprints.items())) for run in runs}) > 1:
         yield Note("images", "The variants were not trained and tested on the same images.")
+
+
+def _looks(found: Findings) -> Iterator[Note]:
+    """Yield how often results were compared while seeds were added, and what that does to the tests."""
+    looked = found.looked
+    if not looked.seeds or (len(looked.seeds) == 1 and looked.maximum is None):
+        return
+    numbers = listed([str(number) for number in looked.seeds])
+    times = f"Results were compared {counted(len(looked.seeds), 'time')}, with {numbers} seeds"
+    if looked.maximum is None:
+        yield Note(
+            "uncorrected_looks",
+            f"{times}. The p values and intervals are not corrected for that, as no largest number of seeds "
+            "(max_seeds) was declared before the first look and kept: adding seeds until a difference is shown shows "
+            "one too often.",
+        )
+    else:
+        yield Note(
+            "looks",
+            f"{times}, of at most {looked.maximum}. So that all looks together err in 5%, an adjusted p value shows "
+            f"a difference below {found.level:.3g} at this one, and intervals are as wide (Lan and DeMets 1983).",
+        )
 
 
 def _remarks(found: Findings) -> Iterator[Note]:

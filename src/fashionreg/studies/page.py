@@ -24,6 +24,9 @@ EM, PADDING, MIN_COLUMN, WIDE, NARROW = 0.48, 1.2, 4.5, 76, 20
 #: Characters after which the name of a column or row is broken.
 BROKEN = 18
 
+#: Characters that a word of a name may have without being broken.
+LONG = 15
+
 
 @dataclass(frozen=True)
 class Section:
@@ -179,8 +182,12 @@ def _kind(block: Block) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """Mark where a name may be broken: after dots and underscores, since names of options are long."""
-    return Markup(re.sub(r"(?<=[^\W\d])([._])(?=[^\W\d])", r"\1<wbr>", str(escape(name))))
+    """Mark where a name may be broken: after `=` and `,`, and in long words after dots and underscores."""
+    marked = []
+    for part in re.split(r"(?<=[=,])", name):
+        text, long = str(escape(part)), max(map(len, part.split()), default=0) > LONG
+        marked.append(re.sub(r"(?<=[^\W\d])([._])(?=[^\W\d])", r"\1<wbr>", text) if long else text)
+    return Markup("<wbr>".join(marked))
 
 
 # -- Markdown ----------------------------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
     name: lecture7                          # results go to logs/studies/NAME
     question: Which regularizer helps on 6,000 images?
-    seeds: 10                               # a count, or a list
+    seeds: 10                               # a count, a list, or auto
     reference: plain                        # the first variant, if not given
     outcomes: [gap, loss, acc]              # what is tested, of acc, loss, ece and gap; the first is the primary one
     estimate: tail                          # what counts for a seed: last, tail, best, {tail: 10} or {tail: 0.2}
     metric: acc                             # of curves and targets: acc, loss or ece; acc if not given
     split: test                             # train, val or test; test if not given
+    relevant: 0.5                           # the smallest difference of the primary outcome that matters
+    max_seeds: 50                           # how many seeds the study has at most, if seeds are added to it
     targets: [0.7, 0.8]                     # values of the metric whose first epoch is asked for
     shared:                                 # for every variant: files, relative to this one, and overrides
       - trainer: {max_epochs: 100}
@@ -21,6 +23,11 @@ Without `outcomes` the metric is tested, and the generalization gap where traini
 is the last epoch, the mean of the last epochs (a tail: a number or share of them) or the best epoch by validation
 accuracy. A tail without a length, which is the default, is the last tenth of the epochs and at least three, from 20
 epochs on; the last epoch where training is shorter.
+
+`relevant` is in percentage points, for a loss in nats. With it a report says better, worse, equivalent or undecided.
+With `max_seeds`, declared before results are looked at, tests are corrected for every look at fewer seeds.
+With `seeds: auto` seeds are added, from 10 on, until every variant is better, worse or equivalent by the primary
+outcome (equivalent only with `relevant`), or there are `max_seeds`, 50 if not given.
 
 Files come before overrides, and what is shared before what is a variant's own. An option of a grid is named in full
 (`model.init_args.dropout`) or by its last parts without `init_args`, where only one option has them: `lr`,
@@ -48,21 +55,24 @@ from fashionreg.runs.record import METRICS, SPLITS
 from fashionreg.runs.schema import SchemaError
 from fashionreg.studies.estimand import read_estimand
 from fashionreg.studies.grid import Recipe, name_classes, recipes_of
+from fashionreg.studies.growth import FIRST_LOOK, MAX_SEEDS
+from fashionreg.studies.looks import LEAST, LOOKS_FILE, MOST
 from fashionreg.studies.results import PLAN_FILE, Outcome, StudyPlan, Variant, check_targets
 from fashionreg.training.fit import import_beside, resolve
 from fashionreg.yaml_files import read_yaml
 
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
-DEFAULTS |= {"outcomes": [], "estimate": "tail", "targets": [], "shared": [], "variants": {}, "grid": {}}
+DEFAULTS |= {"relevant": None, "max_seeds": None, "outcomes": [], "estimate": "tail"}
+DEFAULTS |= {"targets": [], "shared": [], "variants": {}, "grid": {}}
 
 #: What a study writes into its folder, beside the folders of its variants.
-OWN_FILES = (PLAN_FILE, "report.html", "report.md", "results.csv", "figures", ".lock")
+OWN_FILES = (PLAN_FILE, LOOKS_FILE, "report.html", "report.md", "results.csv", "figures", ".lock")
 NO_FILE_OF_WINDOWS = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?", re.IGNORECASE)
 
 
 def read_study(
     path: Path,
-    seeds: int | Sequence[int] | None = None,
+    seeds: int | Sequence[int] | str | None = None,
     options: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
 ) -> StudyPlan:
@@ -70,7 +80,7 @@ def read_study(
 
     Args:
         path: The file.
-        seeds: In place of the file's.
+        seeds: In place of the file's: a count, a list, or `auto`.
         options: Arguments of the command line for every run, which win over the file.
         overrides: Options by dotted names for every run, which win over the file as well.
 
@@ -122,6 +132,11 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
         read_estimand(DEFAULTS["estimate"] if content.get("estimate") is None else content["estimate"])
     except SchemaError as error:
         problems.append(str(error))
+    relevant, most = content.get("relevant"), content.get("max_seeds")
+    if relevant is not None and (type(relevant) not in (int, float) or not 0 < relevant <= MOST):
+        problems.append(f"relevant: must be a number above 0, in points, for a loss in nats, got {relevant!r:.60}")
+    if most is not None and (type(most) is not int or not LEAST <= most <= MOST):
+        problems.append(f"max_seeds: must be a whole number from {LEAST} to {MOST:,}, got {most!r:.60}")
     targets = content.get("targets", [])
     strange = [each for each in targets if type(each) not in (int, float) or not math.isfinite(each)]
     problems += [f"targets: {target!r} is not a number" for target in strange]
@@ -170,8 +185,11 @@ def _expand(
     path: Path, study: dict[str, Any], overrides: Layer, options: list[str], problems: list[str]
 ) -> StudyPlan | None:
     """Resolve every variant; add what is wrong to `problems`, and then return no plan."""
+    auto, most = study["seeds"] == "auto", study["max_seeds"]
+    if auto:
+        most = MAX_SEEDS if most is None else most
     try:
-        wanted = whole_seeds(study["seeds"])
+        wanted = min(FIRST_LOOK, most) if auto else whole_seeds(study["seeds"])
         chosen = expand_seeds(wanted)
     except UserError as error:
         problems.append(str(error))
@@ -223,6 +241,9 @@ def _expand(
             [*options, *_as_arguments(overrides)],
             read_estimand(study["estimate"]),
             study["outcomes"],
+            study["relevant"] if study["relevant"] is None else float(study["relevant"]),
+            most,
+            auto,
         )
     except SchemaError as error:
         problems.append(str(error))

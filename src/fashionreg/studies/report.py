@@ -12,6 +12,7 @@ from fashionreg.errors import UserError
 from fashionreg.files import whole_file
 from fashionreg.studies import plots
 from fashionreg.studies.findings import Findings, find, most_telling
+from fashionreg.studies.looks import Look, record_look
 from fashionreg.studies.page import Block, Link, Section, to_html, to_markdown
 from fashionreg.studies.pictures import Pictures
 from fashionreg.studies.results import read_results
@@ -25,12 +26,16 @@ EXPLAINED = Link(
 
 
 def write_report(folder: Path) -> Findings:
-    """Write `report.html`, `report.md`, `results.csv` and `figures/` into a study's folder.
+    """Write `report.html`, `report.md`, `results.csv` and `figures/` into a study's folder, and record the look.
 
     Raises:
         UserError: If there is no study, nothing in it is finished, or a record is damaged.
     """
     found = _read(folder)
+    plan, seeds = found.plan, found.looked.seeds
+    if seeds and any(found.compared.values()):
+        # before anyone can read the report
+        record_look(folder, Look(plan.digest, seeds[-1], plan.max_seeds))
     pictures = Pictures()
     blocks = [*sections(found, pictures), EXPLAINED]
     _write(folder, found.plan.name, found.plan.question, blocks, found.results.table, pictures)

@@ -34,7 +34,8 @@ from fashionreg.runs.record import (
 from fashionreg.runs.schema import Between, SchemaError, read_json
 from fashionreg.runs.tables import read_table, refuse
 from fashionreg.studies.estimand import Estimand
-from fashionreg.text import METRIC_NAMES
+from fashionreg.studies.looks import LEAST, MOST, Look, digest, read_looks
+from fashionreg.text import METRIC_NAMES, unit_of_difference
 
 #: What a study can ask for: a metric, or the generalization gap.
 Outcome = Literal["acc", "loss", "ece", "gap"]
@@ -92,6 +93,10 @@ class StudyPlan:
         options: Further arguments of the command line, for every run; overrides of a program are written as such.
         estimate: What of a learning curve counts. Studies of earlier versions do not say: it is the last epoch.
         outcomes: What the question asks for, the primary outcome first; see `tested` for where it is empty.
+        relevant: The smallest difference of the primary outcome that matters, in points, for a loss in nats; None where
+            nobody said.
+        max_seeds: How many seeds the study has at most, however often it is looked at; None where nobody said.
+        auto: Whether seeds are added until every variant is decided by the primary outcome, or `max_seeds` are trained.
     """
 
     name: str
@@ -106,6 +111,9 @@ class StudyPlan:
     options: list[str] = field(default_factory=list)
     estimate: Estimand = field(default_factory=Estimand)
     outcomes: list[Outcome] = field(default_factory=list)
+    relevant: Annotated[float, Between(0)] | None = None
+    max_seeds: Annotated[int, Between(LEAST, MOST)] | None = None
+    auto: bool = False
 
     def __post_init__(self) -> None:
         if not is_folder_name(self.name):
@@ -122,6 +130,15 @@ class StudyPlan:
             raise SchemaError(f"reference: must be one of {', '.join(names) or 'the variants'}, got {self.reference}")
         if twice := [name for name, count in Counter(self.outcomes).items() if count > 1]:
             raise SchemaError(f"outcomes: {twice[0]}: appears twice")
+        if self.max_seeds is not None and self.max_seeds < len(self.seeds):
+            raise SchemaError(
+                f"max_seeds: must be at least the number of seeds, {len(self.seeds)}, got {self.max_seeds}"
+            )
+        if self.auto and self.max_seeds is None:
+            raise SchemaError("auto: needs max_seeds")
+        if (margin := self.margin) is not None and not 0 < margin <= (math.inf if self.primary == "loss" else 1):
+            what = "nats" if self.primary == "loss" else "points, at most 100"
+            raise SchemaError(f"relevant: must be above 0, in {what}, got {self.relevant:g}")
 
     @property
     def train_evaluated(self) -> bool:
@@ -138,6 +155,16 @@ class StudyPlan:
     def primary(self) -> Outcome:
         """The outcome that the question asks for first."""
         return self.tested[0]
+
+    @property
+    def digest(self) -> str:
+        """What is compared, in short: the same for the same configurations, data and reference."""
+        return digest([self.reference, *(variant.key for variant in self.variants)])
+
+    @property
+    def margin(self) -> float | None:
+        """The smallest difference that matters, in the unit of the primary outcome: 0.005 for half a point."""
+        return None if self.relevant is None else self.relevant / unit_of_difference(self.primary).factor
 
     def key(self, outcome: str) -> str:
         """Return how findings name an outcome: `test/acc`, or `gap`."""
@@ -194,6 +221,7 @@ class StudyResults:
         drift: What `ActivationDrift` has recorded, one row for each number: variant, seed, step, layer, statistic,
             value; empty where it was not used.
         correct: For each variant, for each of its runs that has it, what `correct.npy` holds of the seeds of the plan.
+        looks: Earlier looks at the same comparison.
     """
 
     plan: StudyPlan
@@ -202,6 +230,7 @@ class StudyResults:
     runs: list[Record]
     drift: pd.DataFrame
     correct: dict[str, list[Correct]] = field(default_factory=dict)
+    looks: list[Look] = field(default_factory=list)
 
     def missing(self) -> dict[str, list[int]]:
         """Return for each variant that is not complete the seeds without results."""
@@ -380,4 +409,5 @@ def read_results(folder: Path) -> StudyResults:
     drift_columns = ["variant", *DRIFT_COLUMNS]
     drift = pd.concat(drifts, ignore_index=True)[drift_columns] if drifts else pd.DataFrame(columns=drift_columns)
     wall_time = pd.DataFrame(seconds, columns=["variant", "seed", "epoch", "seconds"])
-    return StudyResults(plan, table, wall_time, runs, drift, correct)
+    looks = [look for look in read_looks(folder) if look.compared == plan.digest]
+    return StudyResults(plan, table, wall_time, runs, drift, correct, looks)

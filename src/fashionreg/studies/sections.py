@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fashionreg.studies import images, plots
-from fashionreg.studies.answer import answer
+from fashionreg.studies.answer import answer, interval_name
 from fashionreg.studies.answer import cells as differences_cells
 from fashionreg.studies.answer import table as differences_table
+from fashionreg.studies.arrivals import window
+from fashionreg.studies.differences import tables
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings, VariantFindings, most_telling
 from fashionreg.studies.glossary import terms
@@ -15,11 +17,10 @@ from fashionreg.studies.methods import methods
 from fashionreg.studies.notes import notes
 from fashionreg.studies.page import Answer, Block, Facts, Items, Picture, Section, Table, Text, Warnings
 from fashionreg.studies.pictures import Pictures
-from fashionreg.studies.power import MOST_SEEDS, seeds_to_show
 from fashionreg.studies.settings import setup
-from fashionreg.studies.statistics import Comparison, Estimate, Reaching
-from fashionreg.studies.verdict import MATTERS, details
-from fashionreg.text import NOTHING, Unit, epochs_or_never, p_cell, unit_of, unit_of_difference
+from fashionreg.studies.statistics import Estimate, Reaching
+from fashionreg.studies.verdict import details
+from fashionreg.text import NOTHING, Unit, epochs_or_never, p_cell, p_value, unit_of, unit_of_difference
 
 #: With more variants than this no figure is readable, and a page takes minutes.
 MOST_SHOWN = 12
@@ -135,47 +136,21 @@ def _cell_of(key: str, metric: str) -> Callable[[VariantFindings], str]:
 def _differences(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
     if not found.comparisons:
         return []
-    unit = unit_of_difference(found.plan.primary)
-    rows = [
-        [
-            name,
-            str(one.n),
-            unit.number(one.difference.mean, signed=True),
-            _ends(one.difference, unit, signed=True),
-            p_cell(one.t_p_holm),
-            p_cell(one.wilcoxon_p_holm),
-            f"{one.probability_better:.0%}",
-            unit.number(one.detectable),
-            _needed(one, len(found.comparisons)),
-        ]
-        for name, one in found.comparisons.items()
-    ]
-    head = ["variant", "pairs", f"difference ({unit.name.strip()})", "95% interval", "adjusted p, t test"]
-    head += ["adjusted p, Wilcoxon", "better in (ties count half)", "minimum detectable effect"]
-    head += [f"seeds to show {'1 point' if unit.factor == 100 else '0.01 nats'}"]
     figure = pictures.add(
         "differences",
         plots.differences(shown),
         f"Differences in {_primary(found)} against {found.plan.reference}.",
-        f"Each variant minus {found.plan.reference}, paired by seed: mean difference and 95% interval. "
-        "An interval that crosses the line is compatible with no difference. Each interval is for a single comparison; "
-        "p values are adjusted for the number of comparisons.",
+        f"Each variant minus {found.plan.reference}, seed by seed: mean difference and {interval_name(found)}. An "
+        "interval crosses the line exactly where no difference is shown.",
     )
     hint = (
-        "Paired by seed with the reference. An adjusted p value below 0.05 is evidence of a difference; a larger one "
-        "is no evidence that there is none: the last columns have the smallest difference that these seeds would show "
-        "with 80% power, and how many seeds a small one needs, if the true spread equals the observed one."
+        f"An adjusted p value below {found.level:.3g} is evidence of a difference; a larger one is no evidence that "
+        "there is none: the last columns have the smallest difference that these seeds would show with 80% power, and "
+        "how many seeds a small one needs, if the true spread equals the observed one (in brackets: at the ends of the "
+        "spread's 95% interval)."
     )
     heading = f"Comparison with {found.plan.reference}"
-    return [Section(heading, [Text(hint, True), Table(f"Difference in {_primary(found)}", head, rows), figure])]
-
-
-def _needed(one: Comparison, comparisons: int) -> str:
-    """Return how many seeds would show a small difference."""
-    if not one.difference.std > 0:
-        return NOTHING
-    needed = seeds_to_show(MATTERS, one.difference.std, comparisons)
-    return f"{needed:,}" if needed else f"over {MOST_SEEDS:,}"
+    return [Section(heading, [Text(hint, True), *tables(found), figure])]
 
 
 def _dependence(found: Findings) -> list[Block]:
@@ -193,44 +168,57 @@ def _dependence(found: Findings) -> list[Block]:
     for estimand in found.alternatives:
         words = title(estimand.phrase(found.lengths.values()))
         head += [f"{words} (chosen)" if words == title(found.phrase) else words, "adjusted p"]
-    hint = "Differences with 95% intervals and adjusted p values, for what was declared and for what could have been."
+    hint = (
+        f"Differences ({interval_name(found)}) and adjusted p values, for what was declared and what could have been."
+    )
     caption = f"Differences from {found.plan.reference} by what counts (points; loss: nats)"
     return [Section("How the answer depends on what counts", [Text(hint, True), Table(caption, head, rows)])]
 
 
 def _convergence(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
-    if not found.reaching_epochs:
+    arrived = found.arrivals
+    if arrived is None:
         return []
     unit, reference = unit_of(found.plan.metric), found.plan.reference
-    titles = [unit.text(one.target) for one in found.reaching_epochs[reference]]
+    titles = [unit.text(one.target) for one in arrived.epochs[reference]]
     if not math.isnan(found.reference_end):
         titles[-1] += f" (final {reference})"
     rows = []
-    for name, reached in found.reaching_epochs.items():
-        seconds = found.reaching_seconds[name]
-        rows.append([name, *(_reached(one, time) for one, time in zip(reached, seconds, strict=True))])
+    for name, reached in arrived.epochs.items():
+        tests = arrived.log_rank.get(name, [math.nan] * len(reached))
+        parts = zip(reached, arrived.seconds[name], arrived.restricted[name], tests, strict=True)
+        rows.append([name, *(_reached(*each, arrived.end) for each in parts)])
     figure = pictures.add(
         "targets",
         plots.targets(shown),
         f"Epochs that each variant takes to reach a {_metric(found)}.",
-        "Median over seeds with its 95% interval; an arrow at the right edge stands for seeds that never reached the "
-        "target. Nothing is known before the end of the first epoch.",
+        "Median over seeds with its 95% interval; an arrow at the right edge stands for seeds that are not at the "
+        "target when training ends. Nothing is known before the end of the first epoch.",
     )
-    hint = "Epochs to a target: median over seeds with its 95% interval, and the median wall time of a seed."
+    smooth = window(found.epochs)
+    smoothing = f", on curves smoothed over {smooth} epochs" if smooth > 1 else ""
+    hint = (
+        f"Epochs until a seed reaches a target and stays there until the end{smoothing}: median over seeds with its "
+        "95% interval, and the median wall time of a seed. Where half of the seeds or more do not: the mean, where "
+        f"such a seed counts as {arrived.end:,} epochs. p: log-rank test against {reference}, adjusted for the number "
+        "of variants."
+    )
     table = Table(f"Epochs to {_metric(found)}", ["variant", *titles], rows)
     return [Section("Convergence", [Text(hint, True), table, figure])]
 
 
-def _reached(epochs: Reaching, seconds: Reaching) -> str:
+def _reached(epochs: Reaching, seconds: Reaching, restricted: Estimate, p: float, end: int) -> str:
+    test = "" if math.isnan(p) else f"; {p_value(p)}"
     if epochs.reached == 0:
-        return "never"
+        return f"never{test}"
     if math.isinf(epochs.median):
-        return f"{epochs.reached} of {epochs.n} seeds only"
+        interval = "" if math.isnan(restricted.low) else f" ({restricted.low:.1f} to {min(restricted.high, end):.1f})"
+        return f"{epochs.reached} of {epochs.n} seeds only, mean {restricted.mean:.1f}{interval}{test}"
     text = epochs_or_never(epochs.median)
     if not math.isnan(epochs.low):
         text += f" ({epochs_or_never(epochs.low)} to {epochs_or_never(epochs.high)})"
     text += f", {seconds.median:.2g} s"
-    return text + (f"; {epochs.n - epochs.reached} of {epochs.n} never" if epochs.reached < epochs.n else "")
+    return text + (f"; {epochs.n - epochs.reached} of {epochs.n} never" if epochs.reached < epochs.n else "") + test
 
 
 def _overfitting(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
@@ -259,7 +247,7 @@ def _effects(found: Findings, pictures: Pictures) -> list[Block]:
         [
             " x ".join(effect.factors),
             unit.text(effect.estimate.mean, signed=True),
-            unit.interval(effect.estimate.low, effect.estimate.high, signed=True),
+            unit.ends(*effect.simultaneous, signed=True),
             p_cell(effect.p_holm),
         ]
         for effect in found.effects
@@ -268,13 +256,15 @@ def _effects(found: Findings, pictures: Pictures) -> list[Block]:
         "effects",
         plots.effects(found),
         "Main effects and interactions with intervals.",
-        "Effects with 95% intervals; squares are interactions.",
+        "Effects with 95% simultaneous intervals; squares are interactions.",
     )
     hint = (
         "A main effect is the mean with the option minus the mean without it, over all settings of the others. An "
         "interaction is half the change in the effect of one option when the other is on: zero if effects are additive."
     )
-    table = Table(f"Effects on {_primary(found)}", ["effect", "size", "95% interval", "adjusted p, t test"], rows)
+    table = Table(
+        f"Effects on {_primary(found)}", ["effect", "size", "95% simultaneous interval", "adjusted p, t test"], rows
+    )
     return [Section("Main effects and interactions", [Text(hint, True), table, figure])]
 
 
@@ -297,6 +287,6 @@ def _with_spread(one: Estimate | None, metric: str) -> str:
     return NOTHING if one is None else replace(unit_of(metric), name="").with_spread(one.mean, one.std)
 
 
-def _ends(one: Estimate | None, unit: Unit, *, signed: bool = False) -> str:
+def _ends(one: Estimate | None, unit: Unit) -> str:
     """Return an interval without its unit."""
-    return NOTHING if one is None else replace(unit, name="").interval(one.low, one.high, signed=signed)
+    return NOTHING if one is None else replace(unit, name="").interval(one.low, one.high)

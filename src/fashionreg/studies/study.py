@@ -51,7 +51,7 @@ class Study:
 
 def study(
     file: str | Path,
-    seeds: int | Sequence[int] | None = None,
+    seeds: int | Sequence[int] | str | None = None,
     out: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Study:
@@ -62,7 +62,7 @@ def study(
 
     Args:
         file: The study file.
-        seeds: A count or a list, in place of the file's.
+        seeds: A count, a list, or `auto`, in place of the file's.
         out: Folder for the results; `logs/studies/NAME` by default.
         overrides: Options by dotted names, `{"trainer.max_epochs": 20}`; they win over the file, for every variant.
 
@@ -82,19 +82,27 @@ def results_folder(plan: "StudyPlan", out: str | Path | None) -> Path:
 
 
 def carry_out(plan: "StudyPlan", out: str | Path | None) -> Study:
-    """Train what a plan still lacks, and write the report on everything that there is.
+    """Train what a plan still lacks, and write the report on everything that there is; again where the plan grows.
 
     Raises:
         UserError: If every variant failed: then there is nothing new to report.
     """
+    from fashionreg.studies.growth import grown, progress
     from fashionreg.studies.report import write_report
     from fashionreg.studies.run import run_study
 
     folder = results_folder(plan, out)
-    failures = run_study(plan, folder)
-    if len(failures) == len(plan.variants):
-        raise UserError(failed(failures, plan))
-    return Study(folder, write_report(folder), failures)
+    while True:
+        failures = run_study(plan, folder)
+        if len(failures) == len(plan.variants):
+            raise UserError(failed(failures, plan))
+        found = write_report(folder)
+        if plan.auto:
+            print(progress(found), flush=True)
+        more = None if failures else grown(plan, found)
+        if more is None:
+            return Study(folder, found, failures)
+        plan = more
 
 
 def failed(failures: Mapping[str, str], plan: "StudyPlan") -> str:

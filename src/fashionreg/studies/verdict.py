@@ -3,24 +3,35 @@
 import math
 
 from fashionreg.studies import images
-from fashionreg.studies.answer import answer, better, listed, shown, tested
+from fashionreg.studies.answer import (
+    answer,
+    better,
+    interval_name,
+    is_equivalent,
+    listed,
+    matters,
+    shown,
+    tested,
+    unadjusted,
+)
 from fashionreg.studies.curves import Rise
 from fashionreg.studies.findings import Findings
-from fashionreg.studies.power import seeds_to_show
-from fashionreg.studies.statistics import ALPHA, Comparison, Reaching
+from fashionreg.studies.statistics import ALPHA, Comparison, Estimate, Reaching, SeedsToDecide, seeds_to_decide
+from fashionreg.studies.statistics.equivalence import MAX_SEEDS
 from fashionreg.text import METRIC_NAMES, NATS, counted, epochs_or_never, p_value, unit_of, unit_of_difference
 
 #: How the detailed sentences say that an outcome is better or worse than the reference's.
 VERBS = {"gap": ("reduces", "increases"), "acc": ("improves", "worsens")}
 
-#: A difference that matters to most readers, in the unit of the outcome: a percentage point, or 0.01 nats.
-MATTERS = 0.01
-
 
 def verdict(found: Findings) -> list[str]:
     """Return the answer to the study's question, what was shown of the primary outcome, and what else matters."""
     answered = answer(found)
-    differences = [_shown(found, name, one) for name, one in found.comparisons.items() if shown(one)]
+    differences = [
+        _shown(found, name, one)
+        for name, one in found.comparisons.items()
+        if shown(one) and not is_equivalent(found, name)
+    ]
     return [*([answered] if answered else []), *differences, *details(found)]
 
 
@@ -28,13 +39,19 @@ def details(found: Findings) -> list[str]:
     """Return what a table of differences does not say: doubts, what seeds would show, convergence, effects, drift."""
     plan, primary = found.plan, found.plan.primary
     sentences = _unconfirmed(found)
-    sentences += _not_shown(found, {n: c for n, c in found.comparisons.items() if tested(c) and not shown(c)})
+    open_ones = {
+        n: c for n, c in found.comparisons.items() if tested(c) and not shown(c) and not is_equivalent(found, n)
+    }
+    sentences += _equivalent(found)
+    sentences += _not_shown(found, open_ones)
+    sentences += _would_decide(found)
     sentences += [_untested(found, name, one) for name, one in found.comparisons.items() if not tested(one)]
     sentences += [
         f"{variant.name} is not compared: its {METRIC_NAMES[primary]} is infinite or not a number for some seeds."
         for variant in found.variants
         if found.comparisons and variant.name not in (plan.reference, *found.comparisons)
     ]
+    sentences += _few_seeds(found)
     sentences += images.sentences(found.over_images, found.compared.get("acc", {}) if plan.split == "test" else {})
     sentences += [_risen(plan.reference, found.rise)] if found.rise is not None and found.rise.strong else []
     sentences += _convergence(found)
@@ -56,11 +73,11 @@ def _shown(found: Findings, name: str, one: Comparison) -> str:
     """Say what was shown of one variant against the reference, with the interval, the test and the number of seeds."""
     plan, difference, primary = found.plan, one.difference, found.plan.primary
     # the largest number of the sentence decides how many decimals they all have
-    unit = unit_of_difference(primary).rounded_for(difference.mean, difference.low, difference.high)
+    unit = unit_of_difference(primary).rounded_for(difference.mean, *one.simultaneous)
     # the size of the effect and its interval, both in the direction of the effect
     sign = math.copysign(1, difference.mean)
-    low, high = sorted((sign * difference.low, sign * difference.high))
-    interval = "" if math.isnan(low) else f"95% CI {unit.number(low)} to {unit.number(high)}, "
+    low, high = sorted(sign * end for end in one.simultaneous)
+    interval = f"{interval_name(found)} {unit.ends(low, high)}, "
     good = better(primary, one)
     verb = VERBS.get(primary, VERBS["acc"])[not good]
     than = "over" if verb == "improves" else "compared with"
@@ -78,7 +95,7 @@ def _unconfirmed(found: Findings) -> list[str]:
         f"{found.plan.reference} (adjusted {p_value(one.wilcoxon_p_holm)})."
         for name, one in found.comparisons.items()
         # with few seeds and many comparisons no ranks at all could be significant
-        if shown(one) and 2 * len(found.comparisons) / 2**one.n < ALPHA <= one.wilcoxon_p_holm
+        if shown(one) and 2 * len(found.comparisons) / 2**one.n < found.level <= one.wilcoxon_p_holm
     ]
 
 
@@ -107,11 +124,67 @@ def _not_shown(found: Findings, ones: dict[str, Comparison]) -> list[str]:
         widest = max(measured, key=lambda one: one.detectable)
         sentence += f"; if the true spread equals the observed one, {counted(widest.n, 'seed')} show differences from "
         sentence += f"{unit.text(widest.detectable)} on with 80% power"
-        matters = "1 point" if unit.factor == 100 else "0.01 nats"
-        if widest.detectable > MATTERS:
-            needed = seeds_to_show(MATTERS, widest.difference.std, len(found.comparisons))
-            sentence += f", and {counted(needed, 'seed')} would show {matters}" if needed else ""
+        size, words = matters(plan)
+        if widest.detectable > size:
+            needed = seeds_to_decide(widest.difference.std, widest.n, size, comparisons=len(found.comparisons))
+            sentence += f", and {seeds_text(needed)} seeds would show {words}"
     return [sentence + "."]
+
+
+def seeds_text(needed: SeedsToDecide) -> str:
+    """Return a number of seeds with its uncertainty, that of the spread: `42 (20 to 140)`."""
+    first, low, high = (
+        f"{number:,.0f}" if math.isfinite(number) else f"over {MAX_SEEDS:,}"
+        for number in (needed.seeds, needed.low, needed.high)
+    )
+    return f"{first} ({low} to {high})"
+
+
+def _equivalent(found: Findings) -> list[str]:
+    """Say which differences were shown to be too small to matter."""
+    unit, (_, words) = unit_of_difference(found.plan.primary), matters(found.plan)
+    adjusted = "adjusted " * (len(found.comparisons) > 1)
+    ones = [
+        f"{name} ({unit.text(found.comparisons[name].difference.mean, signed=True)}, 90% interval "
+        f"{unit.ends(*one.equivalence.interval, signed=True)}, {adjusted}{p_value(one.equivalence_p)})"
+        for name, one in found.evidence.items()
+        if one.equivalence is not None and is_equivalent(found, name)
+    ]
+    if not ones:
+        return []
+    correction = " with Holm's correction" if len(found.comparisons) > 1 else ""
+    what = f"in {found.plan.label(found.plan.primary)} from {found.plan.reference}"
+    return [
+        f"The difference {what} is within ±{words}, too small to matter, for {listed(ones)} (two one-sided t "
+        f"tests{correction})."
+    ]
+
+
+def _would_decide(found: Findings) -> list[str]:
+    """Say how many seeds would decide what is undecided, where it is declared what matters."""
+    ones = [f"{seeds_text(one.seeds)} for {name}" for name, one in found.evidence.items() if one.seeds is not None]
+    if not ones:
+        return []
+    return [
+        f"If the true differences in {found.plan.label(found.plan.primary)} and their spread equal the observed ones, "
+        "this many seeds would decide between better, worse and equivalent with 80% power (95% interval from the "
+        f"uncertainty of the spread): {listed(ones)}."
+    ]
+
+
+def _few_seeds(found: Findings) -> list[str]:
+    """Say where mean, interquartile mean and median of the differences lead to different answers."""
+    unit, what, sentences = unit_of_difference(found.plan.primary), found.plan.label(found.plan.primary), []
+    for name, one in found.evidence.items():
+        if one.robust.disagree:
+            three = (one.robust.mean, one.robust.interquartile_mean, one.robust.median)
+            mean, trimmed, middle = (unit.with_interval(each.mean, each.low, each.high) for each in three)
+            sentences.append(
+                f"Three summaries lead to different answers on {name}: the difference in {what} is {mean} by the mean, "
+                f"{trimmed} by the interquartile mean and {middle} by the median (in{unit.name}; "
+                f"95% intervals{unadjusted(found.comparisons)})."
+            )
+    return sentences
 
 
 def _risen(name: str, rise: Rise) -> str:
@@ -125,23 +198,35 @@ def _risen(name: str, rise: Rise) -> str:
 
 
 def _convergence(found: Findings) -> list[str]:
-    """Say how many epochs each variant takes to the final value of the reference."""
-    plan, reaching = found.plan, found.reaching_epochs
-    if math.isnan(found.reference_end) or len(reaching) < 2:
+    """Say how many epochs each variant takes to the final value of the reference, and whom the log-rank test tells."""
+    plan, arrived = found.plan, found.arrivals
+    if math.isnan(found.reference_end) or arrived is None or len(arrived.epochs) < 2:
         return []
-    said = "; ".join(f"{name} {_epochs(reached[-1])}" for name, reached in reaching.items())
+    said = "; ".join(
+        f"{name} {_epochs(reached[-1], arrived.restricted[name][-1], arrived.end)}"
+        for name, reached in arrived.epochs.items()
+    )
     metric = f"{plan.split} {METRIC_NAMES[plan.metric]}"
     target = f"the final {metric} of {plan.reference} ({unit_of(plan.metric).text(found.reference_end)})"
-    interval = "" if all(math.isnan(reached[-1].low) for reached in reaching.values()) else " with 95% CI"
-    return [f"Epochs to {target}, median over seeds{interval}: {said}."]
+    interval = "" if all(math.isnan(reached[-1].low) for reached in arrived.epochs.values()) else " with 95% CI"
+    sentence = f"Epochs to {target}, reached for good, median over seeds{interval}: {said}."
+    tests = {name: each[-1] for name, each in arrived.log_rank.items() if not math.isnan(each[-1])}
+    if not tests:
+        return [sentence]
+    test = "log-rank test with Holm's correction" if len(tests) > 1 else "log-rank test"
+    adjusted = "adjusted " * (len(tests) > 1)
+    apart = [f"{name} ({adjusted}{p_value(p)})" for name, p in tests.items() if p < ALPHA]
+    if apart:
+        return [f"{sentence} It takes another time than {plan.reference} for {listed(apart)} ({test})."]
+    return [f"{sentence} No difference in this from {plan.reference} was shown ({test})."]
 
 
-def _epochs(reached: Reaching) -> str:
-    """Return `21.4 (14.9 to 23.8)`, `at most 1`, `never`, `in 5 of 10 seeds only`."""
+def _epochs(reached: Reaching, restricted: Estimate, end: int) -> str:
+    """Return `21.4 (14.9 to 23.8)`, `at most 1`, `never`, or `in 4 of 10 seeds only (mean within 100 epochs: 71.2)`."""
     if reached.reached == 0:
         return "never"
     if math.isinf(reached.median):
-        return f"in {reached.reached} of {reached.n} seeds only"
+        return f"in {reached.reached} of {reached.n} seeds only (mean within {end:,} epochs: {restricted.mean:.1f})"
     if reached.median <= 1:  # nothing is known of a network before its first epoch is over
         return "at most 1"
     interval = f" ({epochs_or_never(reached.low)} to {epochs_or_never(reached.high)})"
@@ -154,7 +239,7 @@ def _additivity(found: Findings) -> list[str]:
     if not interactions or all(math.isnan(effect.p_holm) for effect in interactions):
         return []
     unit = unit_of_difference(primary)
-    significant = [effect for effect in interactions if effect.p_holm < ALPHA]
+    significant = [effect for effect in interactions if effect.simultaneous.excludes_zero]
     if not significant:
         return ["No interaction was shown: as far as these seeds can tell, the effects are additive."]
     terms = []

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.plots.style import WIDTH, Look, axis_label, drawn, hover, looks, scale, whole_numbers, wrapped
-from fashionreg.studies.statistics import Estimate, Reaching
+from fashionreg.studies.statistics import Estimate, Interval, Reaching
 from fashionreg.text import epochs_or_never, p_value, unit_of, unit_of_difference
 
 
@@ -66,10 +66,10 @@ def _draw_final(axes: Axes, found: Findings, rows: "_Rows") -> None:
 
 @drawn
 def differences(found: Findings) -> Figure:
-    """Draw the primary outcome of every variant minus the reference's, paired by seed, with intervals."""
+    """Draw the primary outcome of every variant minus the reference's, with simultaneous intervals."""
     look = looks(found)
     measured = [
-        _Measured(name, look[name], comparison.difference, comparison.t_p_holm)
+        _Measured(name, look[name], _bounded(comparison.difference, comparison.simultaneous), comparison.t_p_holm)
         for name, comparison in found.comparisons.items()
     ]
     # the reference's name may be long
@@ -79,10 +79,15 @@ def differences(found: Findings) -> Figure:
 
 @drawn
 def effects(found: Findings) -> Figure:
-    """Draw main effects and interactions of a factorial study, with t intervals."""
+    """Draw main effects and interactions of a factorial study, with simultaneous intervals."""
     looks_of = {True: Look("#000000", "-", "o"), False: Look("#000000", "-", "s")}
     measured = [
-        _Measured(" x ".join(effect.factors), looks_of[len(effect.factors) == 1], effect.estimate, effect.p_holm)
+        _Measured(
+            " x ".join(effect.factors),
+            looks_of[len(effect.factors) == 1],
+            _bounded(effect.estimate, effect.simultaneous),
+            effect.p_holm,
+        )
         for effect in found.effects
     ]
     return _forest(measured, found.plan.primary, f"effect on {found.plan.label(found.plan.primary)}")
@@ -114,11 +119,14 @@ def _forest(measured: Sequence[_Measured], metric: str, label: str) -> Figure:
     return figure
 
 
+def _bounded(estimate: Estimate, interval: Interval) -> Estimate:
+    """Return an estimate with another interval."""
+    return replace(estimate, low=interval.low, high=interval.high)
+
+
 def _difference(estimate: Estimate, metric: str) -> str:
     """Return `+0.31 (+0.12 to +0.50)`, in points or nats."""
-    unit = unit_of_difference(metric)
-    middle, low, high = (unit.number(value, signed=True) for value in (estimate.mean, estimate.low, estimate.high))
-    return middle if math.isnan(estimate.low) else f"{middle} ({low} to {high})"
+    return unit_of_difference(metric).with_interval(estimate.mean, estimate.low, estimate.high)
 
 
 def _draw_interval(axes: Axes, estimate: Estimate, y: float, style: Look, metric: str) -> Artist:

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import re
 import textwrap
 import warnings
 from collections.abc import Callable
@@ -98,8 +99,14 @@ def looks(found: Findings) -> dict[str, Look]:
 
 
 def wrapped(name: str, width: int) -> str:
-    """Break a name into lines of at most `width` characters."""
-    return textwrap.fill(name, width)
+    """Break a name into lines of at most `width` characters, where it can be after a space, `=` or `,`."""
+    lines = [""]
+    for part in re.split(r"(?<=[=,\s])(?=\S)", name):
+        if len(lines[-1] + part.rstrip()) <= width:
+            lines[-1] += part
+        else:
+            lines.append(part)
+    return "\n".join(textwrap.fill(line, width) for line in lines if line)
 
 
 def whole_numbers() -> MaxNLocator:

@@ -4,7 +4,7 @@ A number that cannot be computed honestly is NaN: too few seeds, or a test that 
 input that is not a result (NaN or infinite where a number belongs, lengths that differ) is a `ValueError`.
 """
 
-from fashionreg.studies.statistics.comparisons import Comparison, compare, corrected
+from fashionreg.studies.statistics.comparisons import Comparison, compare, corrected, differences_of
 from fashionreg.studies.statistics.convergence import Reaching, epochs_to_target, reaching, time_to_target
 from fashionreg.studies.statistics.correction import holm, simultaneous_intervals
 from fashionreg.studies.statistics.equivalence import (
@@ -47,6 +47,7 @@ __all__ = [
     "corrected_t",
     "decide",
     "decision_power",
+    "differences_of",
     "epochs_to_stay",
     "epochs_to_target",
     "equivalence",

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from fashionreg.studies.statistics.correction import holm, simultaneous_intervals
 from fashionreg.studies.statistics.estimates import (
@@ -45,7 +45,7 @@ class Comparison:
         difference: Variant minus reference, in the unit of the metric; `low` and `high` are Student's t interval for
             this comparison alone, NaN for n < 2. It excludes 0 where `t_p` is below 0.05.
         simultaneous: The interval of `simultaneous_intervals`, over the variants compared. It excludes 0 exactly where
-            `t_p_holm` is below 0.05, and is NaN where that is.
+            `t_p_holm` is below 0.05 (or another level of `corrected`), and is NaN where that is.
         t_p: Paired t test, two-sided. NaN for n < 3, and where all differences are equal but not 0 (no spread, no t).
             1 where all are 0.
         wilcoxon_p: Wilcoxon signed-rank test, two-sided, exact up to 200 seeds. NaN for n < 6, where it cannot fall
@@ -98,28 +98,35 @@ def compare(
     Raises:
         ValueError: If an array is not one-dimensional and finite, or not as long as the reference.
     """
-    base = finite(reference, "reference")
-    differences = {}
-    for name, results in variants.items():
-        values = finite(results, f"variant {name!r}")
-        if len(values) != len(base):
-            raise ValueError(f"variant {name!r}: has {len(values)} seeds, the reference has {len(base)}")
-        scale = float(np.max(np.abs([values, base]), initial=0))
-        differences[name] = settled(values - base, ROUNDING * scale)
+    reference = finite(reference, "reference")
+    differences = {name: differences_of(results, reference, f"variant {name!r}") for name, results in variants.items()}
     alpha = ALPHA / (family or max(len(differences), 1))
     alone = {name: _compare(difference, higher_is_better, alpha) for name, difference in differences.items()}
     return corrected(alone)
 
 
-def corrected(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
+def differences_of(variant: ArrayLike, reference: ArrayLike, name: str = "variant") -> Floats:
+    """Return variant minus reference of each seed, without what differs by rounding only; `name` is for errors.
+
+    Raises:
+        ValueError: If an array is not one-dimensional and finite, or lengths differ.
+    """
+    values, base = finite(variant, name), finite(reference, "reference")
+    if len(values) != len(base):
+        raise ValueError(f"{name}: has {len(values)} seeds, the reference has {len(base)}")
+    return settled(values - base, ROUNDING * float(np.max(np.abs([values, base]), initial=0)))
+
+
+def corrected(comparisons: Mapping[str, Comparison], alpha: float = ALPHA) -> dict[str, Comparison]:
     """Correct comparisons for their number: Holm's adjusted p values of both tests, and simultaneous intervals.
 
-    The comparisons may rest on different seeds. What they hold of an earlier correction is replaced.
+    The comparisons may rest on different seeds. What they hold of an earlier correction is replaced. The intervals
+    exclude 0 where the adjusted p value is below `alpha`: 0.05, or the level of `looks_levels` at this look.
     """
     family = list(comparisons.values())
     t_p = [one.t_p for one in family]
     t_holm, wilcoxon_holm = holm(t_p).tolist(), holm([one.wilcoxon_p for one in family]).tolist()
-    intervals = simultaneous_intervals([one.difference for one in family], t_p)
+    intervals = simultaneous_intervals([one.difference for one in family], t_p, alpha)
     return {
         name: replace(one, simultaneous=interval, t_p_holm=t, wilcoxon_p_holm=wilcoxon)
         for (name, one), interval, t, wilcoxon in zip(
@@ -162,7 +169,8 @@ def t_test(values: Floats) -> float:
     if std == 0:
         # all 0 is what the null hypothesis expects; all equal to another number would claim certainty from no spread
         return np.nan if values[0] else 1.0
-    return float(2 * stats.t.sf(abs(mean_of(values)) / std * n**0.5, n - 1))
+    # as stats.t.sf, without its checks, which take most of the time of many tests
+    return float(2 * special.stdtr(n - 1, -abs(mean_of(values)) / std * n**0.5))
 
 
 def _wilcoxon_p(differences: Floats) -> float:

@@ -38,13 +38,15 @@ def holm(p_values: ArrayLike) -> Floats:
     return adjusted
 
 
-def simultaneous_intervals(differences: Sequence[Estimate], p_values: ArrayLike) -> list[Interval]:
+def simultaneous_intervals(
+    differences: Sequence[Estimate], p_values: ArrayLike, alpha: float = ALPHA
+) -> list[Interval]:
     """Compute intervals that hold for several differences at once and agree with Holm's decisions about them.
 
     With m tests, the interval is Bonferroni's, a t interval at 1 - 0.05 / m. It contains 0 wherever Holm does not
     reject, for Holm rejects whatever Bonferroni rejects. Where Holm rejects in a later step and Bonferroni does not,
     the interval is cut at 0, which it then excludes: the end becomes the number next to 0. So an interval excludes 0
-    exactly where the adjusted p value is below 0.05.
+    exactly where the adjusted p value is below 0.05. All this holds for another `alpha` in place of 0.05.
 
     What it covers: that the exclusions of 0 are all right has at least 95% (Holm), and that the ends other than 0 are
     all right has at least 95% (Bonferroni), however the differences depend on one another. Both at once have at least
@@ -56,6 +58,7 @@ def simultaneous_intervals(differences: Sequence[Estimate], p_values: ArrayLike)
         differences: `(m',)` estimates of the differences.
         p_values: `(m',)` two-sided p values of their t tests against 0; NaN where there is none, which does not count
             in m.
+        alpha: 0.05, or the level of `looks_levels` at this look.
 
     Returns:
         `(m',)` intervals; NaN where the p value is.
@@ -67,8 +70,8 @@ def simultaneous_intervals(differences: Sequence[Estimate], p_values: ArrayLike)
         if np.isnan(adjusted):
             intervals.append(Interval(np.nan, np.nan))
             continue
-        low, high = t_interval(one.mean, one.std, one.n, 1 - ALPHA / tests)
-        if adjusted >= ALPHA:  # holds already, but for rounding where an end is at 0
+        low, high = t_interval(one.mean, one.std, one.n, 1 - alpha / tests)
+        if adjusted >= alpha:  # holds already, but for rounding where an end is at 0
             low, high = min(low, 0.0), max(high, 0.0)
         elif one.mean > 0:
             low = max(low, np.nextafter(0, 1))

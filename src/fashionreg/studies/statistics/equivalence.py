@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 from fashionreg.studies.statistics.estimates import ALPHA, Floats, Interval, finite, mean_of, std_of, t_interval
 
@@ -55,7 +55,7 @@ def equivalence(differences: ArrayLike, relevant: float) -> Equivalence:
         return Equivalence(relevant, np.nan, interval, np.nan)
     above, below = ((relevant + sign * mean) / std * n**0.5 for sign in (1, -1))
     # P(-relevant < mean) + P(mean < relevant) - 1, from the small tails, so that nothing cancels
-    outside = [float(stats.t.sf(distance, n - 1)) for distance in (above, below)]
+    outside = [float(special.stdtr(n - 1, -distance)) for distance in (above, below)]
     return Equivalence(relevant, max(outside), interval, max(0.0, 1 - sum(outside)))
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 #: The confidence level of every interval.
 LEVEL = 0.95
@@ -21,6 +21,11 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether it lies on one side of 0; one that was not computed does not."""
+        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def estimate(values: ArrayLike) -> Estimate:
 def t_interval(mean: float, std: float, n: int, level: float = LEVEL) -> Interval:
     """Return Student's t interval of a mean: mean +- t((1 + level) / 2, n - 1) * std / sqrt(n); NaN for n < 2."""
     # with one value the t distribution has no degrees of freedom, and std is NaN
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / n**0.5 if n > 1 else np.nan
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * std / n**0.5 if n > 1 else np.nan
     return Interval(mean - half, mean + half)
 
 

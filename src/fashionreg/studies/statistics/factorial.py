@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fashionreg.studies.statistics.comparisons import ROUNDING, settled, t_test
-from fashionreg.studies.statistics.correction import holm
-from fashionreg.studies.statistics.estimates import Estimate, estimate, finite
+from fashionreg.studies.statistics.correction import holm, simultaneous_intervals
+from fashionreg.studies.statistics.estimates import ALPHA, Estimate, Interval, estimate, finite
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,21 @@ class Effect:
     Attributes:
         factors: One factor: a main effect. Two or more: their interaction.
         estimate: The effect over seeds, in the unit of the metric, with a t interval.
+        simultaneous: The interval of `simultaneous_intervals` over all effects, which agrees with `p_holm`.
         p: t test of the effects of the seeds against 0, two-sided; NaN and 1 as for `Comparison.t_p`.
         p_holm: `p` after Holm's correction over all effects of the study.
     """
 
     factors: tuple[str, ...]
     estimate: Estimate
+    simultaneous: Interval
     p: float
     p_holm: float
 
 
-def factorial_effects(values: Mapping[tuple[int, ...], ArrayLike], factors: Sequence[str]) -> list[Effect]:
+def factorial_effects(
+    values: Mapping[tuple[int, ...], ArrayLike], factors: Sequence[str], alpha: float = ALPHA
+) -> list[Effect]:
     """Estimate the effects of a full factorial study of k factors, each off (0) or on (1), paired by seed.
 
     For each seed, the effect of a set of factors is the mean over the cells where the product of their signs (-1 off,
@@ -43,6 +47,7 @@ def factorial_effects(values: Mapping[tuple[int, ...], ArrayLike], factors: Sequ
         values: For each of the `2**k` cells, named by the levels of the factors in order, `(n,)` finite results;
             element i of every array belongs to the same seed.
         factors: The k names, all different.
+        alpha: Level of the simultaneous intervals: 0.05, or that of `looks_levels` at this look.
 
     Returns:
         The `2**k - 1` effects, by number of factors, then in the order of the factors.
@@ -70,9 +75,11 @@ def factorial_effects(values: Mapping[tuple[int, ...], ArrayLike], factors: Sequ
         settled(signs[:, chosen].prod(axis=1) @ results / (len(cells) // 2), tolerance) for chosen in map(list, sets)
     ]
     p = [t_test(contrast) for contrast in contrasts]
+    estimates = [estimate(contrast) for contrast in contrasts]
+    intervals = simultaneous_intervals(estimates, p, alpha)
     return [
-        Effect(tuple(factors[i] for i in chosen), estimate(contrast), p_value, p_holm)
-        for chosen, contrast, p_value, p_holm in zip(sets, contrasts, p, holm(p).tolist(), strict=True)
+        Effect(tuple(factors[i] for i in chosen), one, interval, p_value, p_holm)
+        for chosen, one, interval, p_value, p_holm in zip(sets, estimates, intervals, p, holm(p).tolist(), strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 from fashionreg.studies.statistics.comparisons import Comparison
 from fashionreg.studies.statistics.correction import holm
@@ -128,15 +128,19 @@ def _levels(looks: tuple[int, ...], maximum: int, alpha: float) -> tuple[float, 
         total += added
         squares += added**2 / new + (generator.chisquare(new - 1, STUDIES) if new > 1 else 0)
         error = np.sqrt((squares - total**2 / look) / (look - 1) * look)
-        p = 2 * stats.t.sf(np.abs(total) / error, look - 1)
+        size = np.abs(total) / error
         now = spent(look / maximum, alpha)
         margin = 2 * (now / STUDIES) ** 0.5
         free = int((now - margin) * STUDIES) - np.count_nonzero(rejected)
         # alone, a look at this level errs in exactly what is free: right whatever the other looks do
         level = now - before
+        limit = float(-special.stdtrit(look - 1, level / 2))
         if levels and free > 0:
-            level = max(level, float(np.partition(p[~rejected], free)[free]))
+            # as many of the largest statistics reject as there is error to spend
+            kept = size[~rejected]
+            limit = min(limit, float(np.partition(kept, len(kept) - 1 - free)[len(kept) - 1 - free]))
+            level = max(level, float(2 * special.stdtr(look - 1, -limit)))
         levels.append(level)
-        rejected |= p < level
+        rejected |= size > limit
         seeds, before = look, now
     return tuple(levels)
