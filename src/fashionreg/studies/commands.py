@@ -61,6 +61,7 @@ def run_study_command(arguments: argparse.Namespace) -> int:
     """Run `fashionreg study`: check the study file, train what is missing and write the report."""
     from fashionreg.randomness import whole_seeds
     from fashionreg.studies.plan import read_study
+    from fashionreg.studies.tuning import UntunedPlan
 
     seeds = None
     if arguments.seeds is not None:
@@ -75,6 +76,9 @@ def run_study_command(arguments: argparse.Namespace) -> int:
     growing = f", at most {plan.max_seeds}, until decided" if plan.auto else ""
     print(f"study   {plan.name}: {variants} x {counted(len(plan.seeds), 'seed')}{growing}, reference {plan.reference}")
     print(f"results {folder}", flush=True)
+    trials = plan.trials if isinstance(plan, UntunedPlan) else None
+    if trials is not None:
+        print(f"tuning  {counted(len(trials.variants), 'trial')} x {counted(len(trials.seeds), 'seed')} before that")
     if arguments.dry_run:
         for variant in plan.variants:
             print(f"  {variant.name}: {counted(variant.config['trainer']['max_epochs'], 'epoch')}")

@@ -32,12 +32,12 @@ def recipes_of(grid: dict[str, list[Any]], names: dict[str, str]) -> dict[str, R
         if two_levels:
             name = " + ".join(option for option, value in levels.items() if value == grid[option][1]) or "none"
         else:
-            name = ", ".join(f"{option}={_level(value)}" for option, value in levels.items())
+            name = ", ".join(f"{option}={level(value)}" for option, value in levels.items())
         recipes[name] = ([nested({names[option]: value}) for option, value in levels.items()], levels)
     return recipes
 
 
-def _level(value: Any) -> str:
+def level(value: Any) -> str:
     """Return a value of a grid as a part of the name of a variant; a class as `Dropout(p=0.3)`."""
     if not isinstance(value, dict):
         return json.dumps(value)

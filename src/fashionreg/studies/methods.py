@@ -17,6 +17,7 @@ from fashionreg.studies.notes import notes
 from fashionreg.studies.page import Block, Code, Items, Section, Table, Text
 from fashionreg.studies.settings import differs, learning_rate, value_of
 from fashionreg.studies.statistics import ALPHA
+from fashionreg.studies.tried import tuning_sentence
 from fashionreg.text import Unit, counted, named_seeds
 
 #: How intervals of several differences are made.
@@ -90,6 +91,8 @@ def _pairing(found: Findings) -> list[str]:
 
 def _compared_settings(found: Findings) -> str:
     """Say which settings were varied: what one strength and one learning rate show may not hold for others."""
+    if found.plan.tuned:
+        return tuning_sentence(found)
     rate, levels = learning_rate(found.plan), list(found.plan.variants[0].levels)
     shared = f"one learning rate ({rate})" if rate else "the learning rates of the table of configurations"
     if levels:

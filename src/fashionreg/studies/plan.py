@@ -18,6 +18,12 @@
       dropout: [../lecture7_dropout.yaml, {model: {init_args: {dropout: 0.5}}}]
     grid:                                   # every combination of these values, in place of `variants`
       dropout: [0.0, 0.1, 0.3, 0.5]
+    tune:                                   # chosen on val for each variant, with other seeds, before it is compared
+      grid: {lr: [0.01, 0.03, 0.1]}         # options of every variant
+      variants: {dropout: {dropout: [0.3]}} # further options of one
+      draws: 3                              # random combinations in place of all
+      seeds: 3
+      metric: acc
 
 Without `outcomes` the metric is tested, and the generalization gap where training images are evaluated. An `estimate`
 is the last epoch, the mean of the last epochs (a tail: a number or share of them) or the best epoch by validation
@@ -28,6 +34,10 @@ epochs on; the last epoch where training is shorter.
 With `max_seeds`, declared before results are looked at, tests are corrected for every look at fewer seeds.
 With `seeds: auto` seeds are added, from 10 on, until every variant is better, worse or equivalent by the primary
 outcome (equivalent only with `relevant`), or there are `max_seeds`, 50 if not given.
+
+Every variant must have as many trials. Each is trained with the tuning's seeds, which are none of the study's; the
+trial with the best mean on validation images wins (of `metric`, by `estimate`). With its options the variant is then
+trained and tested. With `draws` the values of an option may also be a range: `lr: {from: 1e-4, to: 0.1, log: true}`.
 
 Files come before overrides, and what is shared before what is a variant's own. An option of a grid is named in full
 (`model.init_args.dropout`) or by its last parts without `init_args`, where only one option has them: `lr`,
@@ -46,7 +56,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from fashionreg.config import REGULARIZERS, Layer, cache_key, flat, overriding, read_layers
+from fashionreg.config import REGULARIZERS, Layer, cache_key, flat, nested, overriding, read_layers
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
@@ -54,19 +64,20 @@ from fashionreg.randomness import expand_seeds, whole_seeds
 from fashionreg.runs.record import METRICS, SPLITS
 from fashionreg.runs.schema import SchemaError
 from fashionreg.studies.estimand import read_estimand
-from fashionreg.studies.grid import Recipe, name_classes, recipes_of
+from fashionreg.studies.grid import Recipe, level, name_classes, recipes_of
 from fashionreg.studies.growth import FIRST_LOOK, MAX_SEEDS
 from fashionreg.studies.looks import LEAST, LOOKS_FILE, MOST
-from fashionreg.studies.results import PLAN_FILE, Outcome, StudyPlan, Variant, check_targets
+from fashionreg.studies.results import PLAN_FILE, TUNING, Outcome, StudyPlan, Variant, check_targets
+from fashionreg.studies.tuning import FIRST_SEED, Tuning, UntunedPlan, read_tuning
 from fashionreg.training.fit import import_beside, resolve
 from fashionreg.yaml_files import read_yaml
 
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
 DEFAULTS |= {"relevant": None, "max_seeds": None, "outcomes": [], "estimate": "tail"}
-DEFAULTS |= {"targets": [], "shared": [], "variants": {}, "grid": {}}
+DEFAULTS |= {"targets": [], "shared": [], "variants": {}, "grid": {}, "tune": None}
 
 #: What a study writes into its folder, beside the folders of its variants.
-OWN_FILES = (PLAN_FILE, LOOKS_FILE, "report.html", "report.md", "results.csv", "figures", ".lock")
+OWN_FILES = (PLAN_FILE, LOOKS_FILE, TUNING, "report.html", "report.md", "results.csv", "figures", ".lock")
 NO_FILE_OF_WINDOWS = re.compile(r"(CON|PRN|AUX|NUL|COM\d|LPT\d)(\..*)?", re.IGNORECASE)
 
 
@@ -197,7 +208,7 @@ def _expand(
     recipes: dict[str, Recipe] = {}
     last: list[Layer] = [{"seeds": wanted}, overrides]
     if study["grid"]:
-        names = _grid_options(path, study, last, options, problems)
+        names = _grid_of_shared(path, study, last, options, problems)
         if names:
             recipes = recipes_of(study["grid"], names)
             problems += [
@@ -221,33 +232,90 @@ def _expand(
     first = {variant.key: variant.name for variant in reversed(variants)}
     doubles = [variant for variant in variants if first[variant.key] != variant.name]
     problems += [f"{variant.name}: is the same configuration as {first[variant.key]}" for variant in doubles]
+    trials: list[Variant] = []
+    if study["tune"] is not None and not problems:
+        try:
+            tuning = read_tuning(study["tune"], list(recipes))
+            if set(chosen) & set(tuning_seeds := range(FIRST_SEED, FIRST_SEED + tuning.seeds)):
+                problems.append(f"seeds: {FIRST_SEED:,} and the next {tuning.seeds - 1} are those of the tuning")
+            layers = {n: [*_layers(path, [*study["shared"], *parts]), *last] for n, (parts, _) in recipes.items()}
+            trials = _trials(tuning, variants, layers, options, fingerprints, problems)
+        except SchemaError as error:
+            problems.append(str(error))
     reference = study["reference"] or next(iter(recipes), "")
     if recipes and reference not in recipes:
         problems.append(f"reference: there is no variant {reference!r}; there are {', '.join(recipes)}")
     if problems:
         return None
-    targets = [float(target) for target in study["targets"]]
+    common: dict[str, Any] = {
+        "name": study["name"],
+        "question": study["question"],
+        "source": str(path),
+        "options": [*options, *_as_arguments(overrides)],
+        "estimate": read_estimand(study["estimate"]),
+    }
+    own: dict[str, Any] = {
+        "variants": variants,
+        "reference": reference,
+        "seeds": list(chosen),
+        "metric": study["metric"],
+        "split": study["split"],
+        "targets": [float(target) for target in study["targets"]],
+        "outcomes": study["outcomes"],
+        "relevant": study["relevant"] if study["relevant"] is None else float(study["relevant"]),
+        "max_seeds": most,
+        "auto": auto,
+    }
     try:
-        return StudyPlan(
-            study["name"],
-            study["question"],
-            variants,
-            reference,
-            list(chosen),
-            study["metric"],
-            study["split"],
-            targets,
-            str(path),
-            [*options, *_as_arguments(overrides)],
-            read_estimand(study["estimate"]),
-            study["outcomes"],
-            study["relevant"] if study["relevant"] is None else float(study["relevant"]),
-            most,
-            auto,
-        )
+        if not trials:
+            return StudyPlan(**common | own)
+        of_trials = {"variants": trials, "reference": trials[0].name, "seeds": list(tuning_seeds), "targets": []}
+        trial_plan = StudyPlan(**common | of_trials, metric=tuning.metric, split="val")
+        return UntunedPlan(**common | own, trials=trial_plan)
     except SchemaError as error:
         problems.append(str(error))
         return None
+
+
+def _trials(
+    tuning: Tuning,
+    variants: list[Variant],
+    layers: Mapping[str, list[Layer]],
+    options: list[str],
+    fingerprints: dict[str, Any],
+    problems: list[str],
+) -> list[Variant]:
+    """Resolve every trial of every variant; add what is wrong to `problems`.
+
+    Args:
+        tuning: What the study file says.
+        variants: The variants as they are without tuning.
+        layers: Of each variant, its configurations and overrides.
+        options: Arguments of the command line, which win over them.
+        fingerprints: As `_resolve` is given them.
+        problems: Is added to.
+    """
+    found: list[Variant] = []
+    for variant in variants:
+        name = variant.name
+        if not variant.config["data"]["init_args"].get("val_size"):
+            problems.append(f"tune: {name}: there is no val without data.init_args.val_size")
+            continue
+        names = _option_names(variant.config, tuning.options(name), f"tune: {name}", problems)
+        for settings in tuning.trials(name) if names else []:
+            trial = f"{name}, {', '.join(f'{option}={level(value)}' for option, value in settings.items())}"
+            overrides: list[Layer] = [nested({names[option]: value}) for option, value in settings.items()]
+            try:
+                if not is_folder_name(trial):
+                    raise SchemaError("cannot be the name of a folder")
+                config, key = _resolve([*layers[name], *overrides], options, fingerprints)
+                found.append(Variant(trial, key, {"variant": name, **settings}, config))
+            except (UserError, SchemaError) as error:
+                problems.append(f"tune: {trial}: {error}")
+        keys = {each.key for each in found if each.levels["variant"] == name}
+        if names and not problems and len(keys) < len(tuning.trials(name)):
+            problems.append(f"tune: {name}: two trials are the same configuration")
+    return found
 
 
 def _unfit(trainer: dict[str, Any]) -> list[str]:
@@ -311,24 +379,36 @@ def _as_arguments(overrides: Layer, prefix: str = "--") -> list[str]:
     return arguments
 
 
-def _grid_options(
+def _grid_of_shared(
     path: Path, study: dict[str, Any], last: list[Layer], arguments: list[str], problems: list[str]
 ) -> dict[str, str]:
-    """Return the full name of every option of the grid; add what is wrong to `problems`."""
+    """Return the full name of every option of the grid, as what is shared has them; add what is wrong to `problems`."""
     try:
         config, _ = _resolve([*_layers(path, study["shared"]), *last], arguments, {})
     except UserError as error:
         problems.append(f"shared: {error}")
         return {}
+    return _option_names(config, study["grid"], "grid", problems)
+
+
+def _option_names(config: Layer, grid: Mapping[str, Any], where: str, problems: list[str]) -> dict[str, str]:
+    """Return the full name of every option of a grid; add what is wrong to `problems`, and then return none.
+
+    Args:
+        config: A resolved configuration that has the options.
+        grid: Options, named in full or in part, and their values.
+        where: Where the study file has them.
+        problems: Is added to.
+    """
     settings = flat(config)
     options = list(settings)
     # the mappings in which options stand
     prefixes = (name.split(".")[:depth] for name in options for depth in range(1, name.count(".") + 1))
     parts = dict.fromkeys(".".join(prefix) for prefix in prefixes if prefix[-1] != "init_args")
     names = {}
-    for option, values in study["grid"].items():
+    for option, values in grid.items():
         candidates = options
-        if classes := name_classes(values):
+        if classes := isinstance(values, list) and name_classes(values):
             # the number `dropout: 0.0` of the model is no place for a class
             candidates = [*(name for name in options if isinstance(settings[name], str | None)), *parts]
         # `dropout.p` means the option p of what is called dropout: the levels of class and arguments are left out
@@ -340,6 +420,7 @@ def _grid_options(
         if len(found) == 1:
             names[option] = found[0]
         else:
-            what = f"could be {' or '.join(found)}" if found else "there is no such option in what is shared"
-            problems.append(f"grid: {option}: {what}")
-    return names if len(names) == len(study["grid"]) else {}
+            nowhere = "there is no such option" + " in what is shared" * (where == "grid")
+            what = f"could be {' or '.join(found)}" if found else nowhere
+            problems.append(f"{where}: {option}: {what}")
+    return names if len(names) == len(grid) else {}

@@ -42,6 +42,9 @@ Outcome = Literal["acc", "loss", "ece", "gap"]
 
 PLAN_FILE = "study.json"
 
+#: The folder, beside those of the variants, with the trials from which their options were chosen.
+TUNING = "tuning"
+
 #: A loss or an activation beyond this is that of a diverged network; sums of such numbers leave the range of float64.
 MAX_NUMBER = 1e30
 
@@ -97,6 +100,7 @@ class StudyPlan:
             nobody said.
         max_seeds: How many seeds the study has at most, however often it is looked at; None where nobody said.
         auto: Whether seeds are added until every variant is decided by the primary outcome, or `max_seeds` are trained.
+        tuned: Whether options of the variants were chosen on validation images, with other seeds.
     """
 
     name: str
@@ -114,6 +118,7 @@ class StudyPlan:
     relevant: Annotated[float, Between(0)] | None = None
     max_seeds: Annotated[int, Between(LEAST, MOST)] | None = None
     auto: bool = False
+    tuned: bool = False
 
     def __post_init__(self) -> None:
         if not is_folder_name(self.name):
@@ -222,6 +227,7 @@ class StudyResults:
             value; empty where it was not used.
         correct: For each variant, for each of its runs that has it, what `correct.npy` holds of the seeds of the plan.
         looks: Earlier looks at the same comparison.
+        trials: The results of the trials, if the variants were tuned and the trials are still there.
     """
 
     plan: StudyPlan
@@ -231,6 +237,7 @@ class StudyResults:
     drift: pd.DataFrame
     correct: dict[str, list[Correct]] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
+    trials: "StudyResults | None" = None
 
     def missing(self) -> dict[str, list[int]]:
         """Return for each variant that is not complete the seeds without results."""
@@ -410,4 +417,5 @@ def read_results(folder: Path) -> StudyResults:
     drift = pd.concat(drifts, ignore_index=True)[drift_columns] if drifts else pd.DataFrame(columns=drift_columns)
     wall_time = pd.DataFrame(seconds, columns=["variant", "seed", "epoch", "seconds"])
     looks = [look for look in read_looks(folder) if look.compared == plan.digest]
-    return StudyResults(plan, table, wall_time, runs, drift, correct, looks)
+    trials = read_results(folder / TUNING) if plan.tuned and (folder / TUNING).is_dir() else None
+    return StudyResults(plan, table, wall_time, runs, drift, correct, looks, trials)

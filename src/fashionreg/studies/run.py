@@ -221,6 +221,7 @@ def _train(
         raise UserError(f"{type(error).__name__}: {' '.join(str(error).split())} (see {log})") from error
     log.unlink(missing_ok=True)
     numbers = Run(finished.folder).history
-    last = numbers[(numbers.epoch == numbers.epoch.max()) & (numbers.split == "test") & (numbers.metric == "acc")]
+    split = "val" if plan.split == "val" else "test"
+    last = numbers[(numbers.epoch == numbers.epoch.max()) & (numbers.split == split) & (numbers.metric == "acc")]
     seconds = time.monotonic() - started
-    return f"test accuracy {in_percent(last.value)} over {len(missing.seeds)} seeds in {seconds:.0f} s"
+    return f"{split} accuracy {in_percent(last.value)} over {len(missing.seeds)} seeds in {seconds:.0f} s"

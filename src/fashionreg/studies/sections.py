@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from fashionreg.studies import images, plots
+from fashionreg.studies import images, plots, tried
 from fashionreg.studies.answer import answer, interval_name
 from fashionreg.studies.answer import cells as differences_cells
 from fashionreg.studies.answer import table as differences_table
@@ -36,6 +36,7 @@ def sections(found: Findings, pictures: Pictures) -> list[Block]:
         Section("Results", _final(found, shown, pictures)),
         *_differences(found, shown, pictures),
         *_dependence(found),
+        *tried.section(found),
         *images.section(found.over_images, found.plan.reference),
         *_convergence(found, shown, pictures),
         *_overfitting(found, shown, pictures),

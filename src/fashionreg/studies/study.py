@@ -90,8 +90,11 @@ def carry_out(plan: "StudyPlan", out: str | Path | None) -> Study:
     from fashionreg.studies.growth import grown, progress
     from fashionreg.studies.report import write_report
     from fashionreg.studies.run import run_study
+    from fashionreg.studies.tuning import UntunedPlan, tuned
 
     folder = results_folder(plan, out)
+    if isinstance(plan, UntunedPlan):
+        plan = tuned(plan, folder)
     while True:
         failures = run_study(plan, folder)
         if len(failures) == len(plan.variants):
