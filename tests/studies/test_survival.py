@@ -10,8 +10,6 @@ from lifelines.statistics import logrank_test
 from lifelines.utils import restricted_mean_survival_time
 
 from fashionreg.studies.statistics import (
-    epochs_to_stay,
-    epochs_to_target,
     holm,
     log_rank,
     restricted_mean,
@@ -52,26 +50,6 @@ def test_smoothing_delays_no_line_and_keeps_the_first_and_the_last_epoch():
 def test_smoothing_refuses_what_has_no_middle(curves, window, fault):
     with pytest.raises(ValueError, match=f"{fault}: "):
         smoothed(curves, window)
-
-
-def test_epochs_to_stay_by_hand():
-    curves = [
-        [0.9, 0.9, 0.9, 0.9],  # there from the first epoch
-        [0.9, 0.5, 0.7, 0.9],  # half way from epoch 3 to 4, whatever came before
-        [0.7, 0.9, 0.9, 0.75],  # not there at the end
-        [0.9, NAN, 0.9, 0.9],  # from epoch 3, with nothing to interpolate from
-        [0.9, 0.9, 0.9, NAN],
-        [0.4, 0.8, 0.9, 0.8],
-    ]
-    assert epochs_to_stay(curves, 0.8) == pytest.approx([1, 3.5, INF, 3, INF, 2])
-    assert epochs_to_stay(-np.array(curves), -0.8, higher_is_better=False) == pytest.approx([1, 3.5, INF, 3, INF, 2])
-
-
-def test_curves_that_only_rise_stay_where_they_arrive():
-    curves = np.sort(np.random.default_rng(2).normal(size=(50, 15)), axis=1)
-    assert np.array_equal(epochs_to_stay(curves, 0.5), epochs_to_target(curves, 0.5))
-    noisy = np.random.default_rng(3).normal(size=(50, 15))
-    assert (epochs_to_stay(noisy, -1.0) >= epochs_to_target(noisy, -1.0)).all()
 
 
 # lifelines 0.30 calls pandas as pandas 4 will no longer allow

@@ -1,4 +1,4 @@
-"""When the seeds of each variant reach targets for good."""
+"""When the smoothed curves of each variant's seeds reach targets."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import pandas as pd
 from fashionreg.studies.statistics import (
     Estimate,
     Reaching,
-    epochs_to_stay,
+    epochs_to_target,
     log_rank,
     reaching,
     restricted_mean,
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Arrivals:
-    """When the seeds of each variant reach targets for good: a list for each variant, one element for each target.
+    """When the seeds of each variant reach targets: a list for each variant, one element for each target.
 
     Attributes:
         epochs: In epochs.
@@ -66,9 +66,10 @@ def arrivals(
     *,
     higher_is_better: bool,
 ) -> Arrivals:
-    """Find when each seed reaches each target and stays there until the end, on curves that are smoothed a little.
+    """Find when the smoothed curve of each seed first reaches each target.
 
-    The first epoch at which a noisy curve touches a target says little: it may be the luck of one epoch.
+    The first epoch at which a noisy curve touches a target says little: it may be the luck of one epoch. The last one
+    at which it is below says as little of a target near its end, where that is the last unlucky epoch.
 
     Args:
         curves: For each variant a row for each seed, a column for each epoch.
@@ -86,7 +87,7 @@ def arrivals(
         taken = {}
         for name, curve in curves.items():
             smooth = smoothed(curve.to_numpy(float), window(curve.shape[1]))
-            taken[name] = epochs_to_stay(smooth, target, higher_is_better=higher_is_better)
+            taken[name] = epochs_to_target(smooth, target, higher_is_better=higher_is_better)
             # at the median speed of each seed: a machine that stalls says nothing of the variant
             speed = wall_times[name].median(axis=1)[curve.index].to_numpy()
             times = np.repeat(speed[:, None], curve.shape[1], axis=1)

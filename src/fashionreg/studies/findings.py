@@ -71,7 +71,7 @@ class Findings:
             each outcome by itself.
         evidence: By the primary outcome, what belongs beside each of its comparisons.
         alternatives: The same for every estimand that could have been chosen; empty where training is one epoch.
-        arrivals: When the seeds of each variant reach the targets for good; the last target is `reference_end`, if that
+        arrivals: When the seeds of each variant reach the targets; the last target is `reference_end`, if that
             is a number. None where the reference has no results.
         looked: The looks at the study, this one included.
         reference_end: The reference's mean of the plan's metric, by the estimand; NaN if a seed diverged, or the

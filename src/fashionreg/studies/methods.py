@@ -44,7 +44,7 @@ def methods(found: Findings) -> list[Block]:
         f"What counts for a seed, in every table, test and sentence: {title(found.phrase).lower()}.",
         _compared_settings(found),
         "Generalization gap: train accuracy minus test accuracy. Calibration error: expected calibration error in 15 "
-        "bins (Naeini et al. 2015). Epochs to a target: the last time that the curve, smoothed over about a twentieth "
+        "bins (Naeini et al. 2015). Epochs to a target: the first time that the curve, smoothed over about a twentieth "
         "of the epochs, comes to it, interpolated between epochs. Wall time of a seed: that of "
         "the run divided by its number of seeds, evaluation and callbacks included; a median over epochs.",
         *(note.text for note in notes(found)),

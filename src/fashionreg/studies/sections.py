@@ -193,13 +193,13 @@ def _convergence(found: Findings, shown: Findings, pictures: Pictures) -> list[B
         "targets",
         plots.targets(shown),
         f"Epochs that each variant takes to reach a {_metric(found)}.",
-        "Median over seeds with its 95% interval; an arrow at the right edge stands for seeds that are not at the "
-        "target when training ends. Nothing is known before the end of the first epoch.",
+        "Median over seeds with its 95% interval; an arrow at the right edge stands for seeds that have not reached "
+        "the target when training ends. Nothing is known before the end of the first epoch.",
     )
     smooth = window(found.epochs)
     smoothing = f", on curves smoothed over {smooth} epochs" if smooth > 1 else ""
     hint = (
-        f"Epochs until a seed reaches a target and stays there until the end{smoothing}: median over seeds with its "
+        f"Epochs until a seed first reaches a target{smoothing}: median over seeds with its "
         "95% interval, and the median wall time of a seed. Where half of the seeds or more do not: the mean, where "
         f"such a seed counts as {arrived.end:,} epochs. p: log-rank test against {reference}, adjusted for the number "
         "of variants."

@@ -209,7 +209,7 @@ def _convergence(found: Findings) -> list[str]:
     metric = f"{plan.split} {METRIC_NAMES[plan.metric]}"
     target = f"the final {metric} of {plan.reference} ({unit_of(plan.metric).text(found.reference_end)})"
     interval = "" if all(math.isnan(reached[-1].low) for reached in arrived.epochs.values()) else " with 95% CI"
-    sentence = f"Epochs to {target}, reached for good, median over seeds{interval}: {said}."
+    sentence = f"Epochs to {target}, median over seeds{interval}: {said}."
     tests = {name: each[-1] for name, each in arrived.log_rank.items() if not math.isnan(each[-1])}
     if not tests:
         return [sentence]

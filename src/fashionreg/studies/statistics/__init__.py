@@ -24,7 +24,7 @@ from fashionreg.studies.statistics.pairing import Pairing, pairing
 from fashionreg.studies.statistics.resampled import Resampled, corrected_t
 from fashionreg.studies.statistics.robust import Outliers, Robust, interquartile_mean, median, outliers, robust
 from fashionreg.studies.statistics.shares import estimate_share, proportion_interval
-from fashionreg.studies.statistics.survival import epochs_to_stay, log_rank, restricted_mean, smoothed
+from fashionreg.studies.statistics.survival import log_rank, restricted_mean, smoothed
 
 __all__ = [
     "ALPHA",
@@ -48,7 +48,6 @@ __all__ = [
     "decide",
     "decision_power",
     "differences_of",
-    "epochs_to_stay",
     "epochs_to_target",
     "equivalence",
     "estimate",

@@ -1,4 +1,4 @@
-"""When curves reach a target for good: smoothing, the log-rank test and the restricted mean time."""
+"""When noisy curves reach a target: smoothing, the log-rank test and the restricted mean time."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from fashionreg.studies.statistics.convergence import epochs_to_target
 from fashionreg.studies.statistics.correction import holm
 from fashionreg.studies.statistics.estimates import Estimate, Floats, estimate, vector
 
@@ -39,33 +38,6 @@ def smoothed(curves: ArrayLike, window: int) -> Floats:
         reach = min((window - 1) // 2, epoch, epochs - 1 - epoch)
         means[:, epoch] = values[:, epoch - reach : epoch + reach + 1].mean(axis=1)
     return means
-
-
-def epochs_to_stay(curves: ArrayLike, target: float, *, higher_is_better: bool = True) -> Floats:
-    """Find the epoch from which each curve stays at the target or beyond it until the end, linear between epochs.
-
-    >>> epochs_to_stay([[0.9, 0.25, 0.5, 1.0]], 0.75).tolist()
-    [3.5]
-
-    Args:
-        curves: `(n, E)` as for `epochs_to_target`; NaN is not at the target.
-        target: Finite.
-        higher_is_better: As for `epochs_to_target`.
-
-    Returns:
-        `(n,)`: 1 where the curve is there from epoch 1 on; infinity where it is not there at the end.
-    """
-    values = np.asarray(curves, dtype=np.float64)
-    # epochs before the last one that is short of the target do not count; that one keeps its value, from which the
-    # crossing is interpolated
-    short = ~(values >= target if higher_is_better else values <= target)
-    if values.ndim == 2:
-        values = values.copy()
-        never = -np.inf if higher_is_better else np.inf
-        for seed, row in enumerate(short):
-            last = len(row) - 1 - int(np.argmax(row[::-1])) if row.any() else 0
-            values[seed, :last] = never
-    return epochs_to_target(values, target, higher_is_better=higher_is_better)
 
 
 def log_rank(times: Mapping[str, ArrayLike], reference: ArrayLike) -> dict[str, tuple[float, float]]:
