@@ -30,10 +30,10 @@ from fashionreg.studies.results import read_results
 from fashionreg.text import POINTS, p_cell
 
 DOCS = Path(__file__).parent.absolute()
-STUDIES = ("batch_norm", "lecture7")
+STUDIES = ("batch_norm", "batch_norm_tuned", "lecture7")
 
-#: What is kept of a run: the record, not the events and checkpoints.
-KEPT = ("record.csv", "record.json", "drift.csv", "correct.npy")
+#: What is kept of a study and its runs: the records, not the events and checkpoints.
+KEPT = ("study.json", "looks.json", "record.csv", "record.json", "drift.csv", "correct.npy")
 
 
 def fashionreg(*words: str) -> None:
@@ -47,8 +47,7 @@ def keep(study: Path, place: Path) -> None:
     """Copy a finished study's plan and records to `place`, in place of what is there."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    shutil.copy(study / "study.json", place)
-    for file in (file for name in KEPT for file in study.glob(f"*/version_*/{name}")):
+    for file in (file for name in KEPT for file in study.rglob(name)):
         target = place / file.relative_to(study)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)

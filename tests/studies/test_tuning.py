@@ -161,7 +161,7 @@ def test_winners_are_trained_anew_with_the_seeds_of_the_study_and_only_they_are_
         )
         pd.testing.assert_frame_equal(ours, alone)
     report = (folder / "report.md").read_text()
-    assert "each tuned on validation images, after 2 epochs" in report
+    assert "each variant tuned on validation images, after 2 epochs" in report
     assert report.count("| chosen |") == 2
     assert "Tuned for each variant: lr, dropout; 2 trials each, with 2 seeds that the comparison does not use" in report
     assert "nothing was tuned" not in report

@@ -38,7 +38,7 @@ def circumstances(found: Findings) -> str:
     """Return the reference and what results depend on: `Compared with plain at learning rate 0.1, after 5 epochs`."""
     rate = learning_rate(found.plan)
     shared = f" at learning rate {rate}" if rate else ""
-    tuned = ", each tuned on validation images," if found.plan.tuned else ","
+    tuned = ", each variant tuned on validation images," if found.plan.tuned else ","
     return f"Compared with {found.plan.reference}{shared}{tuned} {found.phrase}"
 
 
