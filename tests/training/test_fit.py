@@ -1,9 +1,7 @@
 """`fashionreg fit` as a user runs it, on synthetic data."""
 
-import functools
 import json
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -263,24 +261,6 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(run):
     a, b = (torch.load(f"logs/{n}/checkpoints/last.ckpt") for n in ("tiny/version_1", "whole/version_0"))
     for name, value in a["state_dict"].items():
         assert torch.equal(value, b["state_dict"][name]), name
-
-
-def test_ctrl_c_keeps_the_finished_epochs_and_says_how_to_go_on(workplace):
-    command = [sys.executable, "-m", "fashionreg", "fit", "--config", "tiny.yaml", "--trainer.max_epochs", "100000"]
-    # what is started in the background by a shell ignores Ctrl-C, and its children with it
-    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
-    for line in process.stdout:
-        if line.startswith("epoch      2/"):
-            process.send_signal(signal.SIGINT)
-            break
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert len(err.splitlines()) == 1
-    assert re.search(r"interrupted after \d+ of 100000 epochs; go on with: fashionreg fit --ckpt_path logs/tiny", err)
-    about = json.loads(Path("logs/tiny/version_0/record.json").read_text())
-    assert about["status"] == "interrupted"
-    assert len(about["epoch_seconds"]) >= 1
 
 
 def test_last_is_the_newest_run_of_that_name(run):
