@@ -88,10 +88,16 @@ def test_memory_grows_with_the_seeds_by_their_parameters_and_one_batch_not_by_th
     code = """
 import re
 from pathlib import Path
+import torch
 from fashionreg.cli import main
+from fashionreg.data import datamodules
+from fashionreg.data.images import LabelledImages
+# noise: drawing garments takes seconds
+images = torch.randint(256, (8000, 28, 28), dtype=torch.uint8)
+datamodules.draw_garments = lambda count, seed: LabelledImages(images, torch.arange(count) % 10)
 for seeds in (1, 100):
     options = f"--config tiny.yaml --data.init_args.train_size 4000 --trainer.max_epochs 1 --seeds {seeds}"
-    options += " --data.init_args.test_size 4000 --model.init_args.hidden_sizes [64,32]"
+    options += " --data.init_args.test_size 4000 --model.init_args.hidden_sizes [64,32] --trainer.limit_train_batches 16"
     assert main(["fit", *options.split()]) == 0
     print("peak", re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
