@@ -71,6 +71,8 @@ def open_when_there(browser: Browser, address: str) -> None:
     """Open a page of a server that may still be starting."""
     for _ in range(60):
         with contextlib.suppress(RuntimeError):
+            # what differs after the # alone is not loaded again
+            browser.open("about:blank")
             browser.open(address)
             if browser.ask("location.protocol") == "http:":
                 return
@@ -97,19 +99,28 @@ def photograph_tensorboard(logs: Path, folder: Path) -> None:
     if CHROMIUM is None:
         print("no Chromium here: the pictures of TensorBoard stay as they are")
         return
-    with tensorboard(logs) as address:
-        photograph_views(address, folder)
+    with tensorboard(logs) as address, Browser(1280, 720) as browser:
+        photograph_views(browser, address, folder)
 
 
-def photograph_views(address: str, folder: Path, *names: str) -> None:
+def photograph_views(browser: Browser, address: str, folder: Path, *names: str) -> None:
     """Write one picture of each view of a TensorBoard into `folder`; each must show its texts and these names."""
     for name, (view, texts) in VIEWS.items():
-        with Browser(1280, 720) as browser:
-            open_when_there(browser, address + view)
-            if not shows(browser, *texts, *names):
-                raise SystemExit(f"{view} does not show {[*texts, *names]}")
-            browser.wait_for("false", seconds=6)  # charts are still being drawn
-            browser.photograph(folder / f"{name}.png")
+        open_when_there(browser, address + view)
+        if not shows(browser, *texts, *names):
+            raise SystemExit(f"{view} does not show {[*texts, *names]}")
+        photograph_when_still(browser, folder / f"{name}.png")
+
+
+def photograph_when_still(browser: Browser, image: Path) -> None:
+    """Write the first picture that is like the one of a second before: charts are drawn after their texts are there."""
+    before = None
+    for _ in range(20):
+        browser.photograph(image)
+        if before == (before := image.read_bytes()):
+            return
+        browser.wait_for("false", seconds=1)
+    raise RuntimeError(f"{image.stem}: the page still changes after 20 seconds")
 
 
 #: Languages of fenced code, by the suffix of a file.

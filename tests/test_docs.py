@@ -51,11 +51,16 @@ def blocks(page, language):
 
 
 def commands():
+    """Each command that the pages show, once, under the first page that shows it."""
+    seen = set()
     for page in PAGES:
         for block in [*blocks(page, "sh"), *blocks(page, "")]:
             for line in block.splitlines():
                 if line.strip().startswith(("fashionreg ", "!fashionreg ")):
                     words = shlex.split(line.strip().removeprefix("!"), comments=True)
+                    if (said := tuple(words)) in seen:
+                        continue
+                    seen.add(said)
                     yield pytest.param(words[1:], id=f"{page}: {' '.join(words)}")
 
 

@@ -22,6 +22,9 @@ NAMES = ["random_brightness", "my_network"]
 TINY = ["--data", "SyntheticDataModule", "--data.init_args.train_size", 200, "--data.init_args.test_size", 50]
 TINY += ["--trainer.accelerator", "cpu", "--model.init_args.optimizer.lr", 0.1]
 
+#: Without the pictures for TensorBoard, which take longer than all the rest of so short a fit.
+PLAIN = [*TINY, "--trainer.callbacks", "[]"]
+
 #: Of a logit: a sum over the pixels, in which no partial sum passes 10.
 LOGITS = rounding(PIXELS, 10)
 
@@ -46,8 +49,8 @@ def name(request):
 def fit(run, name):
     """Runs `fashionreg fit` with the YAML file of the example on a few drawn images; it must succeed."""
 
-    def fit(*options):
-        code, out, err = run("fit", "--config", EXAMPLES / f"{name}.yaml", *TINY, *options)
+    def fit(*options, tiny=PLAIN):
+        code, out, err = run("fit", "--config", EXAMPLES / f"{name}.yaml", *tiny, *options)
         assert (code, err) == (0, ""), err
         return out
 
@@ -73,10 +76,9 @@ def test_the_regularizer_is_at_most_twenty_lines_with_its_docstrings():
 
 
 def test_it_trains_with_two_seeds_and_says_what_it_is(fit, name):
-    out = fit("--seeds", 2, "--trainer.max_epochs", 2)
-    assert {"random_brightness": "random brightness 0.2", "my_network": "MyNetwork, weight decay strength=0.001"}[
-        name
-    ] in out
+    out = fit("--seeds", 2, "--trainer.max_epochs", 2, tiny=TINY)
+    said = {"random_brightness": "random brightness 0.2", "my_network": "MyNetwork, weight decay strength=0.001"}
+    assert said[name] in out
     table = losses(record(name))
     assert list(table.columns) == [0, 1]
     train = table.xs("train", level="split")
@@ -145,7 +147,7 @@ def test_the_exported_network_computes_what_the_trained_one_does(fit, run, refus
 
 
 def test_both_are_compared_in_a_study(run):
-    code, _, err = run("study", EXAMPLES / "study.yaml", "--seeds", 5, "--trainer.max_epochs", 1, *TINY)
+    code, _, err = run("study", EXAMPLES / "study.yaml", "--seeds", 5, "--trainer.max_epochs", 1, *PLAIN)
     assert code == 0, err
     folder = Path("logs/studies/examples")
     results = pd.read_csv(folder / "results.csv")

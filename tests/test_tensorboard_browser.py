@@ -23,10 +23,9 @@ def study(run):
 
 
 def test_curves_images_and_hyperparameters_of_both_variants_are_there(study, tmp_path):
-    with tensorboard(study) as address:
-        photograph_views(address, tmp_path, "baseline/version_0", "bn/version_0")
-        with Browser(1280, 720) as browser:
-            open_when_there(browser, f"{address}?darkMode=false#custom_scalars")
-            # two curves of each of two runs in one chart
-            assert shows(browser, "all splits", "every seed", "Matches (4)")
+    with tensorboard(study) as address, Browser(1280, 720) as browser:
+        photograph_views(browser, address, tmp_path, "baseline/version_0", "bn/version_0")
+        open_when_there(browser, f"{address}?darkMode=false#custom_scalars")
+        # two curves of each of two runs in one chart
+        assert shows(browser, "all splits", "every seed", "Matches (4)")
     assert all((tmp_path / f"{name}.png").stat().st_size > 20_000 for name in VIEWS)

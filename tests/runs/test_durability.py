@@ -2,7 +2,6 @@
 
 import builtins
 import errno
-import functools
 import io
 import itertools
 import json
@@ -25,6 +24,7 @@ import fashionreg as fr
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans, whole_file
 from fashionreg.runs.checkpoint import WholeCheckpointIO, whole_bytes, with_checksum
+from forked import end, start_and_wait
 from samples import LAST, files, message
 
 OLD = Path(__file__).parents[1] / "fixtures" / "version_0_1" / LAST
@@ -474,34 +474,21 @@ def test_a_checkpoint_is_written_without_a_copy_of_it(tmp_path):
 # ---------------------------------------------------------------------------------------------------- signals
 
 
-def started(*words, until):
-    """A command in a process of its own that has printed a line with `until`."""
-    # what is started by `nohup`, or in the background, ignores signals, and its children with it
-    listening = functools.partial(map, signal.signal, (signal.SIGINT, signal.SIGHUP), (signal.SIG_DFL,) * 2)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fashionreg", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: list(listening()),
-    )
-    for line in process.stdout:
-        if until in line:
-            return process
-    raise AssertionError(process.communicate()[1])
-
-
 #: Longer than a test waits; so long a fit would be compiled by itself, which takes more time than all the rest.
 LONG = ["--trainer.max_epochs", 100000, "--compile", "false"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM], ids=["SIGHUP", "SIGTERM"])
-def test_a_fit_that_is_told_to_end_keeps_the_finished_epochs_and_says_how_to_go_on(number, workplace):
-    process = started("fit", "--config", "tiny.yaml", *LONG, until="epoch      3/")
-    process.send_signal(number)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, len(err.splitlines())) == (1, 1), err
+#: Which signals a fit is sent: a second one, of a scheduler or a closed terminal, changes nothing.
+SIGNALS = {"SIGINT": [signal.SIGINT], "SIGHUP": [signal.SIGHUP] * 2, "SIGTERM": [signal.SIGTERM] * 2}
+
+
+@pytest.mark.parametrize("numbers", SIGNALS.values(), ids=SIGNALS)
+def test_a_fit_that_is_told_to_end_keeps_the_finished_epochs_and_says_how_to_go_on(numbers, workplace):
+    process = start_and_wait("fit", "--config", "tiny.yaml", *LONG, until="epoch      3/")
+    for number in numbers:
+        os.kill(process.pid, number)
+    code, err = end(process)
+    assert (code, len(err.splitlines())) == (1, 1), err
     assert re.search(rf"interrupted after \d+ of 100000 epochs; go on with: fashionreg fit --ckpt_path {LAST}$", err)
     assert whole_bytes(Path(LAST))
     about = json.loads(Path("logs/tiny/version_0/record.json").read_text())
@@ -510,11 +497,11 @@ def test_a_fit_that_is_told_to_end_keeps_the_finished_epochs_and_says_how_to_go_
 
 
 def test_a_study_whose_terminal_is_closed_says_how_to_go_on(workplace):
-    words = ["study", SMOKE, "--seeds", 2, "--trainer.max_epochs", 60, "--out", "results"]
-    process = started(*words, until="[1/3] plain: test accuracy")
-    process.send_signal(signal.SIGHUP)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, len(err.splitlines())) == (1, 1), err
+    words = ["study", SMOKE, "--seeds", 2, "--trainer.max_epochs", 30, "--out", "results"]
+    process = start_and_wait(*words, until="[1/3] plain: test accuracy")
+    os.kill(process.pid, signal.SIGHUP)
+    code, err = end(process)
+    assert (code, len(err.splitlines())) == (1, 1), err
     assert "error: smoke: interrupted; the same command goes on with what is missing" in err
     records = [json.loads(path.read_text()) for path in Path("results").rglob("record.json")]
     assert [about["status"] for about in records].count("finished") >= 1

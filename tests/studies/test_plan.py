@@ -342,7 +342,9 @@ def test_a_file_that_is_no_study_is_refused(workplace, text):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", ["batch_norm", "batch_norm_tuned", "lecture7", "dropout_rate", "weight_decay", "additive", "smoke"])
+@pytest.mark.parametrize(
+    "name", ["batch_norm", "batch_norm_tuned", "lecture7", "dropout_rate", "weight_decay", "additive", "smoke"]
+)
 def test_shipped_studies_are_in_order(name, real_data, workplace, monkeypatch):
     from fashionreg.cli import main
 

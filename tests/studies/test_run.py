@@ -1,11 +1,9 @@
 """`fashionreg study`: what is missing is trained, and nothing else; what is interrupted goes on."""
 
 import json
-import multiprocessing
 import random
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +12,7 @@ import pytest
 from conftest import made_by
 from fashionreg.cli import main
 from fashionreg.studies.results import read_results
+from forked import start, wait_until
 from samples import files
 
 SMOKE = Path(__file__).parents[2] / "configs" / "studies" / "smoke.yaml"
@@ -201,35 +200,23 @@ def test_options_are_checked_before_anything_runs(run):
 
 
 def test_killed_again_and_again_a_study_ends_with_the_records_of_one_never_interrupted(study, workplace):
-    # processes forked from one that has imported everything: the kills hit runs, not imports
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fashionreg.studies.run", "fashionreg.studies.plan"])
-    arguments = ["study", str(SMOKE), "--seeds", "2", "--trainer.max_epochs", "60"]
+    arguments = ["study", SMOKE, "--seeds", 2, "--trainer.max_epochs", 24]
     luck = random.Random(0)
-    kills = reached = 0
-    for _ in range(6):
-        process = context.Process(target=main, args=([*arguments, "--out", "killed"],))
-        process.start()
-        if not Path("killed").exists():
-            wait_for("killed/*/version_*/record.json", process)
-        # the same command begins to train after some tenths of a second, and has more than a second of it
-        process.join(luck.uniform(0.5, 1.5))
+    place = Path("killed")
+    for _ in range(5):
+        before = set(place.glob("*/version_*"))
+        process = start(*arguments, "--out", place)
+        wait_until(lambda before=before: set(place.glob("*/version_*")) - before, process)
+        # anywhere in the first third of what is left to train: from the folder of a run, still empty, on
+        process.join(luck.uniform(0, 0.25))
         process.kill()
         process.join()
-        kills += process.exitcode == -signal.SIGKILL
-        unfinished = [path for path in Path("killed").glob("*/version_*") if not (path / "record.json").is_file()]
-        reached += bool(unfinished)
-    assert kills >= 2
-    assert reached >= 1
-    assert main([*arguments, "--out", "killed"]) == 0
-    assert study("--seeds", "2", "--trainer.max_epochs", "60")[0] == 0
+        assert process.exitcode == -signal.SIGKILL
+        assert any(not (path / "record.json").is_file() for path in place.glob("*/version_*"))
+    assert main([*map(str, arguments), "--out", "killed"]) == 0
+    assert study("--seeds", 2, "--trainer.max_epochs", 24)[0] == 0
     pd.testing.assert_frame_equal(numbers("killed"), numbers())
-    assert all((path / "record.json").is_file() for path in Path("killed").glob("*/version_*"))
-
-
-def wait_for(pattern, process):
-    while not list(Path().glob(pattern)) and process.is_alive():
-        time.sleep(0.02)
+    assert all((path / "record.json").is_file() for path in place.glob("*/version_*"))
 
 
 def test_an_observer_added_to_a_finished_study_retrains_nothing(finished):

@@ -217,9 +217,12 @@ class TrainingCLI(LightningCLI):
         args = regularizers.add_arguments(args)
         check_named(regularizers.merged or {})
         config: Namespace | None = None
-        for layer in joined(layers):
+        *earlier, last = joined(layers) or [{}]
+        for layer in earlier:
             config = parser.parse_object(layer, namespace=config, defaults=config is None)
-        self.config = parser.parse_args(args, namespace=config)
+        # what is parsed last adds the defaults of the classes that are chosen; no arguments take as long as a layer
+        config = parser.parse_object(last, namespace=config, defaults=config is None or not args)
+        self.config = parser.parse_args(args, namespace=config) if args else config
         if self._checkpoint_path is not None:
             self.config.ckpt_path = self._checkpoint_path
         if self.command != "fit" and self.config.ckpt_path is None:
@@ -327,6 +330,9 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Make model, data and trainer; an error of theirs stays their own."""
+        # Lightning takes hyperparameters from it, and would check once more what has just been parsed
+        text = self.parser.dump(self.config, skip_link_targets=False, skip_none=False, skip_validation=True)
+        self.config_dump = parse_yaml(text, "configuration")
         try:
             super().instantiate_classes()
         except (UserError, MisconfigurationException):
