@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -169,7 +170,7 @@ def test_every_source_file_that_a_page_names_in_its_text_is_there():
     for page, text in PAGES.items():
         for path in re.findall(r"`((?:src|tests|docs|configs|examples|benchmarks|stress)/[\w./-]+)`", text):
             # NAME stands for any; the worked example of CONTRIBUTING.md is no part of the package
-            assert "NAME" in path or "weight_clipping" in path or (CHECKOUT / path).exists(), f"{page}: {path}"
+            assert "NAME" in path or "gradient_centralization" in path or (CHECKOUT / path).exists(), f"{page}: {path}"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "<!-- from " in PAGES[page]])
@@ -222,18 +223,19 @@ def test_the_worked_example_of_a_regularizer_holds_what_it_promises(run, place, 
         textwrap.dedent(block)
         for block in re.findall(r"   ```python\n(.*?)   ```", PAGES["CONTRIBUTING.md"], flags=re.DOTALL)
     )
-    (place / "weight_clipping.py").write_text(module)
+    (place / "gradient_centralization.py").write_text(module)
     monkeypatch.syspath_prepend(place)
-    import weight_clipping
+    import gradient_centralization
 
-    assert doctest.testmod(weight_clipping).failed == 0
-    assert doctest.testmod(weight_clipping).attempted == 2
+    assert doctest.testmod(gradient_centralization).failed == 0
+    assert doctest.testmod(gradient_centralization).attempted == 2
     # here it is a module of the working folder, not of the package
-    test = test.replace("class_path: WeightClipping", "class_path: weight_clipping.WeightClipping")
+    name = "GradientCentralization"
+    test = test.replace(f"class_path: {name}", f"class_path: gradient_centralization.{name}")
     test = test.replace('last.ckpt")', 'last.ckpt"), trusted=True')
-    names = {"Path": Path, "load_classifier": load_classifier}
+    names = {"Path": Path, "load_classifier": load_classifier, "torch": torch}
     exec(test, names)
-    names["test_no_weight_leaves_the_interval"](run)
+    names["test_the_sum_of_each_units_weights_stays_as_it_began"](run)
 
 
 def modules_with_examples():

@@ -77,6 +77,19 @@ class Statistics(Regularizer):
         return SharedStatistics(len(seeds), features)
 
 
+class ReplacedStatistics(SharedStatistics):
+    """Running statistics that are assigned: a step that works on the tensors of before would lose them."""
+
+    def forward(self, x, key=None):
+        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(dim=1)
+        return x - self.mean.unsqueeze(1)
+
+
+class Replaced(Regularizer):
+    def before_activation(self, features, seeds):
+        return ReplacedStatistics(len(seeds), features)
+
+
 class MixedInEvaluation(ReplicaLayer):
     def forward(self, x, key=None):
         return x if self.training else x - x.mean(dim=0)
@@ -178,6 +191,13 @@ def test_a_penalty_without_replica_axis_is_refused():
         UserError, match=r"regularizers.mine: penalty: must return a tensor .*\(S,\); got float32 \(\) for S = 2"
     ):
         check(Scalar())
+
+
+def test_a_buffer_that_is_assigned_and_not_changed_in_place_is_refused_by_name():
+    with pytest.raises(
+        UserError, match=r"regularizers.mine: before_activation: forward replaces the buffer \S+mean; it"
+    ):
+        check(Replaced())
 
 
 def test_a_hook_that_raises_is_named_with_its_error():

@@ -114,10 +114,16 @@ def _trace(
                 raise refuse("batch", must, _shown(changed))
             x, targets = changed
             yield "batch", {"images": x, "targets": targets.float()}
-        parameters = trained(network)
+        parameters, buffers = trained(network), dict(network.named_buffers())
         with naming(name, computed or "network"):
             logits = logits_of(network, forward, x, keys)
             here = derivatives(_loss(logits, targets), parameters)
+        if replaced := [key for key, buffer in network.named_buffers() if buffer is not buffers.get(key)]:
+            # gradients are taken with the tensors that the network had before
+            raise UserError(
+                f"regularizers.{name}: {computed or 'network'}: forward replaces the buffer {replaced[0]}; it must "
+                "change it in place, for example by self.mean.copy_(...)"
+            )
         if computed:
             yield computed, {"logits": logits.detach(), **here, **_state(network, len(seeds))}
         added = {
