@@ -127,15 +127,15 @@ def test_a_compiled_fit_has_the_numbers_of_an_ordinary_one_and_is_resumed_as_it_
     assert resumed.equals(compiled)
 
 
-def test_parts_of_the_replicas_take_the_step_of_all_of_them(fit, monkeypatch):
+def test_groups_of_replicas_take_the_step_of_all_of_them(fit, monkeypatch):
     changes = ["--seeds", 4, "--model.init_args.regularizers.ema", "null", "--model.init_args.optimizer"]
     adam = "{class_path: torch.optim.AdamW, init_args: {lr: 0.01}}"
     whole, _ = fit("--compile", "true", *changes, adam)
     # 6,394 parameters of four bytes in a replica
-    monkeypatch.setattr("fashionreg.training.step.PART_BYTES", 60_000)
+    monkeypatch.setattr("fashionreg.training.step.GROUP_BYTES", 60_000)
     calls = []
-    make = step_module.parts
-    monkeypatch.setattr(step_module, "parts", lambda model: calls.append(make(model)) or calls[-1])
+    make = step_module.replica_groups
+    monkeypatch.setattr(step_module, "replica_groups", lambda model: calls.append(make(model)) or calls[-1])
     divided, _ = fit("--compile", "true", *changes, adam)
     assert calls == [[slice(0, 2), slice(2, 4)]]
     assert_same_to_rounding(divided, whole)

@@ -42,9 +42,8 @@ STEP_HOOKS = ("on_train_batch_start", "on_before_optimizer_step", "on_train_batc
 #: Hooks of callbacks within a step that the shortcut does not call.
 CALLBACK_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward")
 
-
-#: Compiled steps without a look at signals.
-MOST_ALONE = 1000
+#: Most compiled steps in a row before control returns to Lightning, which handles signals.
+MOST_UNINTERRUPTED = 1000
 
 
 class DirectEpochLoop(_TrainingEpochLoop):
@@ -55,9 +54,9 @@ class DirectEpochLoop(_TrainingEpochLoop):
     schedulers, gradient clipping, validation and callbacks' `on_train_batch_start`, `on_before_optimizer_step` and
     `on_train_batch_end` are Lightning's in both ways.
 
-    Where steps are compiled, those within an epoch are, and the first and the last are not: the first makes the state
-    of the optimizer, and with the last, which may be smaller, Lightning does what ends an epoch. A compiled step leaves
-    no gradients. A callback with a hook in `STEP_HOOKS` that sometimes needs them says so by a method
+    In each epoch the first and the last step are ordinary: the first creates the state of the optimizer, and with the
+    last, whose batch may be smaller, Lightning does what ends an epoch. Those between them can be compiled. A compiled
+    step leaves no gradients. A callback with a hook in `STEP_HOOKS` that sometimes needs them says so by a method
     `needs_gradients(trainer)`, and that step is not compiled; with one that does not say it, none is.
 
     The module's `training_step(batch, batch_idx)` must return the loss as a tensor.
@@ -79,12 +78,14 @@ class DirectEpochLoop(_TrainingEpochLoop):
         super().on_run_start(data_fetcher)
         callbacks: list[Callback] = self.trainer.callbacks
         self._direct = self._is_same(callbacks)
-        self._heard = {hook: _listeners(callbacks, hook) for hook in STEP_HOOKS}
+        self._listeners = {hook: _listeners_to(callbacks, hook) for hook in STEP_HOOKS}
         listening = [one for one in callbacks if any(_overrides(one, Callback, hook) for hook in STEP_HOOKS)]
-        self._watchers = [one for one in listening if hasattr(one, "needs_gradients")]
+        self._with_needs_gradients = [one for one in listening if hasattr(one, "needs_gradients")]
         # those of Lightning look at no gradients
-        self._strangers = [
-            one for one in listening if one not in self._watchers and not type(one).__module__.startswith("lightning.")
+        self._without_needs_gradients = [
+            one
+            for one in listening
+            if one not in self._with_needs_gradients and not type(one).__module__.startswith("lightning.")
         ]
         dataset = getattr(self.trainer.train_dataloader, "dataset", None)
         if self.compiling and (why := self._obstacle(dataset)) is not None:
@@ -98,8 +99,8 @@ class DirectEpochLoop(_TrainingEpochLoop):
             return "precision, profiler, gradient accumulation or a hook within the step need the ordinary one"
         if not isinstance(dataset, TrainingImages):
             return "the datamodule has training batches that are not fetched by an index"
-        if self._strangers:
-            return f"{type(self._strangers[0]).__name__} takes part in every step"
+        if self._without_needs_gradients:
+            return f"{type(self._without_needs_gradients[0]).__name__} takes part in every step"
         return obstacle(self.trainer.lightning_module, self.trainer.optimizers[0])
 
     def _stop_compiling(self, why: str) -> None:
@@ -119,7 +120,7 @@ class DirectEpochLoop(_TrainingEpochLoop):
             and isinstance(module, Classifier)
             and not any(_overrides(module, Classifier, hook) for hook in OWN_HOOKS)
             and not any(_overrides(datamodule, LightningDataModule, hook) for hook in OWN_HOOKS)
-            and not any(_listeners(callbacks, hook) for hook in CALLBACK_HOOKS)
+            and not any(_listeners_to(callbacks, hook) for hook in CALLBACK_HOOKS)
         )
 
     def advance(self, data_fetcher: Any) -> None:
@@ -128,12 +129,12 @@ class DirectEpochLoop(_TrainingEpochLoop):
             super().advance(data_fetcher)
             return
         self.val_loop.restarting = False
-        for _ in range(self._steps_alone()):
-            self._take_step(data_fetcher, alone=True)
+        for _ in range(self._uninterrupted_steps()):
+            self._take_step(data_fetcher, uninterrupted=True)
             self._batches_that_stepped += 1
-        self._take_step(data_fetcher, alone=False)
+        self._take_step(data_fetcher, uninterrupted=False)
 
-    def _steps_alone(self) -> int:
+    def _uninterrupted_steps(self) -> int:
         """Return how many of the next steps end nothing: no epoch, no fit and no interval between evaluations."""
         trainer, done = self.trainer, self.batch_progress.current.ready
         in_between = trainer.check_val_every_n_epoch is None or trainer.val_check_batch < trainer.num_training_batches
@@ -142,17 +143,18 @@ class DirectEpochLoop(_TrainingEpochLoop):
         left = trainer.num_training_batches - done
         if self.max_steps != -1:
             left = min(left, self.max_steps - self.global_step)
-        return min(int(left) - 1, MOST_ALONE)
+        return min(int(left) - 1, MOST_UNINTERRUPTED)
 
-    def _take_step(self, data_fetcher: Any, *, alone: bool) -> None:
+    def _take_step(self, data_fetcher: Any, *, uninterrupted: bool) -> None:
         """Train on the next batch.
 
         Args:
             data_fetcher: Lightning's.
-            alone: Whether it is one of `_steps_alone`, which can be compiled and in which nothing is logged.
+            uninterrupted: Whether it is one of `_uninterrupted_steps`, which can be compiled and in which nothing is
+                logged.
         """
         trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
-        if alone:
+        if uninterrupted:
             # straight from the DataLoader: what Lightning has around it takes longer than to draw a batch of indices
             batch = next(data_fetcher.iterator._iterator.iterators[0])
             data_fetcher.fetched += 1
@@ -163,11 +165,11 @@ class DirectEpochLoop(_TrainingEpochLoop):
         if not isinstance(batch, IndexedBatch) and batch[0].device != module.device:
             batch = trainer.strategy.batch_to_device(batch)
         progress.increment_ready()
-        if not alone:
+        if not uninterrupted:
             trainer._logger_connector.on_batch_start(batch)
-        self._tell("on_train_batch_start", batch, batch_idx)
+        self._call_callbacks("on_train_batch_start", batch, batch_idx)
         progress.increment_started()
-        loss = self._compiled_step(batch, batch_idx) if alone else None
+        loss = self._compiled_step(batch, batch_idx) if uninterrupted else None
         if loss is None:
             loss = self._ordinary_step(batch, batch_idx)
         progress.increment_processed()
@@ -175,11 +177,11 @@ class DirectEpochLoop(_TrainingEpochLoop):
             self.update_lr_schedulers("step", update_plateau_schedulers=False)
             if self._num_ready_batches_reached():
                 self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
-        self._tell("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
-        if not alone:
+        self._call_callbacks("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
+        if not uninterrupted:
             trainer._logger_connector.on_batch_end()
         progress.increment_completed()
-        if not alone:
+        if not uninterrupted:
             trainer._logger_connector.update_train_step_metrics()
 
     def _ordinary_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -198,7 +200,7 @@ class DirectEpochLoop(_TrainingEpochLoop):
             losses.append(loss)
             module._current_fx_name = None
             module.backward(loss)
-            self._tell("on_before_optimizer_step", optimizer)
+            self._call_callbacks("on_before_optimizer_step", optimizer)
             module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
             return loss
 
@@ -211,12 +213,12 @@ class DirectEpochLoop(_TrainingEpochLoop):
     def _compiled_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Do the same in one compiled step; None where this one is not to be compiled, or cannot be."""
         trainer = self.trainer
-        if not self.compiling or any(one.needs_gradients(trainer) for one in self._watchers):
+        if not self.compiling or any(one.needs_gradients(trainer) for one in self._with_needs_gradients):
             return None
         if self._step is None:
             clipping = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
             self._step = CompiledStep(trainer.lightning_module, trainer.optimizers[0], clipping)
-        if not self._step.takes(batch):
+        if not self._step.accepts(batch):
             return None
         try:
             loss: Tensor = self._step(batch, batch_idx)
@@ -233,9 +235,9 @@ class DirectEpochLoop(_TrainingEpochLoop):
         counts.step.increment_completed()
         return loss
 
-    def _tell(self, hook: str, *args: Any) -> None:
+    def _call_callbacks(self, hook: str, *args: Any) -> None:
         """Call the callbacks that have this hook; within it they may log."""
-        if listeners := self._heard[hook]:
+        if listeners := self._listeners[hook]:
             trainer, module = self.trainer, self.trainer.lightning_module
             module._current_fx_name = hook
             for listener in listeners:
@@ -248,7 +250,7 @@ def _overrides(instance: object, base: type, hook: str) -> bool:
     return callable(own) and getattr(own, "__func__", own) is not getattr(base, hook, None)
 
 
-def _listeners(callbacks: list[Callback], hook: str) -> list[Callable[..., None]]:
+def _listeners_to(callbacks: list[Callback], hook: str) -> list[Callable[..., None]]:
     return [getattr(callback, hook) for callback in callbacks if _overrides(callback, Callback, hook)]
 
 

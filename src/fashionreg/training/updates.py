@@ -1,7 +1,8 @@
 """The updates of torch's optimizers as functions of tensors, for a step that is compiled as a whole.
 
 `torch.optim` holds its rates as numbers: a compiled step would be compiled anew whenever a scheduler changes one. Here
-every rate is a tensor, and the state is the optimizer's own, so that a step of either kind can follow the other.
+every rate is a tensor, and the state is the optimizer's own, so that compiled and ordinary
+steps can alternate.
 """
 
 from collections.abc import Callable, Mapping
