@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fashionreg.data.batches import IndexedBatch, TrainingImages
 from fashionreg.models.classifier import Classifier
+from fashionreg.text import counted
 from fashionreg.training.step import CompiledStep, is_of_compiler, obstacle
 
 #: Hooks of the module, and of the datamodule where it has them, within a step; the shortcut calls none of them.
@@ -62,8 +63,12 @@ class DirectEpochLoop(_TrainingEpochLoop):
     The module's `training_step(batch, batch_idx)` must return the loss as a tensor.
     """
 
-    #: Whether to compile the steps that take the shortcut.
-    compiling = False
+    #: Whether steps are to be compiled where they can be: until the compiler fails.
+    wanted = False
+    #: How many steps of this fit were compiled.
+    compiled_steps = 0
+    _told: tuple[str, ...] = ()
+    _compiling = False
     _step: CompiledStep | None = None
 
     @classmethod
@@ -71,7 +76,7 @@ class DirectEpochLoop(_TrainingEpochLoop):
         """Put this loop in place of Lightning's."""
         loop = trainer.fit_loop.epoch_loop
         trainer.fit_loop.epoch_loop = own = cls(trainer, loop.min_steps, loop.max_steps)
-        own.compiling = compiling
+        own.wanted = compiling
 
     def on_run_start(self, data_fetcher: Any) -> None:
         """Decide whether the steps of this epoch take the shortcut, and whether they are compiled."""
@@ -88,10 +93,18 @@ class DirectEpochLoop(_TrainingEpochLoop):
             if one not in self._with_needs_gradients and not type(one).__module__.startswith("lightning.")
         ]
         dataset = getattr(self.trainer.train_dataloader, "dataset", None)
-        if self.compiling and (why := self._obstacle(dataset)) is not None:
-            self._stop_compiling(why)
+        why = self._obstacle(dataset) if self.wanted else None
+        if why is not None:
+            self._tell_once(why)
+        self._compiling = self.wanted and why is None
+        if self._compiling and self._step is not None and not self._step.is_valid(self._clipping):
+            self._step = None
         if isinstance(dataset, TrainingImages):
-            dataset.by_index = self.compiling
+            dataset.by_index = self._compiling
+
+    @property
+    def _clipping(self) -> tuple[float | None, str | None]:
+        return self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
 
     def _obstacle(self, dataset: Any) -> str | None:
         """Return why no step can be compiled; None if one can."""
@@ -101,11 +114,20 @@ class DirectEpochLoop(_TrainingEpochLoop):
             return "the datamodule has training batches that are not fetched by an index"
         if self._without_needs_gradients:
             return f"{type(self._without_needs_gradients[0]).__name__} takes part in every step"
-        return obstacle(self.trainer.lightning_module, self.trainer.optimizers[0])
+        trainer = self.trainer
+        check, batches = trainer.val_check_batch, trainer.num_training_batches
+        if trainer.check_val_every_n_epoch is None or check is None or check < batches:
+            return "evaluation within an epoch (trainer.val_check_interval) needs ordinary steps"
+        steps = int(batches if self.max_steps == -1 else min(batches, self.max_steps))
+        if steps <= 2:
+            return f"the first and the last step of an epoch are ordinary, and an epoch has {counted(steps, 'step')}"
+        return obstacle(trainer.lightning_module, trainer.optimizers[0])
 
-    def _stop_compiling(self, why: str) -> None:
-        print(f"compile: {why}; training goes on without it", file=sys.stderr)
-        self._step, self.compiling = None, False
+    def _tell_once(self, why: str) -> None:
+        """Say why steps are not compiled; the same reason only once in a fit."""
+        if why not in self._told:
+            print(f"compile: {why}; training goes on without it", file=sys.stderr)
+            self._told += (why,)
 
     def _is_same(self, callbacks: list[Callback]) -> bool:
         trainer, module = self.trainer, self.trainer.lightning_module
@@ -131,16 +153,17 @@ class DirectEpochLoop(_TrainingEpochLoop):
         self.val_loop.restarting = False
         for _ in range(self._uninterrupted_steps()):
             self._take_step(data_fetcher, uninterrupted=True)
+            if self.trainer.should_stop:
+                return  # Lightning ends this step, and the fit
             self._batches_that_stepped += 1
         self._take_step(data_fetcher, uninterrupted=False)
 
     def _uninterrupted_steps(self) -> int:
         """Return how many of the next steps end nothing: no epoch, no fit and no interval between evaluations."""
-        trainer, done = self.trainer, self.batch_progress.current.ready
-        in_between = trainer.check_val_every_n_epoch is None or trainer.val_check_batch < trainer.num_training_batches
-        if not self.compiling or not done or in_between:
+        done = self.batch_progress.current.ready
+        if not self._compiling or not done:
             return 0
-        left = trainer.num_training_batches - done
+        left = self.trainer.num_training_batches - done
         if self.max_steps != -1:
             left = min(left, self.max_steps - self.global_step)
         return min(int(left) - 1, MOST_UNINTERRUPTED)
@@ -155,9 +178,7 @@ class DirectEpochLoop(_TrainingEpochLoop):
         """
         trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
         if uninterrupted:
-            # straight from the DataLoader: what Lightning has around it takes longer than to draw a batch of indices
-            batch = next(data_fetcher.iterator._iterator.iterators[0])
-            data_fetcher.fetched += 1
+            batch = _next_batch(data_fetcher)
         else:
             batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
@@ -213,20 +234,21 @@ class DirectEpochLoop(_TrainingEpochLoop):
     def _compiled_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Do the same in one compiled step; None where this one is not to be compiled, or cannot be."""
         trainer = self.trainer
-        if not self.compiling or any(one.needs_gradients(trainer) for one in self._with_needs_gradients):
-            return None
-        if self._step is None:
-            clipping = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-            self._step = CompiledStep(trainer.lightning_module, trainer.optimizers[0], clipping)
-        if not self._step.accepts(batch):
+        if not self._compiling or any(one.needs_gradients(trainer) for one in self._with_needs_gradients):
             return None
         try:
+            if self._step is None:
+                self._step = CompiledStep(trainer.lightning_module, trainer.optimizers[0], self._clipping)
+            if not self._step.accepts(batch):
+                return None
             loss: Tensor = self._step(batch, batch_idx)
         except Exception as error:
             if not is_of_compiler(error):
                 raise
-            self._stop_compiling(str(error).strip().splitlines()[0])
+            self._tell_once(reason(error))
+            self._step, self.wanted, self._compiling = None, False, False
             return None
+        self.compiled_steps += 1
         counts = self.automatic_optimization.optim_progress.optimizer
         counts.zero_grad.increment_ready()
         counts.zero_grad.increment_started()
@@ -243,6 +265,26 @@ class DirectEpochLoop(_TrainingEpochLoop):
             for listener in listeners:
                 listener(trainer, module, *args)
             module._current_fx_name = None
+
+
+def reason(error: Exception) -> str:
+    """Return the type of an error and the first line of its message, if it has one."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+
+
+def _next_batch(data_fetcher: Any) -> Any:
+    """Return the next batch straight from the DataLoader, or from Lightning where it keeps its iterator elsewhere.
+
+    What Lightning has around it takes longer than to draw a batch of indices.
+    """
+    try:
+        iterator = data_fetcher.iterator._iterator.iterators[0]
+    except (AttributeError, IndexError, TypeError):
+        batch, _, _ = next(data_fetcher)
+        return batch
+    batch = next(iterator)
+    data_fetcher.fetched += 1
+    return batch
 
 
 def _overrides(instance: object, base: type, hook: str) -> bool:

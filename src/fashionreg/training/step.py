@@ -8,6 +8,7 @@ tensors in the graph, so that a scheduler that changes them does not start anoth
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import is_
 from types import FunctionType
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.optim import Optimizer
 from fashionreg.data.batches import IndexedBatch, to_network_input
 from fashionreg.models.classifier import Classifier
 from fashionreg.models.networks import MLP
-from fashionreg.models.objective import StepLosses, gradients_key
+from fashionreg.models.objective import StepLosses, chosen_gradients, gradients_key
 from fashionreg.models.optimization import clipping_scale
 from fashionreg.randomness import Key, fold_in
 from fashionreg.regularizers.base import Regularizer, Tensors, per_replica, with_hook
@@ -71,7 +72,8 @@ class CompiledStep:
     def __init__(self, model: Classifier, optimizer: Optimizer, clipping: tuple[float | None, str | None]) -> None:
         # each compilation stands for one fit; torch keeps only a few of each function
         torch.compiler.reset()
-        self._model = model
+        self._model, self._optimizer = model, optimizer
+        self._assumed = assumptions(model, optimizer, clipping)
         trained = {name: x for name, x in model.network.named_parameters() if x.requires_grad}
         positions = {x: position for position, x in enumerate(trained.values())}
         self._updates = [(_known(update_of(optimizer, group)), group) for group in optimizer.param_groups]
@@ -88,7 +90,7 @@ class CompiledStep:
         self._shape: torch.Size | None = None
         self._rates: list[float] = []
         self._rate_tensor = torch.empty(0)
-        self._no_keys = torch.empty(0, len(model.seeds), 2, dtype=torch.int32)
+        self._no_keys = torch.empty(0, len(model.seeds), 2, dtype=torch.int32, device=model.device)
         self._numbers: Sequence[Tensor] = ()
         states = [
             {name: value for name, value in optimizer.state[x].items() if value is not None} for x in trained.values()
@@ -104,6 +106,19 @@ class CompiledStep:
             )
             for replicas in self._replica_groups
         ]
+
+    def is_valid(self, clipping: tuple[float | None, str | None]) -> bool:
+        """Return whether everything is still as it was when this step was made.
+
+        A callback may have frozen parameters, added a group to the optimizer or loaded its state.
+
+        Args:
+            clipping: As the constructor is given it.
+        """
+        objects, values = assumptions(self._model, self._optimizer, clipping)
+        own_objects, own_values = self._assumed
+        same = len(objects) == len(own_objects) and all(map(is_, objects, own_objects))
+        return same and values == own_values
 
     def accepts(self, batch: Any) -> bool:
         """Return whether a batch is of the kind and shape that this step was compiled for."""
@@ -148,11 +163,43 @@ class CompiledStep:
         return total
 
 
+def assumptions(
+    model: Classifier, optimizer: Optimizer, clipping: tuple[float | None, str | None]
+) -> tuple[list[object], list[object]]:
+    """Return what a compiled step relies on and a callback can change: objects, and values.
+
+    The objects are the tensors that the step changes, and the groups of the optimizer with their parameters. The values
+    are what is not a tensor: plain attributes of the modules, as `training`, which known modules are compiled without
+    checks of, which parameters are trained, options of the optimizer, and clipping.
+    """
+    groups, modules = optimizer.param_groups, [*model.network.modules(), *model.regularizers.modules()]
+    parameters = list(model.network.parameters())
+    states = [optimizer.state.get(x, {}) for x in parameters]
+    objects: list[object] = [
+        *parameters,
+        *model.network.buffers(),
+        *(x for state in states for x in state.values()),
+        *(x for group in groups for x in (group, *group["params"])),
+    ]
+    values: list[object] = [
+        clipping,
+        [x.requires_grad for x in parameters],
+        [list(state) for state in states],
+        [{name: x for name, x in group.items() if isinstance(x, bool)} for group in groups],
+        [
+            {name: x for name, x in vars(module).items() if isinstance(x, bool | int | float | str)}
+            for module in modules
+            if _is_known_class(module)
+        ],
+    ]
+    return objects, values
+
+
 def replica_groups(model: Classifier) -> list[slice | None]:
     """Return which replicas take a step together: all of them, None, or as many as a CPU's caches hold.
 
-    Replicas are independent, so that one graph serves all groups in turn; these must be of equal size. Networks of a
-    user, and regularizers that keep tensors of all replicas, are not divided.
+    Replicas are independent, so that one graph serves all groups in turn; these must be of equal size. Networks and
+    layers of a user, and regularizers that keep tensors of all replicas, are not divided.
     """
     replicas = len(model.seeds)
     keeping = [
@@ -160,9 +207,10 @@ def replica_groups(model: Classifier) -> list[slice | None]:
         for one in model.regularizers_by_name().values()
         if one.overrides("after_step") or any(x.dim() for x in one.buffers())
     ]
-    mine = type(model.network) is MLP and not keeping
+    mine = type(model.network) is MLP and _is_known(model) and not keeping
     bytes_each = sum(x.nbytes for x in model.network.parameters()) / replicas
-    limit = int(GROUP_BYTES // bytes_each)
+    # a replica that is larger than the caches takes its step alone
+    limit = max(1, int(GROUP_BYTES // bytes_each))
     if model.device.type != "cpu" or not mine or replicas <= limit:
         return [None]
     size = max((n for n in range(1, limit + 1) if replicas % n == 0), default=0)
@@ -183,7 +231,11 @@ def _known(update: Update | None) -> Update:
 
 
 def _is_known(module: nn.Module) -> bool:
-    return all(type(one).__module__.startswith(_KNOWN) for one in module.modules())
+    return all(map(_is_known_class, module.modules()))
+
+
+def _is_known_class(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(_KNOWN)
 
 
 def compiled(model: Classifier, step: Step) -> Step:
@@ -268,7 +320,7 @@ def make_step(
             return moved
 
         for name, regularizer in objective.gradient_hooks.items():
-            compute = partial(regularizer.gradients, compute, key=keys[gradients_key(name)])
+            compute = partial(chosen_gradients, name, regularizer, compute, keys[gradients_key(name)])
         by_name = compute(here)
         gradients = [by_name[name] for name in names]
         if limit and algorithm == "value":

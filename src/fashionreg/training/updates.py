@@ -38,7 +38,8 @@ def update_of(optimizer: Optimizer, group: Mapping[str, Any]) -> Update | None:
 def rates_of(update: Update, group: Mapping[str, Any]) -> list[float]:
     """Return the rates of a group as they are now: a scheduler may have changed them."""
     pairs = ("betas.0", "betas.1")
-    return [group["betas"][pairs.index(name)] if name in pairs else group[name] for name in update.rates]
+    # a learning rate may be a tensor, which a scheduler changes in place
+    return [float(group["betas"][pairs.index(name)] if name in pairs else group[name]) for name in update.rates]
 
 
 def _sgd(group: Mapping[str, Any]) -> Update:
