@@ -1,8 +1,6 @@
 """Whether compiling the training step is worth its time."""
 
 import math
-import os
-import shutil
 from typing import Any, Literal
 
 #: Seconds that a first compilation takes, and that a compiled step saves: in all, and for each image in it. Measured by
@@ -29,11 +27,19 @@ def decide(option: bool | Literal["auto"], steps: float, images: int, *, on_cpu:
     if option != "auto":
         return option
     saved = steps * (SAVED_PER_STEP + images * SAVED_PER_IMAGE)
-    return (
-        on_cpu
-        and fits * saved > COMPILATION + (fits - 1) * COMPILATION_FROM_CACHE
-        and shutil.which(os.environ.get("CXX", "g++")) is not None
-    )
+    return on_cpu and fits * saved > COMPILATION + (fits - 1) * COMPILATION_FROM_CACHE and has_compiler()
+
+
+def has_compiler() -> bool:
+    """Return whether torch finds a C++ compiler: the variable `CXX` may name one, with arguments."""
+    # torch's own search; imported here, as it takes a second and only a fit that is worth compiling needs it
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError:
+        return False
+    return True
 
 
 def steps_to_come(options: Any, images: int, batch_size: int) -> float:

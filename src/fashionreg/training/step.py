@@ -70,8 +70,6 @@ class CompiledStep:
     """
 
     def __init__(self, model: Classifier, optimizer: Optimizer, clipping: tuple[float | None, str | None]) -> None:
-        # each compilation stands for one fit; torch keeps only a few of each function
-        torch.compiler.reset()
         self._model, self._optimizer = model, optimizer
         self._assumed = assumptions(model, optimizer, clipping)
         trained = {name: x for name, x in model.network.named_parameters() if x.requires_grad}
