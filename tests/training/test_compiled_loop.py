@@ -11,15 +11,18 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch._inductor.exc import InvalidCxxCompiler
+from torch.utils._pytree import tree_leaves
 
+from fashionreg.data.batches import IndexedBatch, ResidentImages
 from fashionreg.data.datamodules import SyntheticDataModule
-from fashionreg.models import RegularizedMLP
+from fashionreg.models import BaselineMLP, RegularizedMLP
 from fashionreg.regularizers import Regularizer, ReplicaLayer
 from fashionreg.training import loop as loop_module
 from fashionreg.training import step as step_module
 from fashionreg.training.fit import EXPECTED_WARNINGS
 from fashionreg.training.loop import DirectEpochLoop
-from fashionreg.training.step import replica_groups
+from fashionreg.training.step import CompiledStep, replica_groups
+from samples import random_images
 
 pytestmark = pytest.mark.filterwarnings(*(f"ignore:.*{message}" for message in EXPECTED_WARNINGS))
 
@@ -309,6 +312,26 @@ def test_batches_come_from_lightning_where_its_iterator_is_not_found():
     fetcher.iterator._iterator = SimpleNamespace(iterators=[iter(["direct"])])
     assert loop_module._next_batch(fetcher) == "direct"
     assert fetcher.fetched == 1
+
+
+def test_a_step_is_given_tensors_of_the_models_device_only(monkeypatch):
+    devices = set()
+
+    def compiled(model, step):
+        def call(*arguments):
+            devices.update(x.device.type for x in tree_leaves(arguments))
+            return torch.zeros((), device=model.device)
+
+        return call
+
+    monkeypatch.setattr(step_module, "compiled", compiled)
+    # the device without memory stands for a GPU; this network draws no random numbers
+    model = BaselineMLP(hidden_sizes=[8], seeds=[0, 5]).build(784, 10).to("meta")
+    optimizer = torch.optim.SGD(model.network.parameters(), lr=0.1)
+    source = ResidentImages(random_images(4), torch.device("meta"), normalize=True)
+    batch = IndexedBatch(source, torch.zeros(2, 3, dtype=torch.int32, device="meta"))
+    CompiledStep(model, optimizer, (None, None))(batch, 0)
+    assert devices == {"meta"}
 
 
 class Scale(Regularizer):
