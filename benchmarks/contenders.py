@@ -147,11 +147,14 @@ def all_contenders(work: Work, *, cuda: bool, jax: bool) -> list[Contender]:
                 for seeds in (1, 10, 100, 1000)
                 for contender in both(seeds, "fit-{}-cuda", ", CUDA", device="cuda")
             ),
-            *both(
+            # eager only: no step of lower precision is compiled
+            fit(
+                "fit-1000-cuda-bf16",
+                work,
                 1000,
-                "fit-{}-cuda-bf16",
-                ", CUDA, bfloat16",
+                label="`fashionreg fit`, S = 1,000, CUDA, bfloat16, eager",
                 device="cuda",
+                in_table=True,
                 options={"trainer.precision": "bf16-mixed"},
             ),
         ]

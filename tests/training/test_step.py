@@ -1,17 +1,22 @@
 """The compiled step against the ordinary one: the same numbers to rounding, whatever is trained."""
 
+import json
 import math
+import os
 import shutil
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 import yaml
 from torch import nn
+from torch._inductor import config as inductor
 
 from fashionreg.training import step as step_module
-from fashionreg.training.decision import decide
+from fashionreg.training.decision import decide, has_compiler
 from fashionreg.training.updates import rates_of, update_of
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
@@ -78,6 +83,23 @@ def fit(run, workplace):
     return fit
 
 
+def read_record(out):
+    """The record of the fit that printed `out`."""
+    folder = next(line.split()[1] for line in out.splitlines() if line.startswith("logs"))
+    return json.loads(Path(folder, "record.json").read_text())
+
+
+def children():
+    """The processes that this one has started and that are still there, by id (Linux)."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # after the name, which may hold spaces: state, parent
+            if path.read_text().rpartition(")")[2].split()[1] == str(os.getpid()):
+                found.add(path.parent.name)
+    return found
+
+
 def assert_same_to_rounding(compiled, plain):
     # float32 sums of up to 784 terms in another order, over a dozen steps; an accuracy changes by whole images
     pd.testing.assert_frame_equal(compiled.drop(columns="value"), plain.drop(columns="value"))
@@ -87,15 +109,20 @@ def assert_same_to_rounding(compiled, plain):
 def test_a_compiled_fit_has_the_numbers_of_an_ordinary_one_and_is_resumed_as_it_began(fit):
     from torch._dynamo.utils import counters
 
+    before = children()
     plain, out = fit("--compile", "false")
     assert "compiled" not in out
+    record = read_record(out)
+    assert (record["config"]["compile"], record["compiled_steps"]) == (False, 0)
     counters.clear()
     compiled, out = fit("--compile", "true")
     assert "threads 1, compiled" in out or "threads 2, compiled" in out
     assert_same_to_rounding(compiled, plain)
     # one graph, whatever the epoch, the learning rate and the size of its last batch
     assert counters["stats"]["unique_graphs"] == 1, (counters, out)
-    assert not counters["recompiles"]
+    record = read_record(out)
+    assert (record["config"]["compile"], record["compiled_steps"]) == (True, 3 * 3)
+    assert children() <= before
 
     # other rates and strengths: what is compiled is there already
     counters.clear()
@@ -127,15 +154,15 @@ def test_a_compiled_fit_has_the_numbers_of_an_ordinary_one_and_is_resumed_as_it_
     assert resumed.equals(compiled)
 
 
-def test_parts_of_the_replicas_take_the_step_of_all_of_them(fit, monkeypatch):
+def test_groups_of_replicas_take_the_step_of_all_of_them(fit, monkeypatch):
     changes = ["--seeds", 4, "--model.init_args.regularizers.ema", "null", "--model.init_args.optimizer"]
     adam = "{class_path: torch.optim.AdamW, init_args: {lr: 0.01}}"
     plain, _ = fit("--compile", "false", *changes, adam)
     # 6,394 parameters of four bytes in a replica
-    monkeypatch.setattr("fashionreg.training.step.PART_BYTES", 60_000)
+    monkeypatch.setattr("fashionreg.training.step.GROUP_BYTES", 60_000)
     calls = []
-    make = step_module.parts
-    monkeypatch.setattr(step_module, "parts", lambda model: calls.append(make(model)) or calls[-1])
+    make = step_module.replica_groups
+    monkeypatch.setattr(step_module, "replica_groups", lambda model: calls.append(make(model)) or calls[-1])
     divided, out = fit("--compile", "true", *changes, adam)
     assert ", compiled" in out
     assert calls == [[slice(0, 2), slice(2, 4)]]
@@ -239,22 +266,49 @@ def test_an_update_of_tensors_is_that_of_torch_and_follows_schedulers_of_rate_an
 
 
 @pytest.mark.parametrize(
-    "make", [partial(torch.optim.Adam, amsgrad=True), partial(torch.optim.SGD, maximize=True), torch.optim.NAdam]
+    "make",
+    [
+        partial(torch.optim.Adam, amsgrad=True),
+        partial(torch.optim.SGD, maximize=True),
+        partial(torch.optim.RMSprop, centered=True),
+        torch.optim.NAdam,
+    ],
 )
 def test_an_optimizer_that_computes_something_else_is_not_compiled(make):
     optimizer = make([nn.Parameter(torch.zeros(2))], lr=0.1)
     assert update_of(optimizer, optimizer.param_groups[0]) is None
 
 
-def test_without_a_compiler_a_fit_goes_on_and_says_so(fit, capfd, monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
-    monkeypatch.setattr("torch._inductor.config.fx_graph_cache", False)
+def test_an_option_that_is_not_known_must_be_off():
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(2))], lr=0.1, fused=False, foreach=True)
+    (group,) = optimizer.param_groups
+    group["initial_lr"] = 0.1  # a scheduler's own, which no optimizer reads
+    for value, known in ((None, True), (0.0, True), (0.5, False)):
+        optimizer.defaults["of_a_later_torch"] = group["of_a_later_torch"] = value
+        assert (update_of(optimizer, group) is not None) == known
+
+
+def test_without_a_compiler_a_fit_goes_on_and_says_so(fit):
     plain, _ = fit("--compile", "false", "--trainer.max_epochs", 1)
-    code_less, out = fit("--compile", "true", "--trainer.max_epochs", 1)
+    with inductor.patch({"cpp.cxx": (None, "no-such-compiler"), "fx_graph_cache": False}):
+        code_less, out = fit("--compile", "true", "--trainer.max_epochs", 1)
+        # long enough to be compiled, and decided without a word
+        assert not decide("auto", math.inf, 1, on_cpu=True)
     assert code_less.equals(plain)
-    _, out = fit("--trainer.max_epochs", 1)
-    assert "compiled" not in out
+    (line,) = (line for line in out.splitlines() if line.startswith("compile: "))
+    assert "InvalidCxxCompiler" in line
+    assert line.endswith("; training goes on without it")
+    record = read_record(out)
+    assert (record["config"]["compile"], record["compiled_steps"]) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("command", "found"), [("g++", True), ("g++ -pipe", True), ("no-such-compiler", False), ("", False)]
+)
+def test_a_compiler_is_looked_for_as_torch_looks_for_it(command, found):
+    # what torch reads from the variable CXX when it is imported
+    with inductor.patch({"cpp.cxx": (None, command)}):
+        assert has_compiler() == found
 
 
 def test_what_cannot_be_compiled_is_trained_the_ordinary_way(fit):

@@ -122,7 +122,9 @@ class RunRecord(Callback):
     def _write(self, trainer: Trainer, status: str) -> None:
         if trainer.is_global_zero and self._history is not None and self._history.epochs:
             about = self._about | {"status": status, "device": str(trainer.strategy.root_device)}
-            about |= {"threads": torch.get_num_threads()} | environment()
+            # only the loop of `training` compiles steps
+            compiled = getattr(trainer.fit_loop.epoch_loop, "compiled_steps", 0)
+            about |= {"threads": torch.get_num_threads(), "compiled_steps": compiled} | environment()
             for callback in trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, Recorded):
                     with whole_file(self._folder / f"{callback.table_name}.csv") as file:

@@ -107,13 +107,14 @@ class Objective(nn.Module):
 
         compute = gradients_at(self.network, parameters, derivatives(loss, parameters), loss_at)
         for name, regularizer in self.gradient_hooks.items():
-            compute = partial(_chosen, name, regularizer, compute, keys[gradients_key(name)])
+            compute = partial(chosen_gradients, name, regularizer, compute, keys[gradients_key(name)])
         return compute(parameters)
 
 
-def _chosen(
+def chosen_gradients(
     name: str, regularizer: Regularizer, compute: ComputeGradients, key: Key, at: Mapping[str, Tensor]
 ) -> Tensors:
+    """Return the gradients at some parameters as the hook `gradients` of a regularizer chooses them."""
     with naming(name, "gradients"):
         return regularizer.gradients(compute, at, key)
 

@@ -91,6 +91,7 @@ class Record:
         machine: System and processor.
         git_commit: Commit of the checkout, if there was one.
         threads: CPU threads.
+        compiled_steps: How many training steps were compiled, since the fit began or was resumed.
         study: The study that the run belongs to.
         key: In a study: a digest of the configuration and of the data; see `Variant.key`.
     """
@@ -106,6 +107,7 @@ class Record:
     machine: dict[str, str]
     git_commit: str | None
     threads: Annotated[int, Between(1)] | None = None
+    compiled_steps: Annotated[int, Between(0)] | None = None
     study: str | None = None
     key: str | None = None
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fashionreg.data.batches import IndexedBatch, TrainingImages
 from fashionreg.models.classifier import Classifier
+from fashionreg.text import counted
 from fashionreg.training.step import CompiledStep, is_of_compiler, obstacle
 
 #: Hooks of the module, and of the datamodule where it has them, within a step; the shortcut calls none of them.
@@ -42,9 +43,8 @@ STEP_HOOKS = ("on_train_batch_start", "on_before_optimizer_step", "on_train_batc
 #: Hooks of callbacks within a step that the shortcut does not call.
 CALLBACK_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward")
 
-
-#: Compiled steps without a look at signals.
-MOST_ALONE = 1000
+#: Most compiled steps in a row before control returns to Lightning, which handles signals.
+MOST_UNINTERRUPTED = 1000
 
 
 class DirectEpochLoop(_TrainingEpochLoop):
@@ -55,16 +55,20 @@ class DirectEpochLoop(_TrainingEpochLoop):
     schedulers, gradient clipping, validation and callbacks' `on_train_batch_start`, `on_before_optimizer_step` and
     `on_train_batch_end` are Lightning's in both ways.
 
-    Where steps are compiled, those within an epoch are, and the first and the last are not: the first makes the state
-    of the optimizer, and with the last, which may be smaller, Lightning does what ends an epoch. A compiled step leaves
-    no gradients. A callback with a hook in `STEP_HOOKS` that sometimes needs them says so by a method
+    In each epoch the first and the last step are ordinary: the first creates the state of the optimizer, and with the
+    last, whose batch may be smaller, Lightning does what ends an epoch. Those between them can be compiled. A compiled
+    step leaves no gradients. A callback with a hook in `STEP_HOOKS` that sometimes needs them says so by a method
     `needs_gradients(trainer)`, and that step is not compiled; with one that does not say it, none is.
 
     The module's `training_step(batch, batch_idx)` must return the loss as a tensor.
     """
 
-    #: Whether to compile the steps that take the shortcut.
-    compiling = False
+    #: Whether steps are to be compiled where they can be: until the compiler fails.
+    wanted = False
+    #: How many steps of this fit were compiled.
+    compiled_steps = 0
+    _told: tuple[str, ...] = ()
+    _compiling = False
     _step: CompiledStep | None = None
 
     @classmethod
@@ -72,25 +76,35 @@ class DirectEpochLoop(_TrainingEpochLoop):
         """Put this loop in place of Lightning's."""
         loop = trainer.fit_loop.epoch_loop
         trainer.fit_loop.epoch_loop = own = cls(trainer, loop.min_steps, loop.max_steps)
-        own.compiling = compiling
+        own.wanted = compiling
 
     def on_run_start(self, data_fetcher: Any) -> None:
         """Decide whether the steps of this epoch take the shortcut, and whether they are compiled."""
         super().on_run_start(data_fetcher)
         callbacks: list[Callback] = self.trainer.callbacks
         self._direct = self._is_same(callbacks)
-        self._heard = {hook: _listeners(callbacks, hook) for hook in STEP_HOOKS}
+        self._listeners = {hook: _listeners_to(callbacks, hook) for hook in STEP_HOOKS}
         listening = [one for one in callbacks if any(_overrides(one, Callback, hook) for hook in STEP_HOOKS)]
-        self._watchers = [one for one in listening if hasattr(one, "needs_gradients")]
+        self._with_needs_gradients = [one for one in listening if hasattr(one, "needs_gradients")]
         # those of Lightning look at no gradients
-        self._strangers = [
-            one for one in listening if one not in self._watchers and not type(one).__module__.startswith("lightning.")
+        self._without_needs_gradients = [
+            one
+            for one in listening
+            if one not in self._with_needs_gradients and not type(one).__module__.startswith("lightning.")
         ]
         dataset = getattr(self.trainer.train_dataloader, "dataset", None)
-        if self.compiling and (why := self._obstacle(dataset)) is not None:
-            self._stop_compiling(why)
+        why = self._obstacle(dataset) if self.wanted else None
+        if why is not None:
+            self._tell_once(why)
+        self._compiling = self.wanted and why is None
+        if self._compiling and self._step is not None and not self._step.is_valid(self._clipping):
+            self._step = None
         if isinstance(dataset, TrainingImages):
-            dataset.by_index = self.compiling
+            dataset.by_index = self._compiling
+
+    @property
+    def _clipping(self) -> tuple[float | None, str | None]:
+        return self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm
 
     def _obstacle(self, dataset: Any) -> str | None:
         """Return why no step can be compiled; None if one can."""
@@ -98,13 +112,22 @@ class DirectEpochLoop(_TrainingEpochLoop):
             return "precision, profiler, gradient accumulation or a hook within the step need the ordinary one"
         if not isinstance(dataset, TrainingImages):
             return "the datamodule has training batches that are not fetched by an index"
-        if self._strangers:
-            return f"{type(self._strangers[0]).__name__} takes part in every step"
-        return obstacle(self.trainer.lightning_module, self.trainer.optimizers[0])
+        if self._without_needs_gradients:
+            return f"{type(self._without_needs_gradients[0]).__name__} takes part in every step"
+        trainer = self.trainer
+        check, batches = trainer.val_check_batch, trainer.num_training_batches
+        if trainer.check_val_every_n_epoch is None or check is None or check < batches:
+            return "evaluation within an epoch (trainer.val_check_interval) needs ordinary steps"
+        steps = int(batches if self.max_steps == -1 else min(batches, self.max_steps))
+        if steps <= 2:
+            return f"the first and the last step of an epoch are ordinary, and an epoch has {counted(steps, 'step')}"
+        return obstacle(trainer.lightning_module, trainer.optimizers[0])
 
-    def _stop_compiling(self, why: str) -> None:
-        print(f"compile: {why}; training goes on without it", file=sys.stderr)
-        self._step, self.compiling = None, False
+    def _tell_once(self, why: str) -> None:
+        """Say why steps are not compiled; the same reason only once in a fit."""
+        if why not in self._told:
+            print(f"compile: {why}; training goes on without it", file=sys.stderr)
+            self._told += (why,)
 
     def _is_same(self, callbacks: list[Callback]) -> bool:
         trainer, module = self.trainer, self.trainer.lightning_module
@@ -119,7 +142,7 @@ class DirectEpochLoop(_TrainingEpochLoop):
             and isinstance(module, Classifier)
             and not any(_overrides(module, Classifier, hook) for hook in OWN_HOOKS)
             and not any(_overrides(datamodule, LightningDataModule, hook) for hook in OWN_HOOKS)
-            and not any(_listeners(callbacks, hook) for hook in CALLBACK_HOOKS)
+            and not any(_listeners_to(callbacks, hook) for hook in CALLBACK_HOOKS)
         )
 
     def advance(self, data_fetcher: Any) -> None:
@@ -128,34 +151,34 @@ class DirectEpochLoop(_TrainingEpochLoop):
             super().advance(data_fetcher)
             return
         self.val_loop.restarting = False
-        for _ in range(self._steps_alone()):
-            self._take_step(data_fetcher, alone=True)
+        for _ in range(self._uninterrupted_steps()):
+            self._take_step(data_fetcher, uninterrupted=True)
+            if self.trainer.should_stop:
+                return  # Lightning ends this step, and the fit
             self._batches_that_stepped += 1
-        self._take_step(data_fetcher, alone=False)
+        self._take_step(data_fetcher, uninterrupted=False)
 
-    def _steps_alone(self) -> int:
+    def _uninterrupted_steps(self) -> int:
         """Return how many of the next steps end nothing: no epoch, no fit and no interval between evaluations."""
-        trainer, done = self.trainer, self.batch_progress.current.ready
-        in_between = trainer.check_val_every_n_epoch is None or trainer.val_check_batch < trainer.num_training_batches
-        if not self.compiling or not done or in_between:
+        done = self.batch_progress.current.ready
+        if not self._compiling or not done:
             return 0
-        left = trainer.num_training_batches - done
+        left = self.trainer.num_training_batches - done
         if self.max_steps != -1:
             left = min(left, self.max_steps - self.global_step)
-        return min(int(left) - 1, MOST_ALONE)
+        return min(int(left) - 1, MOST_UNINTERRUPTED)
 
-    def _take_step(self, data_fetcher: Any, *, alone: bool) -> None:
+    def _take_step(self, data_fetcher: Any, *, uninterrupted: bool) -> None:
         """Train on the next batch.
 
         Args:
             data_fetcher: Lightning's.
-            alone: Whether it is one of `_steps_alone`, which can be compiled and in which nothing is logged.
+            uninterrupted: Whether it is one of `_uninterrupted_steps`, which can be compiled and in which nothing is
+                logged.
         """
         trainer, module, progress = self.trainer, self.trainer.lightning_module, self.batch_progress
-        if alone:
-            # straight from the DataLoader: what Lightning has around it takes longer than to draw a batch of indices
-            batch = next(data_fetcher.iterator._iterator.iterators[0])
-            data_fetcher.fetched += 1
+        if uninterrupted:
+            batch = _next_batch(data_fetcher)
         else:
             batch, _, _ = next(data_fetcher)
         batch_idx = self.batch_idx + 1
@@ -163,11 +186,11 @@ class DirectEpochLoop(_TrainingEpochLoop):
         if not isinstance(batch, IndexedBatch) and batch[0].device != module.device:
             batch = trainer.strategy.batch_to_device(batch)
         progress.increment_ready()
-        if not alone:
+        if not uninterrupted:
             trainer._logger_connector.on_batch_start(batch)
-        self._tell("on_train_batch_start", batch, batch_idx)
+        self._call_callbacks("on_train_batch_start", batch, batch_idx)
         progress.increment_started()
-        loss = self._compiled_step(batch, batch_idx) if alone else None
+        loss = self._compiled_step(batch, batch_idx) if uninterrupted else None
         if loss is None:
             loss = self._ordinary_step(batch, batch_idx)
         progress.increment_processed()
@@ -175,11 +198,11 @@ class DirectEpochLoop(_TrainingEpochLoop):
             self.update_lr_schedulers("step", update_plateau_schedulers=False)
             if self._num_ready_batches_reached():
                 self.update_lr_schedulers("epoch", update_plateau_schedulers=False)
-        self._tell("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
-        if not alone:
+        self._call_callbacks("on_train_batch_end", {"loss": loss.detach()}, batch, batch_idx)
+        if not uninterrupted:
             trainer._logger_connector.on_batch_end()
         progress.increment_completed()
-        if not alone:
+        if not uninterrupted:
             trainer._logger_connector.update_train_step_metrics()
 
     def _ordinary_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -198,7 +221,7 @@ class DirectEpochLoop(_TrainingEpochLoop):
             losses.append(loss)
             module._current_fx_name = None
             module.backward(loss)
-            self._tell("on_before_optimizer_step", optimizer)
+            self._call_callbacks("on_before_optimizer_step", optimizer)
             module.configure_gradient_clipping(optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
             return loss
 
@@ -211,20 +234,21 @@ class DirectEpochLoop(_TrainingEpochLoop):
     def _compiled_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Do the same in one compiled step; None where this one is not to be compiled, or cannot be."""
         trainer = self.trainer
-        if not self.compiling or any(one.needs_gradients(trainer) for one in self._watchers):
-            return None
-        if self._step is None:
-            clipping = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-            self._step = CompiledStep(trainer.lightning_module, trainer.optimizers[0], clipping)
-        if not self._step.takes(batch):
+        if not self._compiling or any(one.needs_gradients(trainer) for one in self._with_needs_gradients):
             return None
         try:
+            if self._step is None:
+                self._step = CompiledStep(trainer.lightning_module, trainer.optimizers[0], self._clipping)
+            if not self._step.accepts(batch):
+                return None
             loss: Tensor = self._step(batch, batch_idx)
         except Exception as error:
             if not is_of_compiler(error):
                 raise
-            self._stop_compiling(str(error).strip().splitlines()[0])
+            self._tell_once(reason(error))
+            self._step, self.wanted, self._compiling = None, False, False
             return None
+        self.compiled_steps += 1
         counts = self.automatic_optimization.optim_progress.optimizer
         counts.zero_grad.increment_ready()
         counts.zero_grad.increment_started()
@@ -233,9 +257,9 @@ class DirectEpochLoop(_TrainingEpochLoop):
         counts.step.increment_completed()
         return loss
 
-    def _tell(self, hook: str, *args: Any) -> None:
+    def _call_callbacks(self, hook: str, *args: Any) -> None:
         """Call the callbacks that have this hook; within it they may log."""
-        if listeners := self._heard[hook]:
+        if listeners := self._listeners[hook]:
             trainer, module = self.trainer, self.trainer.lightning_module
             module._current_fx_name = hook
             for listener in listeners:
@@ -243,12 +267,32 @@ class DirectEpochLoop(_TrainingEpochLoop):
             module._current_fx_name = None
 
 
+def reason(error: Exception) -> str:
+    """Return the type of an error and the first line of its message, if it has one."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+
+
+def _next_batch(data_fetcher: Any) -> Any:
+    """Return the next batch straight from the DataLoader, or from Lightning where it keeps its iterator elsewhere.
+
+    What Lightning has around it takes longer than to draw a batch of indices.
+    """
+    try:
+        iterator = data_fetcher.iterator._iterator.iterators[0]
+    except (AttributeError, IndexError, TypeError):
+        batch, _, _ = next(data_fetcher)
+        return batch
+    batch = next(iterator)
+    data_fetcher.fetched += 1
+    return batch
+
+
 def _overrides(instance: object, base: type, hook: str) -> bool:
     own = getattr(instance, hook, None)
     return callable(own) and getattr(own, "__func__", own) is not getattr(base, hook, None)
 
 
-def _listeners(callbacks: list[Callback], hook: str) -> list[Callable[..., None]]:
+def _listeners_to(callbacks: list[Callback], hook: str) -> list[Callable[..., None]]:
     return [getattr(callback, hook) for callback in callbacks if _overrides(callback, Callback, hook)]
 
 

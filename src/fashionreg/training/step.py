@@ -1,13 +1,14 @@
 """The training step of S networks as one pure function, compiled by torch (inductor).
 
-What a step computes is said once, by `Objective`; this module only changes how it is carried out: images are fetched
-and converted, and losses, gradients, running statistics, metrics and the update of the parameters are computed in one
-compiled graph. Learning rates and other rates of the optimizer are tensors in it, so that a scheduler that changes them
-does not start another compilation.
+One compiled graph converts the images and computes losses, gradients, running statistics, metrics and the update of the
+parameters. `Objective` defines the losses. Gradient hooks and clipping are written here again, as are the updates in
+`training/updates.py`; tests compare them with the ordinary step. Learning rates and other rates of the optimizer are
+tensors in the graph, so that a scheduler that changes them does not start another compilation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import is_
 from types import FunctionType
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch.optim import Optimizer
 from fashionreg.data.batches import IndexedBatch, to_network_input
 from fashionreg.models.classifier import Classifier
 from fashionreg.models.networks import MLP
-from fashionreg.models.objective import StepLosses, gradients_key
+from fashionreg.models.objective import StepLosses, chosen_gradients, gradients_key
 from fashionreg.randomness import Key, fold_in
 from fashionreg.regularizers.base import Regularizer, Tensors, per_replica, with_hook
 from fashionreg.regularizers.gradient_clipping import clipping_scale
@@ -27,13 +28,13 @@ from fashionreg.training.updates import Update, rates_of, update_of
 
 #: Bytes of parameters of the replicas that take a step together on a CPU: more leave its caches, fewer pay the call of
 #: the compiled function more often.
-PART_BYTES = 5_500_000
+GROUP_BYTES = 5_500_000
 
-#: Modules of classes that hold nothing in Python which changes what a step computes.
+#: Packages whose modules are assumed not to change the step through Python attributes.
 _KNOWN = ("fashionreg.", "torch.")
 
 #: Methods of a model that make up its step; where one is overridden, its steps are not those of this module.
-_WAYS = ("training_step", "backward", "optimizer_step", "configure_gradient_clipping", "after_step")
+STEP_METHODS = ("training_step", "backward", "optimizer_step", "configure_gradient_clipping", "after_step")
 
 Step = Callable[..., Tensor]
 
@@ -44,9 +45,9 @@ Outcome = tuple[Tensor, tuple[StepLosses, Tensors]]
 
 def obstacle(model: Classifier, optimizer: Optimizer) -> str | None:
     """Return why the steps of a model are not those that this module compiles; None if they are."""
-    for way in _WAYS:
-        if getattr(type(model), way) is not getattr(Classifier, way):
-            return f"{type(model).__name__} has its own {way}"
+    for method in STEP_METHODS:
+        if getattr(type(model), method) is not getattr(Classifier, method):
+            return f"{type(model).__name__} has its own {method}"
     if any(update_of(optimizer, group) is None for group in optimizer.param_groups):
         return f"{type(optimizer).__name__} with these options is not among the optimizers whose update is compiled"
     return None
@@ -60,7 +61,7 @@ def is_of_compiler(error: Exception) -> bool:
 class CompiledStep:
     """The step of a model and its optimizer, compiled at its first call.
 
-    It is made after the optimizer's first step, in which that makes its state.
+    It is made after the optimizer's first step, which creates the optimizer's state.
 
     Args:
         model: With its network built, in training mode.
@@ -69,9 +70,8 @@ class CompiledStep:
     """
 
     def __init__(self, model: Classifier, optimizer: Optimizer, clipping: tuple[float | None, str | None]) -> None:
-        # each compilation stands for one fit; torch keeps only a few of each function
-        torch.compiler.reset()
-        self._model = model
+        self._model, self._optimizer = model, optimizer
+        self._assumed = assumptions(model, optimizer, clipping)
         trained = {name: x for name, x in model.network.named_parameters() if x.requires_grad}
         positions = {x: position for position, x in enumerate(trained.values())}
         self._updates = [(_known(update_of(optimizer, group)), group) for group in optimizer.param_groups]
@@ -80,30 +80,45 @@ class CompiledStep:
         ]
         hooks = with_hook(model.regularizers_by_name(), "after_step")
         # those of a user may count in Python, which a compiled step would not do
-        self._fused = all(_is_known(hook) for hook in hooks.values())
-        self._make = partial(make_step, model, groups, clipping, list(hooks.values()) if self._fused else [])
+        self._after_step_compiled = all(_is_known(hook) for hook in hooks.values())
+        self._make = partial(
+            make_step, model, groups, clipping, list(hooks.values()) if self._after_step_compiled else []
+        )
         self._step: Step | None = None
         self._shape: torch.Size | None = None
         self._rates: list[float] = []
         self._rate_tensor = torch.empty(0)
-        self._no_keys = torch.empty(0, len(model.seeds), 2, dtype=torch.int32)
+        self._no_keys = torch.empty(0, len(model.seeds), 2, dtype=torch.int32, device=model.device)
         self._numbers: Sequence[Tensor] = ()
         states = [
             {name: value for name, value in optimizer.state[x].items() if value is not None} for x in trained.values()
         ]
         self._counters = [state["step"] for state in states if "step" in state]
-        self._parts = parts(model)
-        # what each part of the replicas changes: parameters, buffers, and the state of the optimizer
+        self._replica_groups = replica_groups(model)
+        # what each group of replicas changes: parameters, buffers, and the state of the optimizer
         self._tensors = [
             (
-                [_of(part, x) for x in trained.values()],
-                [_of(part, x) for x in model.network.buffers()],
-                [{name: _of(part, x) for name, x in state.items()} for state in states],
+                [select_replicas(replicas, x) for x in trained.values()],
+                [select_replicas(replicas, x) for x in model.network.buffers()],
+                [{name: select_replicas(replicas, x) for name, x in state.items()} for state in states],
             )
-            for part in self._parts
+            for replicas in self._replica_groups
         ]
 
-    def takes(self, batch: Any) -> bool:
+    def is_valid(self, clipping: tuple[float | None, str | None]) -> bool:
+        """Return whether everything is still as it was when this step was made.
+
+        A callback may have frozen parameters, added a group to the optimizer or loaded its state.
+
+        Args:
+            clipping: As the constructor is given it.
+        """
+        objects, values = assumptions(self._model, self._optimizer, clipping)
+        own_objects, own_values = self._assumed
+        same = len(objects) == len(own_objects) and all(map(is_, objects, own_objects))
+        return same and values == own_values
+
+    def accepts(self, batch: Any) -> bool:
         """Return whether a batch is of the kind and shape that this step was compiled for."""
         if not isinstance(batch, IndexedBatch):
             return False
@@ -131,26 +146,58 @@ class CompiledStep:
         totals, number_of_step = model.totals("train"), self._numbers[number]
         keys = self._no_keys if model.epoch_keys is None else model.epoch_keys
         total: Tensor | None = None
-        for part, tensors in zip(self._parts, self._tensors, strict=True):
-            pixels, labels = source.fetch(_of(part, batch.index))
-            own_keys = keys if part is None else keys[:, part]
-            sums = _of(part, totals.loss), _of(part, totals.correct)
+        for replicas, tensors in zip(self._replica_groups, self._tensors, strict=True):
+            pixels, labels = source.fetch(select_replicas(replicas, batch.index))
+            own_keys = keys if replicas is None else keys[:, replicas]
+            sums = select_replicas(replicas, totals.loss), select_replicas(replicas, totals.correct)
             loss = self._step(*tensors, self._rate_tensor, pixels, labels, own_keys, number_of_step, *sums)
             total = loss if total is None else total + loss
         if self._counters:
             torch._foreach_add_(self._counters, 1)
         totals.count += batch.index.shape[1]
-        if not self._fused:
+        if not self._after_step_compiled:
             model.after_step()
         assert total is not None
         return total
 
 
-def parts(model: Classifier) -> list[slice | None]:
+def assumptions(
+    model: Classifier, optimizer: Optimizer, clipping: tuple[float | None, str | None]
+) -> tuple[list[object], list[object]]:
+    """Return what a compiled step relies on and a callback can change: objects, and values.
+
+    The objects are the tensors that the step changes, and the groups of the optimizer with their parameters. The values
+    are what is not a tensor: plain attributes of the modules, as `training`, which known modules are compiled without
+    checks of, which parameters are trained, options of the optimizer, and clipping.
+    """
+    groups, modules = optimizer.param_groups, [*model.network.modules(), *model.regularizers.modules()]
+    parameters = list(model.network.parameters())
+    states = [optimizer.state.get(x, {}) for x in parameters]
+    objects: list[object] = [
+        *parameters,
+        *model.network.buffers(),
+        *(x for state in states for x in state.values()),
+        *(x for group in groups for x in (group, *group["params"])),
+    ]
+    values: list[object] = [
+        clipping,
+        [x.requires_grad for x in parameters],
+        [list(state) for state in states],
+        [{name: x for name, x in group.items() if isinstance(x, bool)} for group in groups],
+        [
+            {name: x for name, x in vars(module).items() if isinstance(x, bool | int | float | str)}
+            for module in modules
+            if _is_known_class(module)
+        ],
+    ]
+    return objects, values
+
+
+def replica_groups(model: Classifier) -> list[slice | None]:
     """Return which replicas take a step together: all of them, None, or as many as a CPU's caches hold.
 
-    Replicas are independent, so that one graph serves all parts in turn; they must be of equal size. Networks of a
-    user, and regularizers that keep tensors of all replicas, are not divided.
+    Replicas are independent, so that one graph serves all groups in turn; these must be of equal size. Networks and
+    layers of a user, and regularizers that keep tensors of all replicas, are not divided.
     """
     replicas = len(model.seeds)
     keeping = [
@@ -158,21 +205,22 @@ def parts(model: Classifier) -> list[slice | None]:
         for one in model.regularizers_by_name().values()
         if one.overrides("after_step") or any(x.shape[:1] == (replicas,) for x in one.buffers())
     ]
-    mine = type(model.network) is MLP and not keeping
-    size = sum(x.nbytes for x in model.network.parameters()) / replicas
-    most = int(PART_BYTES // size)
-    if model.device.type != "cpu" or not mine or replicas <= most:
+    mine = type(model.network) is MLP and _is_known(model) and not keeping
+    bytes_each = sum(x.nbytes for x in model.network.parameters()) / replicas
+    # a replica that is larger than the caches takes its step alone
+    limit = max(1, int(GROUP_BYTES // bytes_each))
+    if model.device.type != "cpu" or not mine or replicas <= limit:
         return [None]
-    largest = max((n for n in range(1, most + 1) if replicas % n == 0), default=0)
-    # with a number of replicas that has no such divisor, many small parts would cost more than they save
-    if 2 * largest < most:
+    size = max((n for n in range(1, limit + 1) if replicas % n == 0), default=0)
+    # with a number of replicas that has no such divisor, many small groups would cost more than they save
+    if 2 * size < limit:
         return [None]
-    return [slice(first, first + largest) for first in range(0, replicas, largest)]
+    return [slice(first, first + size) for first in range(0, replicas, size)]
 
 
-def _of(part: slice | None, x: Tensor) -> Tensor:
-    """Return the replicas of a part; a tensor without axes belongs to all."""
-    return x if part is None or not x.dim() else x.detach()[part]
+def select_replicas(replicas: slice | None, x: Tensor) -> Tensor:
+    """Return the replicas of a group; a tensor without axes belongs to all."""
+    return x if replicas is None or not x.dim() else x.detach()[replicas]
 
 
 def _known(update: Update | None) -> Update:
@@ -181,7 +229,11 @@ def _known(update: Update | None) -> Update:
 
 
 def _is_known(module: nn.Module) -> bool:
-    return all(type(one).__module__.startswith(_KNOWN) for one in module.modules())
+    return all(map(_is_known_class, module.modules()))
+
+
+def _is_known_class(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(_KNOWN)
 
 
 def compiled(model: Classifier, step: Step) -> Step:
@@ -219,7 +271,7 @@ def make_step(
     network = objective.network
     names = [name for name, x in network.named_parameters() if x.requires_grad]
     buffer_names = [name for name, _ in network.named_buffers()]
-    largest, algorithm = clipping
+    limit, algorithm = clipping
 
     def step(
         parameters: list[Tensor],
@@ -266,13 +318,13 @@ def make_step(
             return moved
 
         for name, regularizer in objective.gradient_hooks.items():
-            compute = partial(regularizer.gradients, compute, key=keys[gradients_key(name)])
+            compute = partial(chosen_gradients, name, regularizer, compute, keys[gradients_key(name)])
         by_name = compute(here)
         gradients = [by_name[name] for name in names]
-        if largest and algorithm == "value":
-            gradients = [gradient.clamp(-largest, largest) for gradient in gradients]
-        elif largest:
-            scale = clipping_scale(gradients, largest)
+        if limit and algorithm == "value":
+            gradients = [gradient.clamp(-limit, limit) for gradient in gradients]
+        elif limit:
+            scale = clipping_scale(gradients, limit)
             gradients = [gradient * per_replica(scale, gradient) for gradient in gradients]
 
         for buffer, changed in zip(buffers, state.values(), strict=True):

@@ -1,7 +1,8 @@
 """The updates of torch's optimizers as functions of tensors, for a step that is compiled as a whole.
 
 `torch.optim` holds its rates as numbers: a compiled step would be compiled anew whenever a scheduler changes one. Here
-every rate is a tensor, and the state is the optimizer's own, so that a step of either kind can follow the other.
+every rate is a tensor, and the state is the optimizer's own, so that compiled and ordinary
+steps can alternate.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,29 +16,42 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 Apply = Callable[[Tensor, Tensor, Mapping[str, Tensor], Mapping[str, Tensor]], None]
 
 
+#: Options that change how fast torch computes an update, or what it begins with, but not what it computes.
+_SAME_UPDATE = ("foreach", "fused", "capturable", "initial_accumulator_value")
+
+
 class Update(NamedTuple):
     """How an optimizer changes the parameters of a group.
 
     Attributes:
         rates: Names of the options of the group that are numbers; `betas.0` and `betas.1` are the two of `betas`.
         apply: The update, in place.
+        choices: Names of the options of the group that chose between kinds of this update.
     """
 
     rates: tuple[str, ...]
     apply: Apply
+    choices: tuple[str, ...] = ()
 
 
 def update_of(optimizer: Optimizer, group: Mapping[str, Any]) -> Update | None:
-    """Return how an optimizer changes the parameters of one of its groups; None where this module does not know it."""
-    others = ("maximize", "differentiable", "amsgrad", "centered")
+    """Return how an optimizer changes the parameters of one of its groups; None where this module does not know it.
+
+    An option that the update does not know, of a later torch for example, must be off: False, None or 0.
+    """
     make = UPDATES.get(type(optimizer))
-    return None if make is None or any(group.get(name) for name in others) else make(group)
+    if make is None:
+        return None
+    update = make(group)
+    known = {*(name.partition(".")[0] for name in update.rates), *update.choices, *_SAME_UPDATE}
+    return update if not any(group[name] for name in optimizer.defaults.keys() - known) else None
 
 
 def rates_of(update: Update, group: Mapping[str, Any]) -> list[float]:
     """Return the rates of a group as they are now: a scheduler may have changed them."""
     pairs = ("betas.0", "betas.1")
-    return [group["betas"][pairs.index(name)] if name in pairs else group[name] for name in update.rates]
+    # a learning rate may be a tensor, which a scheduler changes in place
+    return [float(group["betas"][pairs.index(name)] if name in pairs else group[name]) for name in update.rates]
 
 
 def _sgd(group: Mapping[str, Any]) -> Update:
@@ -51,7 +65,7 @@ def _sgd(group: Mapping[str, Any]) -> Update:
             gradient = gradient + rates["momentum"] * buffer if nesterov else buffer
         parameter.sub_(rates["lr"] * gradient)
 
-    return Update(("lr", "weight_decay", "momentum", "dampening"), apply)
+    return Update(("lr", "weight_decay", "momentum", "dampening"), apply, ("nesterov",))
 
 
 def _adam(group: Mapping[str, Any]) -> Update:
@@ -71,7 +85,7 @@ def _adam(group: Mapping[str, Any]) -> Update:
         correction = (1 - rates["betas.1"] ** time).sqrt()
         parameter.sub_(size * mean / (square.sqrt() / correction + rates["eps"]))
 
-    return Update(("lr", "weight_decay", "betas.0", "betas.1", "eps"), apply)
+    return Update(("lr", "weight_decay", "betas.0", "betas.1", "eps"), apply, ("decoupled_weight_decay",))
 
 
 def _rmsprop(group: Mapping[str, Any]) -> Update:
