@@ -260,20 +260,59 @@ def test_only_the_epochs_in_which_something_needs_ordinary_steps_have_them(made,
     ]
 
 
-def test_a_compiler_that_fails_is_asked_once(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InvalidCxxCompiler(), "InvalidCxxCompiler: No working C++ compiler found"),
+        (NotADirectoryError(20, "Not a directory", "cache"), "NotADirectoryError: [Errno 20] Not a directory: 'cache'"),
+    ],
+)
+def test_a_compiler_that_fails_is_asked_once(error, line, monkeypatch, capsys):
     asked = []
 
     def failing(model, step):
         asked.append(step)
-        raise InvalidCxxCompiler
+        raise error
 
     monkeypatch.setattr(step_module, "compiled", failing)
     trainer = fit()
     assert steps(trainer) == 0
     assert len(asked) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("compile: InvalidCxxCompiler: No working C++ compiler found")
-    assert line.endswith("; training goes on without it")
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"compile: {line}")
+    assert said.endswith("; training goes on without it")
+
+
+class Masked(Regularizer):
+    """Leave the first parameter as it is, by a hook of torch."""
+
+    def attach(self, network, seeds):
+        next(network.parameters()).register_hook(lambda gradient: gradient * 0)
+
+
+def test_hooks_for_gradients_are_heard(made, capsys):
+    trainer = fit(regularizers={"mask": Masked()})
+    assert_same_to_rounding(trainer, fit(regularizers={"mask": Masked()}, compiling=False))
+    assert steps(trainer) == 0
+    assert not made
+    assert capsys.readouterr().err == (
+        "compile: a parameter has a hook for its gradient; training goes on without it\n"
+    )
+
+
+def test_hooks_of_the_optimizer_are_heard(made, capsys):
+    heard = []
+
+    def optimizer(parameters):
+        own = torch.optim.SGD(parameters, lr=0.1)
+        own.register_step_post_hook(lambda optimizer, *arguments: heard.append(optimizer))
+        return own
+
+    trainer = fit(optimizer=optimizer)
+    assert steps(trainer) == 0
+    # others make a step when the memory of a fit is estimated
+    assert sum(each is trainer.optimizers[0] for each in heard) == 3 * STEPS
+    assert capsys.readouterr().err == "compile: SGD has a hook for its step; training goes on without it\n"
 
 
 def test_an_error_without_a_message_is_named_by_its_type():

@@ -243,7 +243,7 @@ class DirectEpochLoop(_TrainingEpochLoop):
                 return None
             loss: Tensor = self._step(batch, batch_idx)
         except Exception as error:
-            if not is_of_compiler(error):
+            if self.compiled_steps or not is_of_compiler(error):
                 raise
             self._tell_once(reason(error))
             self._step, self.wanted, self._compiling = None, False, False

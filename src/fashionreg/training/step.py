@@ -50,12 +50,20 @@ def obstacle(model: Classifier, optimizer: Optimizer) -> str | None:
             return f"{type(model).__name__} has its own {method}"
     if any(update_of(optimizer, group) is None for group in optimizer.param_groups):
         return f"{type(optimizer).__name__} with these options is not among the optimizers whose update is compiled"
+    # gradients are taken without autograd's accumulation, and the update is not `Optimizer.step`
+    if any(x._backward_hooks or x._post_accumulate_grad_hooks for x in model.network.parameters()):
+        return "a parameter has a hook for its gradient"
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return f"{type(optimizer).__name__} has a hook for its step"
     return None
 
 
 def is_of_compiler(error: Exception) -> bool:
-    """Return whether an error says that something cannot be compiled, for example without a C++ compiler."""
-    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
+    """Return whether an error of the first compiled step says that it cannot be compiled.
+
+    There is no C++ compiler, for example, or the folder of torch's cache cannot be written.
+    """
+    return isinstance(error, OSError) or type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
 
 
 class CompiledStep:
