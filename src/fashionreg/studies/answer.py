@@ -91,7 +91,7 @@ def _counts(found: Findings) -> str:
     primary = found.plan.primary
     parts = []
     for word, good in (("better", True), ("worse", False)):
-        ones = {n: c for n, c in found.comparisons.items() if shown(c) and better(primary, c) == good}
+        ones = {n: c for n, c in found.comparisons.items() if shown(c) and better(found, primary, c) == good}
         if ones:
             most = max(ones, key=lambda name: abs(ones[name].difference.mean))
             size = unit_of_difference(primary).short(ones[most].difference.mean, signed=True)
@@ -101,9 +101,9 @@ def _counts(found: Findings) -> str:
     return f"{of}, by {_plain(found, primary)}: {said}"
 
 
-def better(outcome: str, one: Comparison) -> bool:
-    """Say whether a variant's outcome is better than the reference's: a higher accuracy, less of all others."""
-    return (one.difference.mean > 0) == (outcome == "acc")
+def better(found: Findings, outcome: str, one: Comparison) -> bool:
+    """Say whether a variant's outcome is better than the reference's: a higher accuracy, a lower loss."""
+    return (one.difference.mean > 0) == found.plan.more_is_better(outcome)
 
 
 def table(found: Findings) -> Table:
@@ -111,7 +111,7 @@ def table(found: Findings) -> Table:
     compared = {outcome: each for outcome, each in found.compared.items() if each}
     head = ["variant"]
     for outcome in compared:
-        head += [f"{found.plan.label(outcome)} ({unit_of_difference(outcome).name.strip()})", "adjusted p"]
+        head += [unit_of_difference(outcome).after(found.plan.label(outcome)), "adjusted p"]
     rows = [
         [name, *(cell for outcome, each in compared.items() for cell in cells(outcome, each.get(name)))]
         for name in _compared_names(found)

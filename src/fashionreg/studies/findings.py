@@ -43,7 +43,7 @@ class VariantFindings:
         best_epoch: The epoch (from 1) with the highest validation accuracy of each seed, over seeds; None without
             validation images.
         best: The plan's metric at that epoch, over seeds; None without validation images.
-        seconds: Wall time in seconds of an epoch and seed, a median over epochs and seeds.
+        seconds: Wall time in seconds of an epoch and seed, a median over epochs and seeds; NaN where it is not known.
     """
 
     name: str
@@ -61,16 +61,16 @@ class Findings:
 
     Attributes:
         results: The numbers that everything here follows from.
-        lengths: For each variant that has results its number of epochs.
+        lengths: For each variant that has results its number of epochs; 0 where there is one number for a training.
         variants: The variants that have results, in the plan's order.
         compared: For each outcome that was measured, the primary one first, each other variant against the reference,
             paired by the seeds of both; Holm's correction is over the variants, for each outcome by itself.
         alternatives: The same for every estimand that could have been chosen; empty where training is one epoch.
         reaching_epochs: For each variant how many epochs it takes to each target; the last target is `reference_end`,
             if that is a number.
-        reaching_seconds: The same in seconds of wall time, at the median speed of each seed.
-        reference_end: The reference's mean of the plan's metric, by the estimand; NaN if a seed diverged, or the
-            reference has no results.
+        reaching_seconds: The same in seconds of wall time, at the median speed of each seed, where that is known.
+        reference_end: The reference's mean of the plan's metric, by the estimand; NaN if a seed diverged, the
+            reference has no results, or there are no epochs.
         effects: Main effects and interactions on the primary outcome, if the study is a full two-level factorial.
         stalls: Epochs that took much longer than the others of their run.
         rise: How the reference's test loss ends above its minimum, if it was measured and is finite.
@@ -144,16 +144,18 @@ def find(results: StudyResults) -> Findings:
             for estimand in other_estimands(plan.estimate, max(lengths.values()), validated=validated)
         }
         key = plan.key(plan.metric)
-        end = next(variant.final[key].mean for variant in variants if variant.name == plan.reference)
+        if lengths[plan.reference]:
+            end = next(variant.final[key].mean for variant in variants if variant.name == plan.reference)
         targets = [*plan.targets, *([] if math.isnan(end) else [end])]
         for name in present:
             curve = curves[name][key]
             # at the median speed of each seed: a machine that stalls says nothing of the variant
             speed = np.repeat(wall_times[name].median(axis=1)[curve.index].to_numpy()[:, None], lengths[name], axis=1)
             for target in targets:
-                taken = epochs_to_target(curve.to_numpy(), target, higher_is_better=plan.metric == "acc")
+                taken = epochs_to_target(curve.to_numpy(), target, higher_is_better=plan.more_is_better(plan.metric))
                 reaching_epochs.setdefault(name, []).append(reaching(taken, target))
-                reaching_seconds.setdefault(name, []).append(reaching(time_to_target(taken, speed), target))
+                if not np.isnan(speed).any():
+                    reaching_seconds.setdefault(name, []).append(reaching(time_to_target(taken, speed), target))
 
     values = {variant.name: variant.values for variant in variants}
     loss = curves.get(plan.reference, {}).get("test/loss")
@@ -199,7 +201,7 @@ def most_telling(found: Findings, count: int) -> Findings:
     if len(found.variants) <= count:
         return found
     primary = found.plan.primary
-    key, sign = found.plan.key(primary), 1 if primary == "acc" else -1
+    key, sign = found.plan.key(primary), 1 if found.plan.more_is_better(primary) else -1
 
     def rank(variant: VariantFindings) -> tuple[bool, bool, float]:
         end = variant.final[key].mean if key in variant.final else math.nan
@@ -210,7 +212,7 @@ def most_telling(found: Findings, count: int) -> Findings:
 
 def _values(plan: StudyPlan, curves: dict[str, pd.DataFrame], estimand: Estimand) -> "dict[str, pd.Series[float]]":
     """Return by outcome what an estimand makes of the curve of each seed."""
-    named = {outcome: curves.get(plan.key(outcome)) for outcome in get_args(Outcome)}
+    named = {outcome: curves.get(plan.key(outcome)) for outcome in (*get_args(Outcome), *plan.outcomes)}
     best = best_epochs(curves)
     return {outcome: estimand.of(curve, best) for outcome, curve in named.items() if curve is not None}
 
@@ -219,7 +221,7 @@ def _compared(plan: StudyPlan, values: "dict[str, dict[str, pd.Series[float]]]")
     """Compare the variants with the reference by each outcome of the plan that all of them have measured."""
     return {
         outcome: against_reference(
-            {name: each[outcome] for name, each in values.items()}, plan.reference, outcome == "acc"
+            {name: each[outcome] for name, each in values.items()}, plan.reference, plan.more_is_better(outcome)
         )
         for outcome in plan.tested
         if all(outcome in each for each in values.values())

@@ -22,8 +22,9 @@ ALWAYS = [
         "there is none.",
     ),
     ("minimum detectable effect", "The smallest true difference that this number of seeds would show 4 times in 5."),
-    ("cost", "Median time of an epoch and seed, as a multiple of the reference's."),
 ]
+#: A word of a report on runs whose time is known.
+COST = ("cost", "Median time of an epoch and seed, as a multiple of the reference's.")
 #: Words of a report on overfitting.
 OVERFITTING = [
     ("overfitting", "The network does better on the images that it was trained on than on new ones."),
@@ -42,4 +43,4 @@ LOSS = [
 def terms(found: Findings) -> list[tuple[str, str]]:
     """Return the words that this report uses, with their definitions."""
     gap = any("gap" in variant.final for variant in found.variants)
-    return [*ALWAYS, *(OVERFITTING if gap else []), *LOSS]
+    return [*ALWAYS, *([COST] if found.results.runs else []), *(OVERFITTING if gap else []), *LOSS]

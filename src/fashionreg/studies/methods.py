@@ -16,15 +16,21 @@ from fashionreg.studies.page import Block, Code, Items, Section, Table, Text
 from fashionreg.studies.settings import differs, learning_rate, value_of
 from fashionreg.text import counted, named_seeds
 
+#: What the words for measured numbers mean.
+DEFINITIONS = (
+    "Generalization gap: train accuracy minus test accuracy. Calibration error: expected calibration error in 15 bins "
+    "(Naeini et al. 2015). Epochs to a target are interpolated between epochs. Wall time of a seed: that of the run "
+    "divided by its number of seeds, evaluation and callbacks included; a median over epochs."
+)
+
 
 def methods(found: Findings) -> list[Block]:
     """Return design, tests, definitions, data, configurations, environment, and the command that reproduces it all."""
-    plan = found.plan
+    plan, runs = found.plan, found.results.runs
+    scope = "on the same images, not other images" if runs else "with everything else as it was"
     facts = [
-        f"{counted(len(plan.variants), 'variant')}, {counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) "
-        f"each, {counted(found.epochs, 'epoch')}. A seed fixes initial weights, data order and all random numbers of "
-        "training; variants are compared seed by seed.",
-        "Intervals describe other seeds on the same images, not other images. For a mean: Student's t. For a "
+        _design(found),
+        f"Intervals describe other seeds {scope}. For a mean: Student's t. For a "
         "difference: BCa bootstrap, 9,999 resamples, each comparison by itself (with ten seeds it covers 90 to 93% "
         "rather than 95%). The corrected tests decide.",
         "Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
@@ -32,17 +38,39 @@ def methods(found: Findings) -> list[Block]:
         f"{plan.label(plan.primary)}. Minimum detectable effect: the difference that the t test "
         "at 5%, divided by the number of comparisons, shows with 80% power.",
         f"What counts for a seed, in every table, test and sentence: {title(found.phrase).lower()}.",
-        _compared_settings(found),
-        "Generalization gap: train accuracy minus test accuracy. Calibration error: expected calibration error in 15 "
-        "bins (Naeini et al. 2015). Epochs to a target are interpolated between epochs. Wall time of a seed: that of "
-        "the run divided by its number of seeds, evaluation and callbacks included; a median over epochs.",
+        *([_compared_settings(found), DEFINITIONS] if runs else []),
         *(note.text for note in notes(found)),
     ]
-    blocks: list[Block] = [Items(facts), *_data(found), _configurations(found), *_environment(found)]
+    known = [*_data(found), _configurations(found), *_environment(found)] if runs else []
+    return [Items(facts), *known, Section("Reproduce", _reproduce(found))]
+
+
+def _design(found: Findings) -> str:
+    """Say what was compared, and what a seed is."""
+    plan = found.plan
+    seeds = f"{counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) each"
+    epochs = f", {counted(found.epochs, 'epoch')}" if found.epochs else ""
+    size = f"{counted(len(plan.variants), 'variant')}, {seeds}{epochs}."
+    if found.results.runs:
+        return (
+            f"{size} A seed fixes initial weights, data order and all random numbers of training; variants are "
+            "compared seed by seed."
+        )
+    direction = "More" if plan.more_is_better(plan.primary) else "Less"
+    return (
+        f"{size} The results were made elsewhere and are taken as they are: how they were made, and what a seed fixes, "
+        f"is not known here. Variants are compared seed by seed. {direction} {plan.label(plan.primary)} is better."
+    )
+
+
+def _reproduce(found: Findings) -> list[Block]:
+    plan = found.plan
+    if found.results.command == "compare":
+        return [Code(shlex.join(["fashionreg", "compare", plan.source, *plan.options]))]
     seeds = str(len(plan.seeds)) if plan.seeds == list(range(len(plan.seeds))) else json.dumps(plan.seeds)
     command = ["fashionreg", "study", plan.source, "--seeds", seeds, *plan.options]
     curves = Text("The curves of every run, its images and histograms, in TensorBoard; in the folder of this report:")
-    return [*blocks, Section("Reproduce", [Code(shlex.join(command)), curves, Code("tensorboard --logdir .")])]
+    return [Code(shlex.join(command)), curves, Code("tensorboard --logdir .")]
 
 
 def _compared_settings(found: Findings) -> str:

@@ -53,7 +53,8 @@ def _incomplete(found: Findings) -> Iterator[Note]:
     for name, rows in table[~np.isfinite(table.value)].groupby("variant", sort=False):
         seeds = sorted({int(seed) for seed in rows.seed})
         which = f"{counted(len(seeds), 'seed')} ({named_seeds(seeds)})"
-        yield Note("diverged", f"Diverged: the loss of {name} is infinite or not a number for {which}.")
+        what = "loss" if found.results.runs else found.plan.label(found.plan.metric)
+        yield Note("diverged", f"Diverged: the {what} of {name} is infinite or not a number for {which}.")
 
 
 def _different(found: Findings) -> Iterator[Note]:
@@ -73,7 +74,9 @@ def _different(found: Findings) -> Iterator[Note]:
 
 
 def _remarks(found: Findings) -> Iterator[Note]:
-    """Yield how results were selected and evaluated."""
+    """Yield how results were selected and evaluated, where that is known."""
+    if not found.results.runs:
+        return
     if found.plan.split == "test":
         best = ", and the best epoch is chosen on validation images" if found.variants[0].best else ""
         text = "Test results are shown for every epoch, and nothing was selected by them. What counts for a seed"

@@ -19,7 +19,7 @@ from fashionreg.studies.power import MOST_SEEDS, seeds_to_show
 from fashionreg.studies.settings import setup
 from fashionreg.studies.statistics import Comparison, Estimate, Reaching
 from fashionreg.studies.verdict import MATTERS, details
-from fashionreg.text import NOTHING, Unit, epochs_or_never, p_cell, unit_of, unit_of_difference
+from fashionreg.text import NOTHING, PLAIN, Unit, epochs_or_never, p_cell, unit_of, unit_of_difference
 
 #: With more variants than this no figure is readable, and a page takes minutes.
 MOST_SHOWN = 12
@@ -31,7 +31,7 @@ def sections(found: Findings, pictures: Pictures) -> list[Block]:
     pictures.note = left_out([(found, shown)])
     return [
         Section("Verdict", verdict_blocks(found)),
-        Section("Learning curves", [_curves(found, shown, pictures)]),
+        *([Section("Learning curves", [_curves(found, shown, pictures)])] if found.epochs else []),
         Section("Results", _final(found, shown, pictures)),
         *_differences(found, shown, pictures),
         *_dependence(found),
@@ -75,12 +75,17 @@ def _primary(found: Findings) -> str:
     return found.plan.label(found.plan.primary)
 
 
+def _capital(text: str) -> str:
+    """Return a text with a capital first letter: the others may be capitals of a name."""
+    return text[:1].upper() + text[1:]
+
+
 def _curves(found: Findings, shown: Findings, pictures: Pictures) -> Picture:
     return pictures.add(
         "curves",
         plots.curves(shown),
         f"Curves of {_metric(found)} by epoch for {len(found.variants)} variants.",
-        f"{_metric(found).capitalize()} after every epoch. Thick: mean over seeds, with its 95% interval as a band; "
+        f"{_capital(_metric(found))} after every epoch. Thick: mean over seeds, with its 95% interval as a band; "
         f"thin: every single seed. The legend gives the means ({title(found.phrase).lower()}).",
     )
 
@@ -90,7 +95,7 @@ def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
     columns: list[tuple[str, Callable[[VariantFindings], str]]] = []
     if any(primary in variant.final for variant in found.variants):
         columns = [
-            (f"{_primary(found)} ({unit.name.strip()})", lambda v: _with_spread(v.final.get(primary), plan.primary)),
+            (unit.after(_primary(found)), lambda v: _with_spread(v.final.get(primary), plan.primary)),
             ("95% interval", lambda v: _ends(v.final.get(primary), unit)),
         ]
     for key, name in (
@@ -106,9 +111,11 @@ def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
             columns.append((f"{name} ({unit_of(metric).name.strip()})", _cell_of(key, metric)))
     if any(variant.best_epoch for variant in found.variants):
         columns.append(("best epoch by val", lambda v: f"{v.best_epoch.mean:.1f}" if v.best_epoch else NOTHING))
-        there = f"{_metric(found)} there ({unit_of(plan.metric).name.strip()})"
+        there = unit_of(plan.metric).after(f"{_metric(found)} there")
         columns.append((there, lambda v: _with_spread(v.best, plan.metric)))
-    columns.append(("seconds an epoch and seed", lambda v: f"{v.seconds:.3f}"))
+    timed = not any(math.isnan(variant.seconds) for variant in found.variants)
+    if timed:
+        columns.append(("seconds an epoch and seed", lambda v: f"{v.seconds:.3f}"))
     reference = next((variant for variant in found.variants if variant.name == plan.reference), None)
     if reference is not None and reference.seconds > 0 and len(found.variants) > 1:
         columns.append((f"cost ({plan.reference} is 1)", lambda v: f"{v.seconds / reference.seconds:.2f}"))
@@ -116,12 +123,15 @@ def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
     figure = pictures.add(
         "final",
         plots.final_values(shown),
-        f"{_primary(found).capitalize()} of every seed for {len(found.variants)} variants.",
-        f"{_primary(found).capitalize()}, {title(found.phrase).lower()}: every dot is a seed; marks with lines are "
+        f"{_capital(_primary(found))} of every seed for {len(found.variants)} variants.",
+        f"{_capital(_primary(found))}, {title(found.phrase).lower()}: every dot is a seed; marks with lines are "
         "means with 95% intervals.",
     )
     return [
-        Text("Mean ± standard deviation over seeds; the interval is that of the mean. Times are medians.", True),
+        Text(
+            f"Mean ± standard deviation over seeds; the interval is that of the mean.{' Times are medians.' * timed}",
+            True,
+        ),
         Table(title(found.phrase), ["variant", "seeds", *(name for name, _ in columns)], rows),
         *([figure] if any(primary in variant.final for variant in found.variants) else []),
     ]
@@ -149,9 +159,9 @@ def _differences(found: Findings, shown: Findings, pictures: Pictures) -> list[B
         ]
         for name, one in found.comparisons.items()
     ]
-    head = ["variant", "pairs", f"difference ({unit.name.strip()})", "95% interval", "adjusted p, t test"]
+    head = ["variant", "pairs", unit.after("difference"), "95% interval", "adjusted p, t test"]
     head += ["adjusted p, Wilcoxon", "better in (ties count half)", "minimum detectable effect"]
-    head += [f"seeds to show {'1 point' if unit.factor == 100 else '0.01 nats'}"]
+    head += [f"seeds to show {'1 point' if unit.factor == 100 else f'0.01{unit.name}'}"]
     figure = pictures.add(
         "differences",
         plots.differences(shown),
@@ -193,7 +203,8 @@ def _dependence(found: Findings) -> list[Block]:
         words = title(estimand.phrase(found.lengths.values()))
         head += [f"{words} (chosen)" if words == title(found.phrase) else words, "adjusted p"]
     hint = "Differences with 95% intervals and adjusted p values, for what was declared and for what could have been."
-    caption = f"Differences from {found.plan.reference} by what counts (points; loss: nats)"
+    caption = f"Differences from {found.plan.reference} by what counts"
+    caption += "" if unit_of(found.plan.primary) is PLAIN else " (points; loss: nats)"
     return [Section("How the answer depends on what counts", [Text(hint, True), Table(caption, head, rows)])]
 
 
@@ -206,7 +217,7 @@ def _convergence(found: Findings, shown: Findings, pictures: Pictures) -> list[B
         titles[-1] += f" (final {reference})"
     rows = []
     for name, reached in found.reaching_epochs.items():
-        seconds = found.reaching_seconds[name]
+        seconds: Sequence[Reaching | None] = found.reaching_seconds.get(name) or [None] * len(reached)
         rows.append([name, *(_reached(one, time) for one, time in zip(reached, seconds, strict=True))])
     figure = pictures.add(
         "targets",
@@ -215,12 +226,13 @@ def _convergence(found: Findings, shown: Findings, pictures: Pictures) -> list[B
         "Median over seeds with its 95% interval; an arrow at the right edge stands for seeds that never reached the "
         "target. Nothing is known before the end of the first epoch.",
     )
-    hint = "Epochs to a target: median over seeds with its 95% interval, and the median wall time of a seed."
+    hint = "Epochs to a target: median over seeds with its 95% interval"
+    hint += ", and the median wall time of a seed." if found.reaching_seconds else "."
     table = Table(f"Epochs to {_metric(found)}", ["variant", *titles], rows)
     return [Section("Convergence", [Text(hint, True), table, figure])]
 
 
-def _reached(epochs: Reaching, seconds: Reaching) -> str:
+def _reached(epochs: Reaching, seconds: Reaching | None) -> str:
     if epochs.reached == 0:
         return "never"
     if math.isinf(epochs.median):
@@ -228,7 +240,7 @@ def _reached(epochs: Reaching, seconds: Reaching) -> str:
     text = epochs_or_never(epochs.median)
     if not math.isnan(epochs.low):
         text += f" ({epochs_or_never(epochs.low)} to {epochs_or_never(epochs.high)})"
-    text += f", {seconds.median:.2g} s"
+    text += "" if seconds is None else f", {seconds.median:.2g} s"
     return text + (f"; {epochs.n - epochs.reached} of {epochs.n} never" if epochs.reached < epochs.n else "")
 
 

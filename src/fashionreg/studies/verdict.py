@@ -30,7 +30,8 @@ def details(found: Findings) -> list[str]:
     sentences += _not_shown(found, {n: c for n, c in found.comparisons.items() if tested(c) and not shown(c)})
     sentences += [_untested(found, name, one) for name, one in found.comparisons.items() if not tested(one)]
     sentences += [
-        f"{variant.name} is not compared: its {METRIC_NAMES[primary]} is infinite or not a number for some seeds."
+        f"{variant.name} is not compared: its {METRIC_NAMES.get(primary, primary)} is infinite or not a number for "
+        "some seeds."
         for variant in found.variants
         if found.comparisons and variant.name not in (plan.reference, *found.comparisons)
     ]
@@ -59,7 +60,7 @@ def _shown(found: Findings, name: str, one: Comparison) -> str:
     sign = math.copysign(1, difference.mean)
     low, high = sorted((sign * difference.low, sign * difference.high))
     interval = "" if math.isnan(low) else f"95% CI {unit.number(low)} to {unit.number(high)}, "
-    good = better(primary, one)
+    good = better(found, primary, one)
     verb = VERBS.get(primary, VERBS["acc"])[not good]
     than = "over" if verb == "improves" else "compared with"
     return (
@@ -105,7 +106,7 @@ def _not_shown(found: Findings, ones: dict[str, Comparison]) -> list[str]:
         widest = max(measured, key=lambda one: one.detectable)
         sentence += f"; if the true spread equals the observed one, {counted(widest.n, 'seed')} show differences from "
         sentence += f"{unit.text(widest.detectable)} on with 80% power"
-        matters = "1 point" if unit.factor == 100 else "0.01 nats"
+        matters = "1 point" if unit.factor == 100 else f"0.01{unit.name}"
         if widest.detectable > MATTERS:
             needed = seeds_to_show(MATTERS, widest.difference.std, len(found.comparisons))
             sentence += f", and {counted(needed, 'seed')} would show {matters}" if needed else ""
@@ -128,8 +129,8 @@ def _convergence(found: Findings) -> list[str]:
     if math.isnan(found.reference_end) or len(reaching) < 2:
         return []
     said = "; ".join(f"{name} {_epochs(reached[-1])}" for name, reached in reaching.items())
-    metric = f"{plan.split} {METRIC_NAMES[plan.metric]}"
-    target = f"the final {metric} of {plan.reference} ({unit_of(plan.metric).text(found.reference_end)})"
+    ending = unit_of(plan.metric).text(found.reference_end)
+    target = f"the final {plan.label(plan.metric)} of {plan.reference} ({ending})"
     interval = "" if all(math.isnan(reached[-1].low) for reached in reaching.values()) else " with 95% CI"
     return [f"Epochs to {target}, median over seeds{interval}: {said}."]
 
