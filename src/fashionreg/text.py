@@ -22,18 +22,19 @@ class Unit:
     Attributes:
         name: What follows the number, with the space before it.
         factor: What a value is multiplied by: 100 for a share in percent.
-        decimals: Digits after the decimal point.
+        decimals: Digits after the decimal point; None for four significant digits, where any size is possible.
     """
 
     name: str
     factor: float = 1
-    decimals: int = 2
+    decimals: int | None = 2
 
     def number(self, value: float, *, signed: bool = False) -> str:
         """Return a value without its unit: `81.25`; `signed`, also with `+`. Zero has no sign; NaN is a dash."""
         if math.isnan(value):
             return NOTHING
-        text = f"{self.factor * value:{'+' if signed else ''}.{self.decimals}f}"
+        form = ".4g" if self.decimals is None else f".{self.decimals}f"
+        text = f"{self.factor * value:{'+' if signed else ''}{form}}"
         if not any(digit in text for digit in "123456789") and math.isfinite(value):
             text = text.lstrip("+-")
         return text.replace("-", "\N{MINUS SIGN}")
@@ -73,6 +74,8 @@ class Unit:
 
     def short(self, value: float, *, signed: bool = False) -> str:
         """Return a value with its unit for a sentence, with two significant digits or one decimal: `+21.6 points`."""
+        if self.decimals is None:
+            return self.text(value, signed=signed)
         size = abs(self.factor * value)
         digits = 1 - math.floor(math.log10(size)) if 0 < size < math.inf else 1
         return replace(self, decimals=min(max(digits, 1), 6)).text(value, signed=signed)
@@ -80,22 +83,29 @@ class Unit:
     def rounded_for(self, *values: float) -> "Unit":
         """Return the unit with one decimal less if a value has two digits before the point: 21.6, but 1.46."""
         large = max((abs(self.factor * value) for value in values if math.isfinite(value)), default=0) >= 10
-        return replace(self, decimals=max(self.decimals - 1, 0)) if large else self
+        return replace(self, decimals=max(self.decimals - 1, 0)) if large and self.decimals is not None else self
+
+    def after(self, what: str) -> str:
+        """Return the head of a column or axis: `accuracy (%)`; without a unit what it shows alone."""
+        return f"{what} ({self.name.strip()})" if self.name else what
 
 
 PERCENT = Unit("%", 100)
 POINTS = Unit(" points", 100)
 NATS = Unit(" nats", 1, 4)
 
+#: Of a measure that only its user knows.
+PLAIN = Unit("", 1, None)
+
 
 def unit_of(metric: str) -> Unit:
-    """Return the unit of a metric: percent, nats for a loss, points for the generalization gap."""
-    return {"loss": NATS, "gap": POINTS}.get(metric, PERCENT)
+    """Return the unit of a metric: percent, nats for a loss, points for the generalization gap; none for others."""
+    return {"acc": PERCENT, "ece": PERCENT, "loss": NATS, "gap": POINTS}.get(metric, PLAIN)
 
 
 def unit_of_difference(metric: str) -> Unit:
-    """Return the unit of a difference of two values of a metric: percentage points, nats for a loss."""
-    return NATS if metric == "loss" else POINTS
+    """Return the unit of a difference of two values of a metric: points, nats for a loss; none for others."""
+    return {"acc": POINTS, "ece": POINTS, "loss": NATS, "gap": POINTS}.get(metric, PLAIN)
 
 
 def p_value(value: float) -> str:

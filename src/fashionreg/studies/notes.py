@@ -58,7 +58,8 @@ def _incomplete(found: Findings) -> Iterator[Note]:
     for name, rows in table[~np.isfinite(table.value)].groupby("variant", sort=False):
         seeds = sorted({int(seed) for seed in rows.seed})
         which = f"{counted(len(seeds), 'seed')} ({named_seeds(seeds)})"
-        yield Note("diverged", f"Diverged: the loss of {name} is infinite or not a number for {which}.")
+        what = "loss" if found.results.runs else found.plan.label(found.plan.metric)
+        yield Note("diverged", f"Diverged: the {what} of {name} is infinite or not a number for {which}.")
 
 
 def _collapsed(found: Findings) -> Iterator[Note]:
@@ -118,8 +119,10 @@ def _looks(found: Findings) -> Iterator[Note]:
 
 
 def _remarks(found: Findings) -> Iterator[Note]:
-    """Yield how results were selected and evaluated."""
-    if found.plan.split == "test":
+    """Yield how results were selected and evaluated, where that is known."""
+    if not found.results.runs:
+        return
+    if found.plan.split == "test" and found.results.command == "study":
         best = ", and the best epoch is chosen on validation images" if found.variants[0].best else ""
         text = "Test results are shown for every epoch, and nothing was selected by them. What counts for a seed"
         yield Note("selection", f"{text}: {title(found.phrase).lower()}{best}.")

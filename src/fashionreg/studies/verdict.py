@@ -47,7 +47,8 @@ def details(found: Findings) -> list[str]:
     sentences += _would_decide(found)
     sentences += [_untested(found, name, one) for name, one in found.comparisons.items() if not tested(one)]
     sentences += [
-        f"{variant.name} is not compared: its {METRIC_NAMES[primary]} is infinite or not a number for some seeds."
+        f"{variant.name} is not compared: its {METRIC_NAMES.get(primary, primary)} is infinite or not a number for "
+        "some seeds."
         for variant in found.variants
         if found.comparisons and variant.name not in (plan.reference, *found.comparisons)
     ]
@@ -78,7 +79,7 @@ def _shown(found: Findings, name: str, one: Comparison) -> str:
     sign = math.copysign(1, difference.mean)
     low, high = sorted(sign * end for end in one.simultaneous)
     interval = f"{interval_name(found)} {unit.ends(low, high)}, "
-    good = better(primary, one)
+    good = better(found, primary, one)
     verb = VERBS.get(primary, VERBS["acc"])[not good]
     than = "over" if verb == "improves" else "compared with"
     return (
@@ -181,8 +182,8 @@ def _few_seeds(found: Findings) -> list[str]:
             mean, trimmed, middle = (unit.with_interval(each.mean, each.low, each.high) for each in three)
             sentences.append(
                 f"Three summaries lead to different answers on {name}: the difference in {what} is {mean} by the mean, "
-                f"{trimmed} by the interquartile mean and {middle} by the median (in{unit.name}; "
-                f"95% intervals{unadjusted(found.comparisons)})."
+                f"{trimmed} by the interquartile mean and {middle} by the median "
+                f"({f'in{unit.name}; ' if unit.name else ''}95% intervals{unadjusted(found.comparisons)})."
             )
     return sentences
 
@@ -206,8 +207,8 @@ def _convergence(found: Findings) -> list[str]:
         f"{name} {_epochs(reached[-1], arrived.restricted[name][-1], arrived.end)}"
         for name, reached in arrived.epochs.items()
     )
-    metric = f"{plan.split} {METRIC_NAMES[plan.metric]}"
-    target = f"the final {metric} of {plan.reference} ({unit_of(plan.metric).text(found.reference_end)})"
+    ending = unit_of(plan.metric).text(found.reference_end)
+    target = f"the final {plan.label(plan.metric)} of {plan.reference} ({ending})"
     interval = "" if all(math.isnan(reached[-1].low) for reached in arrived.epochs.values()) else " with 95% CI"
     sentence = f"Epochs to {target}, median over seeds{interval}: {said}."
     tests = {name: each[-1] for name, each in arrived.log_rank.items() if not math.isnan(each[-1])}
