@@ -46,7 +46,10 @@ class Unit:
 
     def interval(self, low: float, high: float, *, signed: bool = False) -> str:
         """Return an interval: `81.17 to 81.87%`; a dash where it was not computed."""
-        return NOTHING if math.isnan(low) else f"{self.number(low, signed=signed)} to {self.text(high, signed=signed)}"
+        if math.isnan(low):
+            return NOTHING
+        unit = self.alike(low, high)
+        return f"{unit.number(low, signed=signed)} to {unit.text(high, signed=signed)}"
 
     def ends(self, low: float, high: float, *, signed: bool = False) -> str:
         """Return the interval of a difference without its unit: `+0.12 to +0.40`, `above 0 to 0.24`.
@@ -55,22 +58,24 @@ class Unit:
         """
         if math.isnan(low):
             return NOTHING
-        first, last = self.number(low, signed=signed), self.number(high, signed=signed)
-        zero = self.number(0)
+        unit = self.alike(low, high)
+        first, last, zero = unit.number(low, signed=signed), unit.number(high, signed=signed), unit.number(0)
         return f"{'above 0' if low > 0 and first == zero else first} to " + (
             "below 0" if high < 0 and last == zero else last
         )
 
     def with_interval(self, mean: float, low: float, high: float) -> str:
         """Return a difference with its interval, without its unit: `+0.26 (+0.12 to +0.40)`."""
-        interval = "" if math.isnan(low) else f" ({self.ends(low, high, signed=True)})"
-        return self.number(mean, signed=True) + interval
+        unit = self.alike(mean, low, high)
+        interval = "" if math.isnan(low) else f" ({unit.ends(low, high, signed=True)})"
+        return unit.number(mean, signed=True) + interval
 
     def with_spread(self, mean: float, std: float) -> str:
         """Return a mean with the standard deviation: `81.52 ± 0.49%`; the mean alone where that is NaN."""
         if math.isnan(mean) or math.isnan(std):
             return self.text(mean)
-        return f"{self.number(mean)} ± {self.text(std)}"
+        unit = self.alike(mean, std)
+        return f"{unit.number(mean)} ± {unit.text(std)}"
 
     def short(self, value: float, *, signed: bool = False) -> str:
         """Return a value with its unit for a sentence, with two significant digits or one decimal: `+21.6 points`."""
@@ -82,8 +87,20 @@ class Unit:
 
     def rounded_for(self, *values: float) -> "Unit":
         """Return the unit with one decimal less if a value has two digits before the point: 21.6, but 1.46."""
+        if self.decimals is None:
+            return self.alike(*values)
         large = max((abs(self.factor * value) for value in values if math.isfinite(value)), default=0) >= 10
-        return replace(self, decimals=max(self.decimals - 1, 0)) if large and self.decimals is not None else self
+        return replace(self, decimals=max(self.decimals - 1, 0)) if large else self
+
+    def alike(self, *values: float) -> "Unit":
+        """Return the unit with the same decimals for numbers that stand together, four digits of the largest.
+
+        It is this unit where its decimals are given, or the largest number is far from 1 and has an exponent.
+        """
+        size = max((abs(self.factor * value) for value in values if math.isfinite(value)), default=0)
+        if self.decimals is not None or not 1e-3 <= size < 1e6:
+            return self
+        return replace(self, decimals=max(3 - math.floor(math.log10(size)), 0))
 
     def after(self, what: str) -> str:
         """Return the head of a column or axis: `accuracy (%)`; without a unit what it shows alone."""

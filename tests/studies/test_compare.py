@@ -67,7 +67,7 @@ def test_the_page_of_a_table_has_the_tests_of_scipy_and_no_section_without_data(
     path = written(frame)
     code, out, err = run("compare", path, "--reference", "plain", "--metric", "acc", "--out", "out")
     assert (code, err) == (0, "")
-    assert out.startswith("compare results: 3 variants x 10 seeds, reference plain; more accuracy is better\n")
+    assert out.startswith("compare results: 3 variants x 10 seeds, reference plain; higher accuracy is better\n")
     assert "Compared with plain, in the given results, bn raises accuracy (+" in out
     wide = frame.pivot(index="seed", columns="variant", values="value")
     p = sorted(stats.ttest_rel(wide[name], wide.plain).pvalue for name in ("bn", "dropout"))
@@ -79,7 +79,7 @@ def test_the_page_of_a_table_has_the_tests_of_scipy_and_no_section_without_data(
     for absent in ("epoch", "image", "seconds", "learning rate", "TensorBoard", "Training metrics"):
         assert absent not in page.partition(">Terms<")[0].partition("<body")[2], absent
     assert "fashionreg compare results.csv --reference plain --metric acc" in page
-    assert "More accuracy is better." in page
+    assert "Higher accuracy is better." in page
 
 
 def test_a_table_with_epochs_has_learning_curves_and_counts_the_mean_of_the_last_epochs(run, drawn):
@@ -129,21 +129,39 @@ def test_numbers_that_are_infinite_or_not_a_number_are_read_as_those_of_a_diverg
     frame.to_csv("losses.csv", index=False, na_rep="nan")
     code, out, err = run("compare", "losses.csv", "--metric", "loss", "--out", "out")
     assert (code, err) == (0, "")
-    assert "Diverged: the loss of bn is infinite or not a number for 2 seeds (3, 4)." in out
+    assert "Not finite: the loss of bn is infinite or not a number for 2 seeds (3, 4)." in out
     assert "bn is not compared: its loss is infinite or not a number for some seeds." in out
     code, _, err = run("compare", "out/results.csv", "--out", "again")
     assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        (0, "By value nothing is compared: the reference's value is infinite or not a number for some seeds."),
+        (10, "bn is not compared: its value is infinite or not a number for some seeds."),
+    ],
+)
+def test_without_finite_numbers_on_both_sides_it_is_said_why_nothing_is_compared(run, drawn, row, sentence):
+    frame = results(["plain", "bn"])
+    frame.loc[row, "value"] = np.nan
+    frame.to_csv("results.csv", index=False, na_rep="nan")
+    code, out, err = run("compare", "results.csv", "--out", "out")
+    assert (code, err) == (0, "")
+    assert out.count("not a number") == 2
+    assert sentence in out
+    assert "one variant" not in Path("out/report.md").read_text()
 
 
 def test_less_of_a_measure_is_better_where_that_is_declared(run, drawn):
     path = written(results(scale=1000))
     code, out, err = run("compare", path, "--metric", "RMSE", "--higher_is_better", "false", "--out", "out")
     assert (code, err) == (0, "")
-    assert "less RMSE is better" in out
+    assert "lower RMSE is better" in out
     assert "bn worsens RMSE compared with plain by " in out
     assert "bn improves RMSE over plain by " in run("compare", path, "--metric", "RMSE", "--out", "more")[1]
     page = Path("out/report.html").read_text()
-    assert "Less RMSE is better." in page
+    assert "Lower RMSE is better." in page
     assert "points)" not in page.partition(">Terms<")[0]
     assert "()" not in page.partition("<body")[2]
     share = fr.compare(results(), "plain", higher_is_better=False).probability_better["bn"]
@@ -179,7 +197,9 @@ CELLS = "variant,seed,value\nplain,0,0.5\nplain,1,0.6\nbn,0,0.7\n"
         ((CELLS + "bn,-1,0.5\n").encode(), "row 5: seed: must be a whole number, got -1"),
         ((CELLS + "bn,0,0.5\n").encode(), "row 5: variant bn, seed 0: appears twice"),
         ((CELLS + "\nbn,0,0.5\n").encode(), "row 6: variant bn, seed 0: appears twice"),
-        ((CELLS + "bn,1,0.5,1\n").encode(), "cannot be read: "),
+        ((CELLS + "bn,1,0.5,1\n").encode(), "row 5: has 4 cells, where the header has 3 columns"),
+        (b"variant,seed,value\nplain,0,0.5,\nbn,0,0.5,\n", "row 2: has 4 cells, where the header has 3 columns"),
+        (b"variant;seed;value\nplain;0;1\n", "variant: there is no such column; there are variant;seed;value; commas"),
         ((CELLS + '"bn,1,0.5\n').encode(), "cannot be read: "),
         (
             (CELLS + "a\x1b[2Jb,1,0.5\n").encode(),
@@ -294,9 +314,14 @@ def two(run, fits):
 def test_runs_are_compared_on_the_seeds_that_they_share(two, drawn):
     code, out, err = two("compare", "a", "logs/b/version_0", "--out", "out")
     assert (code, err) == (0, "")
-    assert out.startswith("compare b against a: 2 variants x 3 seeds, reference a; more test accuracy is better\n")
+    assert out.startswith("compare b against a: 2 variants x 3 seeds, reference a; higher test accuracy is better\n")
+    assert "Left out: 1 seed of a (0), as not all runs have it.\n" in out
+    assert "Left out: 1 seed of b (4), as not all runs have it.\n" in out
     page = Path("out/report.html").read_text()
     assert headings(page)[:3] == ["Verdict", "Learning curves", "Results"]
+    for unknown in ("nothing was selected", "nothing was tuned"):
+        assert unknown not in page
+    assert "How variants, settings and seeds were chosen is not known here" in page
     for there in ("hidden layers [8]", "seconds an epoch and seed", "synthetic", "Environment"):
         assert there in page
     assert "fashionreg compare logs/a/version_0 logs/b/version_0" in page
@@ -322,7 +347,7 @@ def test_runs_of_the_same_name_are_called_by_their_folders(two, drawn):
 def test_another_metric_and_reference_of_runs(two, drawn):
     code, out, err = two("compare", "a", "b", "--reference", "b", "--metric", "loss", "--split", "train")
     assert (code, err) == (0, "")
-    assert out.startswith("compare a against b: 2 variants x 3 seeds, reference b; less train loss is better\n")
+    assert out.startswith("compare a against b: 2 variants x 3 seeds, reference b; lower train loss is better\n")
     assert Path("logs/comparisons/a_against_b/report.html").is_file()
 
 
@@ -336,6 +361,8 @@ def with_status(status):
     [
         (["a"], lambda: None, "a: is one run; name two or more"),
         (["logs/a"], lambda: None, "logs/a: is one run; name two or more"),
+        (["."], lambda: None, ".: holds no run of fashionreg fit"),
+        (["none"], lambda: None, "none: is neither the folder of a run nor the name of one in logs"),
         (["a", "none"], lambda: None, "none: is neither the folder of a run nor the name of one in logs"),
         (["a", "a"], lambda: None, f"{Path('logs/a/version_0')}: appears twice"),
         (["a", "tiny.yaml"], lambda: None, "tiny.yaml: is a file; a file is compared alone"),
@@ -402,3 +429,58 @@ def test_report_says_that_compare_is_for_runs(two, refusal):
 def test_a_frame_that_cannot_be_compared_is_refused(change, options, fault):
     with pytest.raises(UserError, match=fault):
         fr.compare(change(curves(3)), "plain", **options)
+
+
+def decisions(frame, margin):
+    """By hand: two one-sided t tests at once with the paired t test, both corrected by Holm's method (two variants)."""
+    wide = frame.pivot(index="seed", columns="variant", values="value")
+    found = {}
+    for name in ("bn", "dropout"):
+        difference = wide[name] - wide.plain
+        sides = (
+            stats.ttest_1samp(difference, -margin, alternative="greater").pvalue,
+            stats.ttest_1samp(difference, margin, alternative="less").pvalue,
+        )
+        found[name] = (stats.ttest_rel(wide[name], wide.plain).pvalue, max(sides))
+    adjusted = {}
+    for test in (0, 1):
+        (first, low), (second, high) = sorted(((name, p[test]) for name, p in found.items()), key=lambda each: each[1])
+        adjusted[test] = {first: min(1, 2 * low), second: min(1, max(2 * low, high))}
+    return adjusted[1]
+
+
+@pytest.mark.parametrize("metric", ["acc", "f1"])
+def test_relevant_is_in_points_for_an_accuracy_and_in_the_unit_of_the_values_for_others(run, drawn, metric):
+    frame, relevant, words = results(), {"acc": 0.6, "f1": 0.006}[metric], {"acc": "0.6 points", "f1": "0.006"}[metric]
+    table = fr.compare(frame, "plain", metric=metric, relevant=relevant)
+    assert table.equivalence_p_holm.to_dict() == pytest.approx(decisions(frame, 0.006), rel=1e-9)
+    code, _, err = run("compare", written(frame), "--metric", metric, "--relevant", relevant, "--out", "out")
+    assert (code, err) == (0, "")
+    found = find(results_of_table(Path("results.csv"), None, metric=metric, relevant=relevant, estimand=TAIL))
+    assert {name: one.decision for name, one in found.evidence.items()} == table.decision.to_dict()
+    page = Path("out/report.md").read_text()
+    assert f"Relevant: {words}" in page
+    assert f"--relevant {relevant}" in page
+
+
+def test_shares_that_nobody_called_so_are_not_all_equivalent_within_half_a_point(refusal):
+    path = written(results())
+    assert "relevant: 0.5 is more than all differences of the values" in refusal("compare", path, "--relevant", 0.5)[1]
+    with pytest.raises(UserError, match="relevant: 0.5 is more than all differences"):
+        fr.compare(results(), "plain", relevant=0.5)
+    assert set(fr.compare(results(), "plain", metric="auc", relevant=0.5).decision) == {"equivalent"}
+
+
+@pytest.mark.parametrize("relevant", ["0", "-1", "nan", "inf"])
+def test_a_relevant_difference_is_a_number_above_zero(two, refusal, relevant):
+    written(results())
+    for words in (["results.csv"], ["results.csv", "--metric", "loss"], ["a", "b"], ["a", "b", "--metric", "loss"]):
+        assert "relevant: must be " in refusal("compare", *words, "--relevant", relevant)[1]
+    with pytest.raises(UserError, match="relevant: must be a number above 0"):
+        fr.compare(results(), "plain", relevant=float(relevant))
+
+
+def test_runs_are_compared_with_the_relevant_difference(two, drawn):
+    code, _, err = two("compare", "a", "b", "--relevant", 99, "--out", "out")
+    assert (code, err) == (0, "")
+    assert "Relevant: 99 points" in Path("out/report.md").read_text()

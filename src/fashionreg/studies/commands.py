@@ -159,7 +159,7 @@ def run_compare_command(arguments: argparse.Namespace) -> int:
     """Run `fashionreg compare`: read a table or runs, and write the report."""
     from fashionreg.studies.elsewhere import results_of_table
     from fashionreg.studies.estimand import read_estimand
-    from fashionreg.studies.fits import LOGS, results_of_runs
+    from fashionreg.studies.fits import find_run, results_of_runs
     from fashionreg.studies.report import file_stem, write_comparison
 
     words: list[str] = arguments.results
@@ -171,9 +171,11 @@ def run_compare_command(arguments: argparse.Namespace) -> int:
     chosen["relevant"] = arguments.relevant
     chosen |= {"estimand": read_estimand(arguments.estimate or "tail")}
     if len(words) == 1:
-        if any(place.is_dir() for place in (Path(words[0]), LOGS / words[0])) and not Path(words[0]).is_file():
+        path = Path(words[0])
+        if not path.is_file() and path.suffix.lower() != ".csv":
+            find_run(words[0])
             raise UserError(f"{words[0]}: is one run; name two or more, which are compared with one another")
-        results = results_of_table(Path(words[0]), arguments.reference, higher_is_better=higher, **chosen)
+        results = results_of_table(path, arguments.reference, higher_is_better=higher, **chosen)
     else:
         if files := [word for word in words if Path(word).is_file()]:
             raise UserError(f"{files[0]}: is a file; a file is compared alone, and runs with one another")
@@ -183,7 +185,7 @@ def run_compare_command(arguments: argparse.Namespace) -> int:
     plan, folder = results.plan, arguments.out or COMPARISONS / file_stem(results.plan.name)[:100]
     found = write_comparison(results, folder, force=arguments.force)
     variants = f"{counted(len(plan.variants), 'variant')} x {counted(len(plan.seeds), 'seed')}"
-    better = f"{'more' if plan.more_is_better(plan.primary) else 'less'} {plan.label(plan.primary)} is better"
+    better = f"{'higher' if plan.more_is_better(plan.primary) else 'lower'} {plan.label(plan.primary)} is better"
     print(f"compare {printable(plan.name)}: {variants}, reference {plan.reference}; {better}")
     _print_verdict(found)
     _print_place(folder)

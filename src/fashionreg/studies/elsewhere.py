@@ -52,7 +52,9 @@ def read_results_table(path: Path) -> pd.DataFrame:
         columns = [name for name in (*NEEDED, *FURTHER) if name in header]
         for name in NEEDED:
             if name not in header:
-                raise UserError(f"{file}: {name}: there is no such column; there are {shortened(', '.join(header))}")
+                hint = "; commas must separate columns" if len(header) == 1 else ""
+                there = shortened(", ".join(header))
+                raise UserError(f"{file}: {name}: there is no such column; there are {there}{hint}")
         for name in columns:
             if header.count(name) > 1:
                 raise UserError(f"{file}: {name}: there are {header.count(name)} columns of this name")
@@ -69,6 +71,10 @@ def read_results_table(path: Path) -> pd.DataFrame:
     except UserError:
         raise
     except (ValueError, csv.Error, pd.errors.ParserWarning) as error:
+        for number, row in enumerate(csv.reader(io.StringIO(text)), start=1):
+            if len(row) > len(header):
+                what = f"has {len(row)} cells, where the header has {len(header)} columns"
+                raise UserError(f"{file}: row {number}: {what}") from None
         raise UserError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
     cells = cells[~(cells.isna() | (cells == "")).all(axis=1)][columns]
     if cells.empty:

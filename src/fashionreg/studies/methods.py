@@ -55,6 +55,7 @@ def methods(found: Findings) -> list[Block]:
     several = any(len(each) > 1 for each in found.compared.values())
     shares = "; for an accuracy or calibration error on the logit scale, within 0 to 100%"
     shares = shares if runs or unit_of(plan.primary) is PERCENT else ""
+    counts = f"What counts for a seed, in every table, test and sentence: {title(found.phrase).lower()}."
     facts = [
         _design(found),
         f"{images.scope(runs)} For a mean: Student's t{shares}. For a difference: Student's "
@@ -65,7 +66,7 @@ def methods(found: Findings) -> list[Block]:
         "at 5%, divided by the number of comparisons, shows with 80% power.",
         *_relevance(found),
         *_pairing(found),
-        f"What counts for a seed, in every table, test and sentence: {title(found.phrase).lower()}.",
+        *([counts] if found.epochs else []),
         *([] if found.results.command == "compare" else [_compared_settings(found)]),
         *_definitions(found),
         *(note.text for note in notes(found)),
@@ -83,7 +84,7 @@ def _design(found: Findings) -> str:
     if runs:
         parts.append("A seed fixes initial weights, data order and all random numbers of training.")
     else:
-        direction = "More" if plan.more_is_better(plan.primary) else "Less"
+        direction = "Higher" if plan.more_is_better(plan.primary) else "Lower"
         parts.append(f"{direction} {plan.label(plan.primary)} is better. {ELSEWHERE}")
     return " ".join([*parts, *([CHOSEN] if found.results.command == "compare" else [])])
 

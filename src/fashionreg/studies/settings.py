@@ -57,7 +57,7 @@ def setup(found: Findings) -> list[tuple[str, str]]:
         *([("in every variant", ", ".join(everywhere))] if everywhere else []),
         made,
         ("compared", f"{counted(len(configs), 'variant')}, {seeds} each"),
-        ("what counts", title(found.phrase)),
+        *([("what counts", title(found.phrase))] if found.epochs else []),
     ]
 
 

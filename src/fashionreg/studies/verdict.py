@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from fashionreg.studies import images
 from fashionreg.studies.answer import (
     answer,
@@ -37,8 +39,7 @@ def verdict(found: Findings) -> list[str]:
 
 def details(found: Findings) -> list[str]:
     """Return what a table of differences does not say: doubts, what seeds would show, convergence, effects, drift."""
-    plan, primary = found.plan, found.plan.primary
-    sentences = _unconfirmed(found)
+    plan, sentences = found.plan, _unconfirmed(found)
     open_ones = {
         n: c for n, c in found.comparisons.items() if tested(c) and not shown(c) and not is_equivalent(found, n)
     }
@@ -46,12 +47,7 @@ def details(found: Findings) -> list[str]:
     sentences += _not_shown(found, open_ones)
     sentences += _would_decide(found)
     sentences += [_untested(found, name, one) for name, one in found.comparisons.items() if not tested(one)]
-    sentences += [
-        f"{variant.name} is not compared: its {METRIC_NAMES.get(primary, primary)} is infinite or not a number for "
-        "some seeds."
-        for variant in found.variants
-        if found.comparisons and variant.name not in (plan.reference, *found.comparisons)
-    ]
+    sentences += _not_finite(found)
     sentences += _few_seeds(found)
     sentences += images.sentences(found.over_images, found.compared.get("acc", {}) if plan.split == "test" else {})
     sentences += [_risen(plan.reference, found.rise)] if found.rise is not None and found.rise.strong else []
@@ -171,6 +167,17 @@ def _would_decide(found: Findings) -> list[str]:
         "this many seeds would decide between better, worse and equivalent with 80% power (95% interval from the "
         f"uncertainty of the spread): {listed(ones)}."
     ]
+
+
+def _not_finite(found: Findings) -> list[str]:
+    """Say which variants are not compared, as the primary outcome of some of their seeds is no finite number."""
+    primary = found.plan.primary
+    values = {variant.name: variant.values[primary] for variant in found.variants if primary in variant.values}
+    names = [name for name, each in values.items() if not np.isfinite(each).all()]
+    what = f"{METRIC_NAMES.get(primary, primary)} is infinite or not a number for some seeds"
+    if found.plan.reference in names:
+        return [f"By {found.plan.label(primary)} nothing is compared: the reference's {what}."]
+    return [f"{name} is not compared: its {what}." for name in names]
 
 
 def _few_seeds(found: Findings) -> list[str]:
