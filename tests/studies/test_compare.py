@@ -90,6 +90,8 @@ def test_a_table_with_epochs_has_learning_curves_and_counts_the_mean_of_the_last
     page = Path("out/report.html").read_text()
     assert headings(page)[:2] == ["Verdict", "Learning curves"]
     assert "Convergence" in headings(page)
+    for absent in ("nats", " a accuracy", "seconds", "learning rate", "network", "image"):
+        assert absent not in re.sub(r"<(style|script).*?</\1>|<svg.*?</svg>", "", page, flags=re.DOTALL), absent
     tails = frame[frame.epoch > 27].groupby(["variant", "seed"]).value.mean()
     table = fr.compare(frame, reference="plain")
     assert table.difference["bn"] == pytest.approx((tails["bn"] - tails["plain"]).mean(), rel=1e-9)

@@ -20,7 +20,7 @@ from fashionreg.studies.pictures import Pictures
 from fashionreg.studies.settings import setup
 from fashionreg.studies.statistics import Estimate, Reaching
 from fashionreg.studies.verdict import details
-from fashionreg.text import NOTHING, PLAIN, Unit, epochs_or_never, p_cell, p_value, unit_of, unit_of_difference
+from fashionreg.text import NOTHING, Unit, epochs_or_never, p_cell, p_value, unit_of, unit_of_difference
 
 #: With more variants than this no figure is readable, and a page takes minutes.
 MOST_SHOWN = 12
@@ -187,7 +187,12 @@ def _dependence(found: Findings) -> list[Block]:
         f"Differences ({interval_name(found)}) and adjusted p values, for what was declared and what could have been."
     )
     caption = f"Differences from {found.plan.reference} by what counts"
-    caption += "" if unit_of(found.plan.primary) is PLAIN else " (points; loss: nats)"
+    # a table of results has one outcome
+    caption = (
+        f"{caption} (points; loss: nats)"
+        if found.results.runs
+        else unit_of_difference(found.plan.primary).after(caption)
+    )
     return [Section("How the answer depends on what counts", [Text(hint, True), Table(caption, head, rows)])]
 
 
@@ -208,7 +213,7 @@ def _convergence(found: Findings, shown: Findings, pictures: Pictures) -> list[B
     figure = pictures.add(
         "targets",
         plots.targets(shown),
-        f"Epochs that each variant takes to reach a {_metric(found)}.",
+        f"Epochs that each variant takes to reach {'a' if found.plan.split else 'some'} {_metric(found)}.",
         "Median over seeds with its 95% interval; an arrow at the right edge stands for seeds that have not reached "
         "the target when training ends. Nothing is known before the end of the first epoch.",
     )
