@@ -50,6 +50,8 @@ NUMBERS_ONLY += [
         "commands",
         "statistics/__init__",
         "results",
+        "elsewhere",
+        "fits",
         "findings",
         "notes",
         "verdict",

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -94,6 +95,7 @@ def test_the_pages_show_commands():
         "data",
         "study",
         "report",
+        "compare",
         "export",
     }
 
@@ -118,6 +120,15 @@ def test_a_command_of_the_pages_does_what_it_says(words, run, place):
     elif command == "report":
         for folder in (word for word in rest if word.startswith("logs/studies")):
             write_study(Path(folder), seeds=range(5), epochs=3)
+    elif command == "compare":
+        frame = pd.DataFrame(
+            {"variant": ["plain"] * 6 + ["bn"] * 6, "seed": [*range(6)] * 2, "value": np.arange(12) / 20}
+        )
+        for word in (word for word in rest if word.endswith(".csv")):
+            frame.to_csv(place / word, index=False)
+        if not rest[0].endswith(".csv"):
+            for name in ("baseline", "bn"):
+                assert run("fit", "--config", "tiny.yaml", "--name", name, "--seeds", 2)[0] == 0
     elif command == "data" or (command == "export" and "--ckpt_path" not in rest):
         assert build_parser().parse_args(words).run
         return
@@ -210,6 +221,25 @@ def test_the_library_page_runs(place):
     (place / "configs" / "bn.yaml").write_text((place / "tiny.yaml").read_text().replace("name: tiny", "name: bn"))
     for number, block in enumerate(blocks("docs/library.md", "python")):
         exec(compile(block, f"block {number + 1} of docs/library.md", "exec"), {})
+
+
+def test_the_table_of_a_cross_validation_is_one_that_is_compared(run, place):
+    pytest.importorskip("sklearn")
+    (block,) = (block for block in blocks("docs/how-to.md", "python") if "sklearn" in block)
+    exec(compile(block, "docs/how-to.md", "exec"), {})
+    code, out, err = run("compare", "results.csv", "--metric", "acc")
+    assert (code, err) == (0, "")
+    assert "Compared with bayes, in the given results, neighbours raises accuracy" in out
+
+
+def test_the_table_of_an_export_is_one_that_is_compared(run, place):
+    (block,) = (block for block in blocks("docs/how-to.md", "python") if "wandb" in block)
+    rows = [(f"run-{n}", "finished", ["plain", "bn"][n % 2], n // 2, 0.8 + n % 2 / 10 + n / 1000) for n in range(12)]
+    pd.DataFrame(rows, columns=["Name", "State", "Group", "seed", "test_acc"]).to_csv("wandb_export.csv", index=False)
+    exec(compile(block, "docs/how-to.md", "exec"), {})
+    code, out, err = run("compare", "results.csv", "--metric", "acc")
+    assert (code, err) == (0, "")
+    assert "2 variants x 6 seeds" in out
 
 
 def test_the_error_of_the_independence_check_is_the_one_shown(run, place):
@@ -325,8 +355,6 @@ def test_the_table_of_the_benchmark_is_that_of_its_measurements():
 
 
 def test_numbers_in_the_text_of_the_readme_are_those_of_the_records():
-    import pandas as pd
-
     table = pd.read_csv(CHECKOUT / "docs" / "studies" / "batch_norm" / "results.csv")
     final = table.query("split == 'test' and metric == 'acc' and epoch == 5").groupby("variant").value.mean() * 100
     for name in ("baseline", "bn"):

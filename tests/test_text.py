@@ -67,6 +67,24 @@ def test_where_there_is_no_number_there_is_a_dash():
     assert in_percent([0.5, math.nan]) == DASH
 
 
+def test_a_measure_that_only_its_user_knows_has_no_unit_and_four_digits():
+    unit = unit_of("rmse")
+    assert [unit.text(value) for value in (1234.5678, 0.5, 2e-7, 0.0)] == ["1235", "0.5", f"2e{MINUS}07", "0"]
+    assert unit_of_difference("rmse").short(-0.01234567, signed=True) == f"{MINUS}0.01235"
+    assert unit.rounded_for(1234.5).text(1234.5) == "1234"
+    assert (unit.after("rmse"), unit_of("acc").after("accuracy")) == ("rmse", "accuracy (%)")
+
+
+def test_numbers_without_a_unit_that_stand_together_have_the_same_decimals():
+    unit = unit_of("rmse")
+    assert unit.with_interval(-0.004384, -0.06463, 0.05) == f"{MINUS}0.00438 ({MINUS}0.06463 to +0.05000)"
+    assert unit.with_spread(3.991, 0.02653) == "3.991 ± 0.027"
+    assert unit.interval(3.972, 4.01) == "3.972 to 4.010"
+    assert unit.ends(1e-9, 4.01) == "above 0 to 4.010"
+    assert unit.interval(2e-7, 0.5e-3) == "2e\N{MINUS SIGN}07 to 0.0005"
+    assert unit.rounded_for(0.185, 0.2151).text(0.185) == "0.1850"
+
+
 def test_large_effects_have_one_decimal_less():
     assert POINTS.rounded_for(0.2161, 0.196).text(0.2161) == "21.6 points"
     assert POINTS.rounded_for(0.0146, math.nan).text(0.0146) == "1.46 points"

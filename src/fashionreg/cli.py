@@ -29,6 +29,7 @@ examples:
   fashionreg predict --ckpt_path logs/bn/version_0/checkpoints/last.ckpt --images shoe.png --out shoe.csv
   fashionreg export --ckpt_path logs/bn/version_0/checkpoints/last.ckpt --out bn.onnx
   fashionreg study configs/studies/batch_norm.yaml
+  fashionreg compare results.csv --reference plain --metric acc
   fashionreg data subset --size 6000 --seed 0 --out data/fmnist_small.csv
   tensorboard --logdir logs
 """

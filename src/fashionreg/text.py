@@ -22,18 +22,19 @@ class Unit:
     Attributes:
         name: What follows the number, with the space before it.
         factor: What a value is multiplied by: 100 for a share in percent.
-        decimals: Digits after the decimal point.
+        decimals: Digits after the decimal point; None for four significant digits, where any size is possible.
     """
 
     name: str
     factor: float = 1
-    decimals: int = 2
+    decimals: int | None = 2
 
     def number(self, value: float, *, signed: bool = False) -> str:
         """Return a value without its unit: `81.25`; `signed`, also with `+`. Zero has no sign; NaN is a dash."""
         if math.isnan(value):
             return NOTHING
-        text = f"{self.factor * value:{'+' if signed else ''}.{self.decimals}f}"
+        form = ".4g" if self.decimals is None else f".{self.decimals}f"
+        text = f"{self.factor * value:{'+' if signed else ''}{form}}"
         if not any(digit in text for digit in "123456789") and math.isfinite(value):
             text = text.lstrip("+-")
         return text.replace("-", "\N{MINUS SIGN}")
@@ -45,7 +46,10 @@ class Unit:
 
     def interval(self, low: float, high: float, *, signed: bool = False) -> str:
         """Return an interval: `81.17 to 81.87%`; a dash where it was not computed."""
-        return NOTHING if math.isnan(low) else f"{self.number(low, signed=signed)} to {self.text(high, signed=signed)}"
+        if math.isnan(low):
+            return NOTHING
+        unit = self.alike(low, high)
+        return f"{unit.number(low, signed=signed)} to {unit.text(high, signed=signed)}"
 
     def ends(self, low: float, high: float, *, signed: bool = False) -> str:
         """Return the interval of a difference without its unit: `+0.12 to +0.40`, `above 0 to 0.24`.
@@ -54,48 +58,71 @@ class Unit:
         """
         if math.isnan(low):
             return NOTHING
-        first, last = self.number(low, signed=signed), self.number(high, signed=signed)
-        zero = self.number(0)
+        unit = self.alike(low, high)
+        first, last, zero = unit.number(low, signed=signed), unit.number(high, signed=signed), unit.number(0)
         return f"{'above 0' if low > 0 and first == zero else first} to " + (
             "below 0" if high < 0 and last == zero else last
         )
 
     def with_interval(self, mean: float, low: float, high: float) -> str:
         """Return a difference with its interval, without its unit: `+0.26 (+0.12 to +0.40)`."""
-        interval = "" if math.isnan(low) else f" ({self.ends(low, high, signed=True)})"
-        return self.number(mean, signed=True) + interval
+        unit = self.alike(mean, low, high)
+        interval = "" if math.isnan(low) else f" ({unit.ends(low, high, signed=True)})"
+        return unit.number(mean, signed=True) + interval
 
     def with_spread(self, mean: float, std: float) -> str:
         """Return a mean with the standard deviation: `81.52 ± 0.49%`; the mean alone where that is NaN."""
         if math.isnan(mean) or math.isnan(std):
             return self.text(mean)
-        return f"{self.number(mean)} ± {self.text(std)}"
+        unit = self.alike(mean, std)
+        return f"{unit.number(mean)} ± {unit.text(std)}"
 
     def short(self, value: float, *, signed: bool = False) -> str:
         """Return a value with its unit for a sentence, with two significant digits or one decimal: `+21.6 points`."""
+        if self.decimals is None:
+            return self.text(value, signed=signed)
         size = abs(self.factor * value)
         digits = 1 - math.floor(math.log10(size)) if 0 < size < math.inf else 1
         return replace(self, decimals=min(max(digits, 1), 6)).text(value, signed=signed)
 
     def rounded_for(self, *values: float) -> "Unit":
         """Return the unit with one decimal less if a value has two digits before the point: 21.6, but 1.46."""
+        if self.decimals is None:
+            return self.alike(*values)
         large = max((abs(self.factor * value) for value in values if math.isfinite(value)), default=0) >= 10
         return replace(self, decimals=max(self.decimals - 1, 0)) if large else self
+
+    def alike(self, *values: float) -> "Unit":
+        """Return the unit with the same decimals for numbers that stand together, four digits of the largest.
+
+        It is this unit where its decimals are given, or the largest number is far from 1 and has an exponent.
+        """
+        size = max((abs(self.factor * value) for value in values if math.isfinite(value)), default=0)
+        if self.decimals is not None or not 1e-3 <= size < 1e6:
+            return self
+        return replace(self, decimals=max(3 - math.floor(math.log10(size)), 0))
+
+    def after(self, what: str) -> str:
+        """Return the head of a column or axis: `accuracy (%)`; without a unit what it shows alone."""
+        return f"{what} ({self.name.strip()})" if self.name else what
 
 
 PERCENT = Unit("%", 100)
 POINTS = Unit(" points", 100)
 NATS = Unit(" nats", 1, 4)
 
+#: Of a measure that only its user knows.
+PLAIN = Unit("", 1, None)
+
 
 def unit_of(metric: str) -> Unit:
-    """Return the unit of a metric: percent, nats for a loss, points for the generalization gap."""
-    return {"loss": NATS, "gap": POINTS}.get(metric, PERCENT)
+    """Return the unit of a metric: percent, nats for a loss, points for the generalization gap; none for others."""
+    return {"acc": PERCENT, "ece": PERCENT, "loss": NATS, "gap": POINTS}.get(metric, PLAIN)
 
 
 def unit_of_difference(metric: str) -> Unit:
-    """Return the unit of a difference of two values of a metric: percentage points, nats for a loss."""
-    return NATS if metric == "loss" else POINTS
+    """Return the unit of a difference of two values of a metric: points, nats for a loss; none for others."""
+    return {"acc": POINTS, "ece": POINTS, "loss": NATS, "gap": POINTS}.get(metric, PLAIN)
 
 
 def p_value(value: float) -> str:

@@ -66,10 +66,20 @@ def _checked(cells: pd.DataFrame, columns: Mapping[str, Column], name: str) -> p
     if list(cells.columns) != list(columns):
         found = shortened(", ".join(map(str, cells.columns)))
         raise UserError(f"{name}: must have the columns {', '.join(columns)}, found {found}")
-    return pd.DataFrame({column: _column(cells[column], kind, name) for column, kind in columns.items()})
+    return pd.DataFrame({column: checked_column(cells[column], kind, name) for column, kind in columns.items()})
 
 
-def _column(cells: "pd.Series[str]", kind: Column, file: str) -> "pd.Series[Any]":
+def checked_column(cells: "pd.Series[str]", kind: Column, file: str) -> "pd.Series[Any]":
+    """Return a column of texts as what it holds.
+
+    Args:
+        cells: The texts; the index is that of the rows below the header, from 0.
+        kind: What they must be.
+        file: Name of the file, for errors.
+
+    Raises:
+        UserError: With file, row and column, if a cell is empty or anything else.
+    """
     empty = cells.isna() | (cells == "")
     refuse(empty, cells, file, "is empty")
     if kind is float:

@@ -8,7 +8,7 @@ from fashionreg.studies.page import Table
 from fashionreg.studies.results import StudyPlan
 from fashionreg.studies.settings import learning_rate
 from fashionreg.studies.statistics import Comparison
-from fashionreg.text import NOTHING, counted, p_cell, unit_of_difference
+from fashionreg.text import NOTHING, PLAIN, counted, p_cell, unit_of_difference
 
 #: With more variants than this beside the reference the sentence counts them.
 MOST_NAMED = 5
@@ -65,12 +65,15 @@ def interval_name(found: Findings) -> str:
 def matters(plan: StudyPlan) -> tuple[float, str]:
     """Return the smallest difference that matters, in the unit of the primary outcome and in words.
 
-    Where nobody has said, it is what matters to most readers: a percentage point, or 0.01 nats.
+    Where nobody has said, it is what matters to most readers: a percentage point, or 0.01 nats; NaN and no words for a
+    measure that is not known here.
     """
     unit = unit_of_difference(plan.primary)
+    if plan.relevant is None and unit is PLAIN:
+        return math.nan, ""
     amount = plan.relevant if plan.relevant is not None else 0.01 * unit.factor
-    name = "nats" if plan.primary == "loss" else "point" + "s" * (amount != 1)
-    return amount / unit.factor, f"{amount:g} {name}"
+    name = unit.name if amount != 1 else unit.name.replace("points", "point")
+    return amount / unit.factor, f"{amount:g}{name}"
 
 
 def unadjusted(compared: Collection[object]) -> str:
@@ -149,9 +152,9 @@ def _counts(found: Findings) -> str:
     return f"{of}, by {_plain(found, primary)}: {said}"
 
 
-def better(outcome: str, one: Comparison) -> bool:
-    """Say whether a variant's outcome is better than the reference's: a higher accuracy, less of all others."""
-    return (one.difference.mean > 0) == (outcome == "acc")
+def better(found: Findings, outcome: str, one: Comparison) -> bool:
+    """Say whether a variant's outcome is better than the reference's: a higher accuracy, a lower loss."""
+    return (one.difference.mean > 0) == found.plan.more_is_better(outcome)
 
 
 def table(found: Findings) -> Table:
@@ -160,7 +163,7 @@ def table(found: Findings) -> Table:
     decided = found.plan.relevant is not None
     head = ["variant"]
     for outcome in compared:
-        head += [f"{found.plan.label(outcome)} ({unit_of_difference(outcome).name.strip()})", "adjusted p"]
+        head += [unit_of_difference(outcome).after(found.plan.label(outcome)), "adjusted p"]
         head += ["decision"] * (decided and outcome == found.plan.primary)
     rows = []
     for name in _compared_names(found):

@@ -27,7 +27,7 @@ class Arrivals:
 
     Attributes:
         epochs: In epochs.
-        seconds: In seconds of wall time, at the median speed of each seed.
+        seconds: In seconds of wall time, at the median speed of each seed; only of variants whose time is known.
         restricted: The mean number of epochs, where a seed that is later counts as `end`.
         log_rank: p values of the log-rank test against the reference, after Holm's correction over the variants; not
             for the reference.
@@ -80,7 +80,7 @@ def arrivals(
     """
     end = min(curve.shape[1] for curve in curves.values())
     epochs: dict[str, list[Reaching]] = {name: [] for name in curves}
-    seconds: dict[str, list[Reaching]] = {name: [] for name in curves}
+    seconds: dict[str, list[Reaching]] = {}
     restricted: dict[str, list[Estimate]] = {name: [] for name in curves}
     tests: dict[str, list[float]] = {name: [] for name in curves if name != reference}
     for target in targets:
@@ -92,7 +92,8 @@ def arrivals(
             speed = wall_times[name].median(axis=1)[curve.index].to_numpy()
             times = np.repeat(speed[:, None], curve.shape[1], axis=1)
             epochs[name].append(reaching(taken[name], target))
-            seconds[name].append(reaching(time_to_target(taken[name], times), target))
+            if not np.isnan(speed).any():
+                seconds.setdefault(name, []).append(reaching(time_to_target(taken[name], times), target))
             restricted[name].append(restricted_mean(taken[name], end))
         base = taken.pop(reference)
         for name, (_, p) in log_rank(taken, base).items():

@@ -1,4 +1,4 @@
-"""`fashionreg study` and `fashionreg report`.
+"""`fashionreg study`, `fashionreg report` and `fashionreg compare`.
 
 Only a study that runs imports torch: `--help` and reports do not wait for it.
 """
@@ -8,12 +8,15 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fashionreg.errors import UserError
+from fashionreg.errors import UserError, printable
 from fashionreg.studies.study import STUDIES, carry_out, failed, results_folder
 from fashionreg.text import counted
 
 if TYPE_CHECKING:
     from fashionreg.studies.findings import Findings
+
+#: A comparison goes to COMPARISONS/NAME unless another folder is given.
+COMPARISONS = Path("logs", "comparisons")
 
 _STUDY = """\
 Trains every variant that a study file names with every seed, side by side, compares them, and writes a report:
@@ -38,8 +41,23 @@ examples:
 """
 
 
+_COMPARE = """\
+Compares results that were not made by a study, with the statistics and the report of one: report.html, report.md,
+results.csv and figures. The results are a CSV file with the columns variant, seed and value (and epoch, split and
+metric, if there are any), or finished runs of `fashionreg fit`, each by its folder or name (then its newest version),
+on the seeds that all of them have.
+
+With --metric acc or ece values are shares from 0 to 1, with loss nats; any other metric is shown without a unit.
+
+examples:
+  fashionreg compare results.csv --reference plain --metric acc
+  fashionreg compare errors.csv --metric rmse --higher_is_better false --out logs/rmse
+  fashionreg compare baseline bn
+"""
+
+
 def add_parsers(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Add `study` and `report`; the chosen command is `run`, a function of the parsed arguments to the exit code."""
+    """Add `study`, `report` and `compare`; the chosen one is `run`, from the parsed arguments to the exit code."""
     layout: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     study: argparse.ArgumentParser = subparsers.add_parser(
         "study", help="train variants with many seeds, compare them, and write a report", description=_STUDY, **layout
@@ -55,6 +73,30 @@ def add_parsers(subparsers: "argparse._SubParsersAction[Any]") -> None:
     report.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a study")
     report.add_argument("--out", type=Path, help="folder for the report on several studies")
     report.set_defaults(run=run_report_command)
+    compare: argparse.ArgumentParser = subparsers.add_parser(
+        "compare",
+        help="compare results made elsewhere, or finished runs, and write a report",
+        description=_COMPARE,
+        **layout,
+    )
+    compare.add_argument("results", nargs="+", metavar="FILE.csv|RUN", help="a CSV file, or two or more runs")
+    compare.add_argument("--reference", help="variant that the others are compared with (default: the first)")
+    compare.add_argument("--metric", help="metric that is compared (default: the only one, or acc)")
+    compare.add_argument("--split", help="split that is compared (default: the only one, or test)")
+    compare.add_argument(
+        "--higher_is_better", choices=["true", "false"], help="of a metric other than acc, loss and ece (default: true)"
+    )
+    compare.add_argument(
+        "--estimate", choices=["tail", "last"], help="what counts where there are epochs (default: tail)"
+    )
+    compare.add_argument(
+        "--relevant",
+        type=float,
+        help="smallest difference that matters, in points, for a loss in nats, else in the unit of the values",
+    )
+    compare.add_argument("--out", type=Path, help=f"folder for the report (default: {COMPARISONS}/NAME)")
+    compare.add_argument("--force", action="store_true", help="replace a report that is there")
+    compare.set_defaults(run=run_compare_command)
 
 
 def run_study_command(arguments: argparse.Namespace) -> int:
@@ -113,10 +155,51 @@ def run_report_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_compare_command(arguments: argparse.Namespace) -> int:
+    """Run `fashionreg compare`: read a table or runs, and write the report."""
+    from fashionreg.studies.elsewhere import results_of_table
+    from fashionreg.studies.estimand import read_estimand
+    from fashionreg.studies.fits import find_run, results_of_runs
+    from fashionreg.studies.report import file_stem, write_comparison
+
+    words: list[str] = arguments.results
+    higher = {None: None, "true": True, "false": False}[arguments.higher_is_better]
+    given = ("reference", "metric", "split", "higher_is_better", "estimate")
+    shown = [word for name in given if (value := getattr(arguments, name)) for word in (f"--{name}", value)]
+    shown += [] if arguments.relevant is None else ["--relevant", f"{arguments.relevant:g}"]
+    chosen: dict[str, Any] = {"split": arguments.split, "metric": arguments.metric, "options": shown}
+    chosen["relevant"] = arguments.relevant
+    chosen |= {"estimand": read_estimand(arguments.estimate or "tail")}
+    if len(words) == 1:
+        path = Path(words[0])
+        if not path.is_file() and path.suffix.lower() != ".csv":
+            find_run(words[0])
+            raise UserError(f"{words[0]}: is one run; name two or more, which are compared with one another")
+        results = results_of_table(path, arguments.reference, higher_is_better=higher, **chosen)
+    else:
+        if files := [word for word in words if Path(word).is_file()]:
+            raise UserError(f"{files[0]}: is a file; a file is compared alone, and runs with one another")
+        if higher is not None:
+            raise UserError("higher_is_better: is known of the metrics of runs")
+        results = results_of_runs(words, arguments.reference, **chosen)
+    plan, folder = results.plan, arguments.out or COMPARISONS / file_stem(results.plan.name)[:100]
+    found = write_comparison(results, folder, force=arguments.force)
+    variants = f"{counted(len(plan.variants), 'variant')} x {counted(len(plan.seeds), 'seed')}"
+    better = f"{'higher' if plan.more_is_better(plan.primary) else 'lower'} {plan.label(plan.primary)} is better"
+    print(f"compare {printable(plan.name)}: {variants}, reference {plan.reference}; {better}")
+    _print_verdict(found)
+    _print_place(folder)
+    return 0
+
+
 def _print_report(found: "Findings", folder: Path) -> None:
     _print_verdict(found)
-    print(f"\nreport: {folder / 'report.html'} (also report.md, results.csv, figures/)")
+    _print_place(folder)
     print(f"curves: tensorboard --logdir {folder}")
+
+
+def _print_place(folder: Path) -> None:
+    print(f"\nreport: {folder / 'report.html'} (also report.md, results.csv, figures/)")
 
 
 def _print_verdict(found: "Findings") -> None:

@@ -5,7 +5,7 @@ from fashionreg.studies.findings import Findings
 from fashionreg.studies.page import Table
 from fashionreg.studies.statistics import Comparison, Estimate, seeds_to_decide
 from fashionreg.studies.verdict import seeds_text
-from fashionreg.text import NOTHING, PERCENT, p_cell, unit_of_difference
+from fashionreg.text import NOTHING, PERCENT, Unit, p_cell, unit_of_difference
 
 
 def tables(found: Findings) -> list[Table]:
@@ -30,13 +30,13 @@ def _differences(found: Findings) -> Table:
             p_cell(one.wilcoxon_p_holm),
             f"{one.probability_better:.0%}",
             unit.number(one.detectable),
-            _needed(found, one),
+            *([_needed(found, one)] if words else []),
         ]
         for name, one in found.comparisons.items()
     ]
-    head = ["variant", "pairs", f"difference ({unit.name.strip()})", interval_name(found), "adjusted p, t test"]
+    head = ["variant", "pairs", unit.after("difference"), interval_name(found), "adjusted p, t test"]
     head += ["adjusted p, Wilcoxon", "better in (ties count half)", "minimum detectable effect"]
-    head += [f"seeds to show {words} (95% interval)"]
+    head += [f"seeds to show {words} (95% interval)"] if words else []
     return Table(f"Difference in {_outcome(found)}", head, rows)
 
 
@@ -56,9 +56,15 @@ def _relevance(found: Findings) -> Table:
             interval, within = unit.ends(*same.interval, signed=True), PERCENT.text(same.probability_within)
             seeds = NOTHING if one.seeds is None else seeds_text(one.seeds)
             rows.append([name, one.decision, interval, p_cell(one.equivalence_p), within, seeds])
-    head = ["variant", "decision", f"90% interval ({unit.name.strip()}{unadjusted(rows)})", "adjusted p, equivalence"]
+    head = ["variant", "decision", _headed("90% interval", unit, unadjusted(rows)), "adjusted p, equivalence"]
     head += [f"probability of being within ±{words}", "seeds to decide (95% interval)"]
     return Table(f"Does the difference in {_outcome(found)} matter? Relevant: {words}", head, rows)
+
+
+def _headed(what: str, unit: Unit, remark: str) -> str:
+    """Return the head of a column with its unit and a remark, where there are any."""
+    inside = f"{unit.name}{remark}".lstrip(" ,").strip()
+    return f"{what} ({inside})" if inside else what
 
 
 def _robust(found: Findings) -> Table:

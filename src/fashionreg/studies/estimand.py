@@ -70,7 +70,12 @@ class Estimand:
         return tail.iloc[:, 0] if tail.shape[1] == 1 else tail.mean(axis=1, skipna=False)
 
     def phrase(self, totals: Collection[int]) -> str:
-        """Return how numbers of curves of these lengths are made, as a part of a sentence."""
+        """Return how numbers of curves of these lengths are made, as a part of a sentence.
+
+        A length of 0 is that of a training of which one number is known.
+        """
+        if not any(totals):
+            return "in the given results"
         if self.kind == "best":
             return "at the best epoch by validation accuracy"
         if len(set(totals)) > 1:

@@ -46,7 +46,7 @@ class VariantFindings:
         best_epoch: The epoch (from 1) with the highest validation accuracy of each seed, over seeds; None without
             validation images.
         best: The plan's metric at that epoch, over seeds; None without validation images.
-        seconds: Wall time in seconds of an epoch and seed, a median over epochs and seeds.
+        seconds: Wall time in seconds of an epoch and seed, a median over epochs and seeds; NaN where it is not known.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Findings:
 
     Attributes:
         results: The numbers that everything here follows from.
-        lengths: For each variant that has results its number of epochs.
+        lengths: For each variant that has results its number of epochs; 0 where there is one number for a training.
         variants: The variants that have results, in the plan's order.
         compared: For each outcome that was measured, the primary one first, each other variant against the reference,
             paired by the seeds of both; Holm's correction and the simultaneous intervals are over the variants, for
@@ -72,10 +72,10 @@ class Findings:
         evidence: By the primary outcome, what belongs beside each of its comparisons.
         alternatives: The same for every estimand that could have been chosen; empty where training is one epoch.
         arrivals: When the seeds of each variant reach the targets; the last target is `reference_end`, if that
-            is a number. None where the reference has no results.
+            is a number. None where the reference has no results, or there are no epochs.
         looked: The looks at the study, this one included.
-        reference_end: The reference's mean of the plan's metric, by the estimand; NaN if a seed diverged, or the
-            reference has no results.
+        reference_end: The reference's mean of the plan's metric, by the estimand; NaN if a seed diverged, the
+            reference has no results, or there are no epochs.
         effects: Main effects and interactions on the primary outcome, if the study is a full two-level factorial.
         stalls: Epochs that took much longer than the others of their run.
         rise: How the reference's test loss ends above its minimum, if it was measured and is finite.
@@ -170,14 +170,15 @@ def find(results: StudyResults) -> Findings:
             by_primary,
             plan.reference,
             tested,
-            higher_is_better=plan.primary == "acc",
+            higher_is_better=plan.more_is_better(plan.primary),
             relevant=plan.margin,
             alpha=seen.level(len(tested)),
         )
-        end = next(variant.final[key].mean for variant in variants if variant.name == plan.reference)
+        if lengths[plan.reference]:
+            end = next(variant.final[key].mean for variant in variants if variant.name == plan.reference)
         if targets := [*plan.targets, *([] if math.isnan(end) else [end])]:
-            chosen = {name: curves[name][key] for name in present}
-            reached = arrivals(chosen, wall_times, targets, plan.reference, higher_is_better=plan.metric == "acc")
+            chosen, rising = {name: curves[name][key] for name in present}, plan.more_is_better(plan.metric)
+            reached = arrivals(chosen, wall_times, targets, plan.reference, higher_is_better=rising)
     loss = curves.get(plan.reference, {}).get("test/loss")
     return Findings(
         results,
@@ -223,7 +224,7 @@ def most_telling(found: Findings, count: int) -> Findings:
     if len(found.variants) <= count:
         return found
     primary = found.plan.primary
-    key, sign = found.plan.key(primary), 1 if primary == "acc" else -1
+    key, sign = found.plan.key(primary), 1 if found.plan.more_is_better(primary) else -1
 
     def rank(variant: VariantFindings) -> tuple[bool, bool, float]:
         end = variant.final[key].mean if key in variant.final else math.nan
@@ -234,7 +235,7 @@ def most_telling(found: Findings, count: int) -> Findings:
 
 def _values(plan: StudyPlan, curves: dict[str, pd.DataFrame], estimand: Estimand) -> "dict[str, pd.Series[float]]":
     """Return by outcome what an estimand makes of the curve of each seed."""
-    named = {outcome: curves.get(plan.key(outcome)) for outcome in get_args(Outcome)}
+    named = {outcome: curves.get(plan.key(outcome)) for outcome in (*get_args(Outcome), *plan.outcomes)}
     best = best_epochs(curves)
     return {outcome: estimand.of(curve, best) for outcome, curve in named.items() if curve is not None}
 
@@ -245,7 +246,7 @@ def _compared(
     """Compare the variants with the reference by each outcome of the plan that all of them have measured."""
     return {
         outcome: against_reference(
-            {name: each[outcome] for name, each in values.items()}, plan.reference, outcome == "acc", seen
+            {name: each[outcome] for name, each in values.items()}, plan.reference, plan.more_is_better(outcome), seen
         )
         for outcome in plan.tested
         if all(outcome in each for each in values.values())

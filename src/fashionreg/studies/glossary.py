@@ -1,15 +1,15 @@
 """Short definitions of the words of a report, in plain language; docs/reports.md says more."""
 
 from fashionreg.studies.findings import Findings
+from fashionreg.text import POINTS, unit_of_difference
+
+#: What a seed is in a training of this package; and where results were made elsewhere, all that is known of one.
+SEED = "Fixes the random numbers of one training: initial weights, order of the images, masks of dropout."
+PAIRED = "Names a result of each variant. Results of the same seed are compared with one another."
+POINTS_EXAMPLE = " From 80% to 82% is a difference of 2 points."
 
 #: Words of every report, and what they mean.
 ALWAYS = [
-    ("seed", "Fixes the random numbers of one training: initial weights, order of the images, masks of dropout."),
-    ("variant", "One configuration under comparison. The others are compared with the reference."),
-    (
-        "difference",
-        "Variant minus reference for each seed, then the mean over seeds. From 80% to 82% is a difference of 2 points.",
-    ),
     (
         "95% interval",
         "A range that plausibly contains the true mean difference: if everything were repeated with other seeds, about "
@@ -17,7 +17,6 @@ ALWAYS = [
         "together are right.",
     ),
     ("minimum detectable effect", "The smallest true difference that this number of seeds would show 4 times in 5."),
-    ("cost", "Median time of an epoch and seed, as a multiple of the reference's."),
 ]
 #: Words of a report on a study that says which difference matters.
 RELEVANT = [
@@ -27,6 +26,8 @@ RELEVANT = [
         "difference was shown.",
     ),
 ]
+#: A word of a report on runs whose time is known.
+COST = ("cost", "Median time of an epoch and seed, as a multiple of the reference's.")
 #: Words of a report on overfitting.
 OVERFITTING = [
     ("overfitting", "The network is better on the images that it was trained on than on new ones."),
@@ -50,5 +51,16 @@ def terms(found: Findings) -> list[tuple[str, str]]:
         f"(Holm). Below {found.level:.3g} a difference counts as shown. A larger value does not show that there is no "
         "difference."
     )
-    relevant = RELEVANT if found.plan.relevant is not None else []
-    return [*ALWAYS, ("adjusted p", adjusted), *relevant, *(OVERFITTING if gap else []), *LOSS]
+    trained, relevant = bool(found.results.runs), RELEVANT if found.plan.relevant is not None else []
+    points = POINTS_EXAMPLE * (unit_of_difference(found.plan.primary) is POINTS)
+    return [
+        ("seed", SEED if trained else PAIRED),
+        ("variant", "One configuration under comparison. The others are compared with the reference."),
+        ("difference", f"Variant minus reference for each seed, then the mean over seeds.{points}"),
+        *ALWAYS,
+        *([COST] if trained else []),
+        ("adjusted p", adjusted),
+        *relevant,
+        *(OVERFITTING if gap else []),
+        *(LOSS if trained else []),
+    ]

@@ -135,7 +135,9 @@ def _ends(low: float, high: float) -> str:
 
 
 def scope(runs: Sequence[Record]) -> str:
-    """Return what the intervals of a report describe, as a sentence."""
+    """Return what the intervals of a report describe, as a sentence; without runs nothing is known of images."""
+    if not runs:
+        return "Intervals describe other seeds, with everything else unchanged."
     if any("test" in run.data.by_seed for run in runs):
         return (
             "Each seed has its own split into training and test images. Intervals describe other seeds and splits of "

@@ -18,43 +18,93 @@ from fashionreg.studies.page import Block, Code, Items, Section, Table, Text
 from fashionreg.studies.settings import differs, learning_rate, value_of
 from fashionreg.studies.statistics import ALPHA
 from fashionreg.studies.tried import tuning_sentence
-from fashionreg.text import Unit, counted, named_seeds
+from fashionreg.text import PERCENT, Unit, counted, named_seeds, unit_of
 
 #: How intervals of several differences are made.
 SIMULTANEOUS = " at 95% for all variants at once (Bonferroni; cut at 0 where Holm's later steps show a difference)"
 
+#: What the words for measured numbers mean.
+MEASURES = (
+    "Generalization gap: train accuracy minus test accuracy. Calibration error: expected calibration error in 15 bins "
+    "(Naeini et al. 2015)."
+)
+TARGETS = (
+    "Epochs to a target: the first time that the curve, smoothed over about a twentieth of the epochs, comes to it, "
+    "interpolated between epochs."
+)
+TIMES = (
+    "Wall time of a seed: that of the run divided by its number of seeds, evaluation and callbacks included; a median "
+    "over epochs."
+)
+
+#: What is not known of a table of results; and of results that were chosen for comparison after they were made.
+ELSEWHERE = (
+    "How the results were made, and what a seed fixes, is not known here. Tests and intervals take the seeds as "
+    "independent of one another; folds of a cross-validation are not, and make p values too small and intervals too "
+    "narrow (Nadeau and Bengio 2003)."
+)
+CHOSEN = (
+    "How variants, settings and seeds were chosen is not known here: tests and intervals hold only where none was "
+    "added, left out or tuned by these results."
+)
+
 
 def methods(found: Findings) -> list[Block]:
     """Return design, tests, definitions, data, configurations, environment, and the command that reproduces it all."""
-    plan = found.plan
+    plan, runs = found.plan, found.results.runs
     several = any(len(each) > 1 for each in found.compared.values())
+    shares = "; for an accuracy or calibration error on the logit scale, within 0 to 100%"
+    shares = shares if runs or unit_of(plan.primary) is PERCENT else ""
+    counts = f"What counts for a seed, in every table, test and sentence: {title(found.phrase).lower()}."
     facts = [
-        f"{counted(len(plan.variants), 'variant')}, {counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) "
-        f"each, {counted(found.epochs, 'epoch')}. A seed fixes initial weights, data order and all random numbers of "
-        "training.",
-        f"{images.scope(found.results.runs)} For a mean: Student's t; for an accuracy or calibration error on the "
-        f"logit scale, within 0 to 100%. For a difference: Student's t{SIMULTANEOUS if several else ', 95%'}; it "
-        "excludes 0 exactly where the corrected test shows a difference.",
+        _design(found),
+        f"{images.scope(runs)} For a mean: Student's t{shares}. For a difference: Student's "
+        f"t{SIMULTANEOUS if several else ', 95%'}; it excludes 0 exactly where the corrected test shows a difference.",
         "Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
         f"{counted(len(found.comparisons), 'comparison')}, separately for each outcome. The primary outcome is "
         f"{plan.label(plan.primary)}. Minimum detectable effect: the difference that the t test "
         "at 5%, divided by the number of comparisons, shows with 80% power.",
         *_relevance(found),
         *_pairing(found),
-        f"What counts for a seed, in every table, test and sentence: {title(found.phrase).lower()}.",
-        _compared_settings(found),
-        "Generalization gap: train accuracy minus test accuracy. Calibration error: expected calibration error in 15 "
-        "bins (Naeini et al. 2015). Epochs to a target: the first time that the curve, smoothed over about a twentieth "
-        "of the epochs, comes to it, interpolated between epochs. Wall time of a seed: that of "
-        "the run divided by its number of seeds, evaluation and callbacks included; a median over epochs.",
+        *([counts] if found.epochs else []),
+        *([] if found.results.command == "compare" else [_compared_settings(found)]),
+        *_definitions(found),
         *(note.text for note in notes(found)),
     ]
-    blocks: list[Block] = [Items(facts), *_data(found), _configurations(found), *_environment(found)]
+    known = [*_data(found), _configurations(found), *_environment(found)] if runs else []
+    return [Items(facts), *known, Section("Reproduce", _reproduce(found))]
+
+
+def _design(found: Findings) -> str:
+    """Say what was compared, what a seed is, and what is not known of results that no study made."""
+    plan, runs = found.plan, found.results.runs
+    seeds = f"{counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) each"
+    epochs = f", {counted(found.epochs, 'epoch')}" if found.epochs else ""
+    parts = [f"{counted(len(plan.variants), 'variant')}, {seeds}{epochs}."]
+    if runs:
+        parts.append("A seed fixes initial weights, data order and all random numbers of training.")
+    else:
+        direction = "Higher" if plan.more_is_better(plan.primary) else "Lower"
+        parts.append(f"{direction} {plan.label(plan.primary)} is better. {ELSEWHERE}")
+    return " ".join([*parts, *([CHOSEN] if found.results.command == "compare" else [])])
+
+
+def _definitions(found: Findings) -> list[str]:
+    """Say what the words for measured numbers mean, of those that the report has."""
+    runs = found.results.runs
+    parts = [*([MEASURES] if runs else []), *([TARGETS] if found.arrivals or runs else []), *([TIMES] if runs else [])]
+    return [" ".join(parts)] if parts else []
+
+
+def _reproduce(found: Findings) -> list[Block]:
+    plan = found.plan
+    if found.results.command == "compare":
+        return [Code(shlex.join(["fashionreg", "compare", plan.source, *plan.options]))]
     in_a_row = plan.seeds == list(range(len(plan.seeds)))
     seeds = "auto" if plan.auto else str(len(plan.seeds)) if in_a_row else json.dumps(plan.seeds)
     command = ["fashionreg", "study", plan.source, "--seeds", seeds, *plan.options]
     curves = Text("The curves of every run, its images and histograms, in TensorBoard; in the folder of this report:")
-    return [*blocks, Section("Reproduce", [Code(shlex.join(command)), curves, Code("tensorboard --logdir .")])]
+    return [Code(shlex.join(command)), curves, Code("tensorboard --logdir .")]
 
 
 def _relevance(found: Findings) -> list[str]:

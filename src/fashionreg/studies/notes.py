@@ -47,7 +47,14 @@ class Note:
 
 def notes(found: Findings) -> list[Note]:
     """Return what must be known, warnings first."""
-    return [*_incomplete(found), *_collapsed(found), *_different(found), *_looks(found), *_remarks(found)]
+    return [
+        *_incomplete(found),
+        *_left_out(found),
+        *_collapsed(found),
+        *_different(found),
+        *_looks(found),
+        *_remarks(found),
+    ]
 
 
 def _incomplete(found: Findings) -> Iterator[Note]:
@@ -58,7 +65,21 @@ def _incomplete(found: Findings) -> Iterator[Note]:
     for name, rows in table[~np.isfinite(table.value)].groupby("variant", sort=False):
         seeds = sorted({int(seed) for seed in rows.seed})
         which = f"{counted(len(seeds), 'seed')} ({named_seeds(seeds)})"
-        yield Note("diverged", f"Diverged: the loss of {name} is infinite or not a number for {which}.")
+        if found.results.runs:
+            yield Note("diverged", f"Diverged: the loss of {name} is infinite or not a number for {which}.")
+        else:
+            what = found.plan.label(found.plan.metric)
+            yield Note("diverged", f"Not finite: the {what} of {name} is infinite or not a number for {which}.")
+
+
+def _left_out(found: Findings) -> Iterator[Note]:
+    """Yield the seeds of compared runs that not all of them have."""
+    if found.results.command == "study" or not found.results.runs:
+        return
+    for variant, run in zip(found.plan.variants, found.results.runs, strict=True):
+        if left := sorted(set(run.seeds) - set(found.plan.seeds)):
+            which = f"{counted(len(left), 'seed')} of {variant.name} ({named_seeds(left)})"
+            yield Note("incomplete", f"Left out: {which}, as not all runs have {'it' if len(left) == 1 else 'them'}.")
 
 
 def _collapsed(found: Findings) -> Iterator[Note]:
@@ -118,8 +139,10 @@ def _looks(found: Findings) -> Iterator[Note]:
 
 
 def _remarks(found: Findings) -> Iterator[Note]:
-    """Yield how results were selected and evaluated."""
-    if found.plan.split == "test":
+    """Yield how results were selected and evaluated, where that is known."""
+    if not found.results.runs:
+        return
+    if found.plan.split == "test" and found.results.command == "study":
         best = ", and the best epoch is chosen on validation images" if found.variants[0].best else ""
         text = "Test results are shown for every epoch, and nothing was selected by them. What counts for a seed"
         yield Note("selection", f"{text}: {title(found.phrase).lower()}{best}.")

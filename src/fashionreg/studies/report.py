@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from fashionreg.errors import UserError
-from fashionreg.files import whole_file
+from fashionreg.files import check_output, whole_file
 from fashionreg.studies import plots
 from fashionreg.studies.findings import Findings, find, most_telling
 from fashionreg.studies.looks import Look, record_look
 from fashionreg.studies.page import Block, Link, Section, to_html, to_markdown
 from fashionreg.studies.pictures import Pictures
-from fashionreg.studies.results import read_results
+from fashionreg.studies.results import PLAN_FILE, StudyResults, read_results
 from fashionreg.studies.sections import MOST_SHOWN, left_out, sections, verdict_blocks
 
 #: Where a reader finds what the terms mean.
@@ -36,10 +36,7 @@ def write_report(folder: Path) -> Findings:
     if seeds and any(found.compared.values()):
         # before anyone can read the report
         record_look(folder, Look(plan.digest, seeds[-1], plan.max_seeds))
-    pictures = Pictures()
-    blocks = [*sections(found, pictures), EXPLAINED]
-    _write(folder, found.plan.name, found.plan.question, blocks, found.results.table, pictures)
-    return found
+    return _write_one(found, folder, found.results.table)
 
 
 def write_combined_report(folders: Sequence[Path], out: Path) -> list[Findings]:
@@ -66,7 +63,7 @@ def write_combined_report(folders: Sequence[Path], out: Path) -> list[Findings]:
     verdicts = [Section(found.plan.name, verdict_blocks(found)) for found in studies]
     blocks: list[Block] = [Section("Verdicts", verdicts), Section("Overview", [overview])]
     for found in studies:
-        pictures.prefix = f"{_slug(found.plan.name)}_"
+        pictures.prefix = f"{file_stem(found.plan.name)}_"
         blocks.append(Section(f"Study {found.plan.name}", sections(found, pictures)))
     blocks.append(EXPLAINED)
     table = pd.concat([found.results.table for found in studies], ignore_index=True)
@@ -74,11 +71,43 @@ def write_combined_report(folders: Sequence[Path], out: Path) -> list[Findings]:
     return studies
 
 
+def write_comparison(results: StudyResults, out: Path, *, force: bool) -> Findings:
+    """Write the report on results that were not made by a study into a folder of its own.
+
+    Args:
+        results: The results.
+        out: The folder.
+        force: Whether a report that is there may be replaced.
+
+    Raises:
+        UserError: If there is a report and it may not be replaced, or the folder is that of a study or of the results.
+    """
+    files = [out / name for name in ("report.html", "report.md", "results.csv")]
+    if (out / PLAN_FILE).exists():
+        raise UserError(f"out: {out} is the folder of a study; choose another")
+    if Path(results.plan.source).resolve() in {file.resolve() for file in files}:
+        raise UserError(f"out: {out} holds the results that are compared; choose another")
+    for file in files:
+        check_output(file, force=force)
+    if not force and (out / "figures").exists():
+        raise UserError(f"{out / 'figures'}: exists; choose another --out, or replace it with --force")
+    # what was not known of the results is not there either
+    unknown = [name for name in ("epoch", "split") if results.table[name].isin([0, ""]).all()]
+    return _write_one(find(results), out, results.table.drop(columns=unknown))
+
+
 def _read(folder: Path) -> Findings:
     results = read_results(folder)
     if results.table.empty:
         raise UserError(f"{folder}: no run of this study is finished; fashionreg study {results.plan.source} runs it")
     return find(results)
+
+
+def _write_one(found: Findings, folder: Path, table: pd.DataFrame) -> Findings:
+    pictures = Pictures()
+    blocks = [*sections(found, pictures), EXPLAINED]
+    _write(folder, found.plan.name, found.plan.question, blocks, table, pictures)
+    return found
 
 
 def _write(
@@ -89,7 +118,7 @@ def _write(
         with whole_file(folder / name, within=folder) as file:
             file.write(content)
     for name, text in (
-        ("results.csv", table.to_csv(index=False, float_format="%.15g", lineterminator="\n")),
+        ("results.csv", table.to_csv(index=False, na_rep="nan", float_format="%.15g", lineterminator="\n")),
         ("report.md", to_markdown(title, lead, blocks)),
         ("report.html", to_html(title, lead, blocks)),
     ):
@@ -97,5 +126,6 @@ def _write(
             file.write(text.encode())
 
 
-def _slug(name: str) -> str:
+def file_stem(name: str) -> str:
+    """Return a name as a part of the name of a file or folder."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

@@ -7,7 +7,7 @@ of `fashionreg fit`: `<variant>/version_<n>/record.csv` and `record.json`.
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fashionreg.config import cache_key
-from fashionreg.errors import UserError
+from fashionreg.config import cache_key, flat
+from fashionreg.errors import UserError, shortened
 from fashionreg.files import is_folder_name
 from fashionreg.runs.correct import FILE, read_correct
 from fashionreg.runs.record import (
@@ -35,7 +35,7 @@ from fashionreg.runs.schema import Between, SchemaError, read_json
 from fashionreg.runs.tables import read_table, refuse
 from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.looks import LEAST, MOST, Look, digest, read_looks
-from fashionreg.text import METRIC_NAMES, unit_of_difference
+from fashionreg.text import METRIC_NAMES, POINTS, unit_of_difference
 
 #: What a study can ask for: a metric, or the generalization gap.
 Outcome = Literal["acc", "loss", "ece", "gap"]
@@ -60,23 +60,17 @@ class Variant:
     """One configuration under comparison.
 
     Attributes:
-        name: Its name in tables and figures, and of its folder.
-        key: What its runs carry in `record.json`: a digest of the resolved configuration and of the data.
+        name: Its name in tables and figures; in a study that of its folder.
+        key: What its runs carry in `record.json`: a digest of the resolved configuration and of the data. Empty where
+            it was not trained as part of a study.
         levels: In a study made from a grid, the value of each option that varies.
-        config: The resolved configuration, as plain data.
+        config: The resolved configuration, as plain data; empty where only a table of results is known.
     """
 
     name: str
     key: str
     levels: dict[str, Any]
     config: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        if not is_folder_name(self.name):
-            raise SchemaError(f"variants: name: {self.name!r} cannot be the name of a folder")
-        data = self.config.get("data")
-        if not isinstance(data, dict) or not isinstance(data.get("init_args"), dict):
-            raise SchemaError(f"variants: {self.name}: config.data.init_args: must be a mapping")
 
 
 @dataclass(frozen=True)
@@ -101,6 +95,7 @@ class StudyPlan:
         max_seeds: How many seeds the study has at most, however often it is looked at; None where nobody said.
         auto: Whether seeds are added until every variant is decided by the primary outcome, or `max_seeds` are trained.
         tuned: Whether options of the variants were chosen on validation images, with other seeds.
+        rising: The outcomes of which more is better.
     """
 
     name: str
@@ -119,10 +114,9 @@ class StudyPlan:
     max_seeds: Annotated[int, Between(LEAST, MOST)] | None = None
     auto: bool = False
     tuned: bool = False
+    rising: list[str] = field(default_factory=lambda: ["acc"])
 
     def __post_init__(self) -> None:
-        if not is_folder_name(self.name):
-            raise SchemaError(f"name: {self.name!r} cannot be the name of a folder")
         check_seeds(self.seeds)
         check_targets(self.targets, self.metric)
         names = [variant.name for variant in self.variants]
@@ -141,14 +135,17 @@ class StudyPlan:
             )
         if self.auto and self.max_seeds is None:
             raise SchemaError("auto: needs max_seeds")
-        if (margin := self.margin) is not None and not 0 < margin <= (math.inf if self.primary == "loss" else 1):
-            what = "nats" if self.primary == "loss" else "points, at most 100"
-            raise SchemaError(f"relevant: must be above 0, in {what}, got {self.relevant:g}")
+        unit = unit_of_difference(self.primary)
+        if (margin := self.margin) is not None and not (0 < margin < math.inf and (margin <= 1 or unit is not POINTS)):
+            what = f", in{unit.name}" if unit.name else ""
+            raise SchemaError(
+                f"relevant: must be above 0{what}{', at most 100' * (unit is POINTS)}, got {self.relevant:g}"
+            )
 
     @property
     def train_evaluated(self) -> bool:
         """Whether training numbers were evaluated after each epoch; if not, they are running means."""
-        return all(variant.config["data"]["init_args"].get("evaluate_train", False) for variant in self.variants)
+        return all(flat(variant.config).get("data.init_args.evaluate_train", False) for variant in self.variants)
 
     @property
     def tested(self) -> list[Outcome]:
@@ -176,8 +173,13 @@ class StudyPlan:
         return outcome if outcome == "gap" else f"{self.split}/{outcome}"
 
     def label(self, outcome: str) -> str:
-        """Return an outcome in words: `test accuracy`, `generalization gap`."""
-        return METRIC_NAMES[outcome] if outcome == "gap" else f"{self.split} {METRIC_NAMES[outcome]}"
+        """Return an outcome in words: `test accuracy`, `generalization gap`; without the split where none is named."""
+        name = METRIC_NAMES.get(outcome, outcome)
+        return name if outcome == "gap" else f"{self.split} {name}".strip()
+
+    def more_is_better(self, outcome: str) -> bool:
+        """Say whether more of an outcome is better: of an accuracy, and of what was declared so."""
+        return outcome in self.rising
 
 
 def check_targets(targets: Sequence[float], metric: str) -> None:
@@ -219,15 +221,18 @@ class StudyResults:
     Attributes:
         plan: What was to be compared.
         table: One row for each number: study, variant, seed, epoch (from 1), split, metric, value; sorted by variant
-            (in the plan's order), seed, epoch, split and metric. Only seeds of the plan.
+            (in the plan's order), seed, epoch, split and metric. Only seeds of the plan. The epoch is 0 where there is
+            one number for a whole training.
         seconds: One row for each variant, seed and epoch: variant, seed, epoch, seconds. Wall time of the epoch,
-            evaluation included, divided by the number of seeds that were trained side by side.
-        runs: What `record.json` of each run says.
+            evaluation included, divided by the number of seeds that were trained side by side; NaN where it is not
+            known.
+        runs: What `record.json` of each run says; empty where only a table of results is known.
         drift: What `ActivationDrift` has recorded, one row for each number: variant, seed, step, layer, statistic,
             value; empty where it was not used.
         correct: For each variant, for each of its runs that has it, what `correct.npy` holds of the seeds of the plan.
         looks: Earlier looks at the same comparison.
         trials: The results of the trials, if the variants were tuned and the trials are still there.
+        command: What makes the report: `study`, or `compare` for what was not trained as a study.
     """
 
     plan: StudyPlan
@@ -238,6 +243,7 @@ class StudyResults:
     correct: dict[str, list[Correct]] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
     trials: "StudyResults | None" = None
+    command: Literal["study", "compare"] = "study"
 
     def missing(self) -> dict[str, list[int]]:
         """Return for each variant that is not complete the seeds without results."""
@@ -257,8 +263,19 @@ def read_plan(folder: Path) -> StudyPlan:
     """
     path = folder / PLAN_FILE
     if not path.exists():
-        raise UserError(f"{folder}: holds no study: there is no {PLAN_FILE}")
-    return read_json(path, StudyPlan, "study")
+        runs = (folder / "record.json").exists() or any(folder.glob("version_*/record.json"))
+        hint = "; fashionreg compare compares the runs of several fits" if runs else ""
+        raise UserError(f"{folder}: holds no study: there is no {PLAN_FILE}{hint}")
+    plan = read_json(path, StudyPlan, "study")
+    file = shortened(path, 300)
+    for what, name in [("name", plan.name), *(("variants: name", variant.name) for variant in plan.variants)]:
+        if not is_folder_name(name):
+            raise UserError(f"{file}: {what}: {name!r} cannot be the name of a folder")
+    for variant in plan.variants:
+        data = variant.config.get("data")
+        if not isinstance(data, dict) or not isinstance(data.get("init_args"), dict):
+            raise UserError(f"{file}: variants: {variant.name}: config.data.init_args: must be a mapping")
+    return plan
 
 
 def has_key(about: Record, key: str) -> bool:
@@ -314,7 +331,7 @@ def read_values(folder: Path, about: Record) -> pd.DataFrame:
             f"{path}: is not whole: {what}, where {len(about.seeds)} seeds and {epochs} epochs make "
             f"{len(about.seeds) * epochs}"
         )
-    return _without_huge(table)
+    return without_huge(table)
 
 
 def read_drift(folder: Path, about: Record) -> pd.DataFrame | None:
@@ -331,7 +348,7 @@ def read_drift(folder: Path, about: Record) -> pd.DataFrame | None:
     amount = ~table.statistic.str.startswith("p")
     refuse(amount & (table.value < 0), table.value, str(path), "must be at least 0")
     refuse((table.statistic == "dead") & (table.value > 1), table.value, str(path), "must be from 0 to 1")
-    return _without_huge(table)
+    return without_huge(table)
 
 
 def read_right(folder: Path, about: Record, values: pd.DataFrame) -> NDArray[np.bool_] | None:
@@ -360,7 +377,7 @@ def read_right(folder: Path, about: Record, values: pd.DataFrame) -> NDArray[np.
     return right
 
 
-def _without_huge(table: pd.DataFrame) -> pd.DataFrame:
+def without_huge(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with infinity in place of values beyond `MAX_NUMBER`."""
     huge = table.value.abs() > MAX_NUMBER
     return table.assign(value=table.value.mask(huge, np.copysign(np.inf, table.value)))
@@ -381,9 +398,8 @@ def read_results(folder: Path) -> StudyResults:
         UserError: If there is no study, or a record of it is damaged.
     """
     plan = read_plan(folder)
-    tables, seconds, runs, drifts = [], [], [], []
-    correct: dict[str, list[Correct]] = {}
-    for variant in tqdm(plan.variants, desc="records", unit="", delay=2, leave=False, disable=None):
+    chosen: list[ChosenRun] = []
+    for variant in plan.variants:
         needed, lengths = set(plan.seeds), set()
         for path, about in finished_runs(folder, variant.name).items():
             wanted = [seed for seed in about.seeds if seed in needed]
@@ -391,31 +407,71 @@ def read_results(folder: Path) -> StudyResults:
                 continue
             needed -= set(wanted)
             lengths.add(len(about.epoch_seconds))
-            table = read_values(path, about)
-            if (right := read_right(path, about, table)) is not None:
-                chosen = [about.seeds.index(seed) for seed in wanted]
-                correct.setdefault(variant.name, []).append(Correct(wanted, right[chosen], about.data))
-            table = table[table.seed.isin(wanted)].assign(study=plan.name, variant=variant.name)
-            tables.append(table)
-            runs.append(about)
-            if (drift := read_drift(path, about)) is not None:
-                drifts.append(drift[drift.seed.isin(wanted)].assign(variant=variant.name))
-            share = [value / len(about.seeds) for value in about.epoch_seconds]
-            seconds += [(variant.name, seed, epoch + 1, value) for seed in wanted for epoch, value in enumerate(share)]
+            chosen.append(ChosenRun(variant.name, path, about, wanted))
         if len(lengths) > 1:
             raise UserError(
                 f"{folder / variant.name}: its runs have different numbers of epochs "
                 f"({', '.join(map(str, sorted(lengths)))}); "
                 "remove the folders of those that were cut short to run their seeds anew"
             )
+    looks = [look for look in read_looks(folder) if look.compared == plan.digest]
+    trials = read_results(folder / TUNING) if plan.tuned and (folder / TUNING).is_dir() else None
+    return replace(read_runs(plan, chosen), looks=looks, trials=trials)
+
+
+@dataclass(frozen=True)
+class ChosenRun:
+    """A run that belongs to a variant.
+
+    Attributes:
+        variant: The name of the variant.
+        folder: The folder of the run.
+        about: What `record.json` says of it.
+        seeds: Those of its seeds that count.
+    """
+
+    variant: str
+    folder: Path
+    about: Record
+    seeds: list[int]
+
+
+def read_runs(
+    plan: StudyPlan, chosen: Sequence[ChosenRun], command: Literal["study", "compare"] = "study"
+) -> StudyResults:
+    """Read everything that runs have left.
+
+    Args:
+        plan: What is compared.
+        chosen: The runs of its variants.
+        command: As in `StudyResults`.
+
+    Raises:
+        UserError: If a record is damaged.
+    """
+    tables, seconds, drifts = [], [], []
+    correct: dict[str, list[Correct]] = {}
+    for run in tqdm(chosen, desc="records", unit="", delay=2, leave=False, disable=None):
+        table = read_values(run.folder, run.about)
+        if (right := read_right(run.folder, run.about, table)) is not None:
+            rows = [run.about.seeds.index(seed) for seed in run.seeds]
+            correct.setdefault(run.variant, []).append(Correct(run.seeds, right[rows], run.about.data))
+        tables.append(table[table.seed.isin(run.seeds)].assign(study=plan.name, variant=run.variant))
+        if (drift := read_drift(run.folder, run.about)) is not None:
+            drifts.append(drift[drift.seed.isin(run.seeds)].assign(variant=run.variant))
+        share = [value / len(run.about.seeds) for value in run.about.epoch_seconds]
+        seconds += [(run.variant, seed, epoch + 1, value) for seed in run.seeds for epoch, value in enumerate(share)]
     columns = ["study", "variant", *COLUMNS]
     table = pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
-    order = {variant.name: position for position, variant in enumerate(plan.variants)}
-    keys = ["variant", "seed", "epoch", "split", "metric"]
-    table = table.sort_values(keys, key=lambda c: c.map(order) if c.name == "variant" else c, ignore_index=True)
     drift_columns = ["variant", *DRIFT_COLUMNS]
     drift = pd.concat(drifts, ignore_index=True)[drift_columns] if drifts else pd.DataFrame(columns=drift_columns)
     wall_time = pd.DataFrame(seconds, columns=["variant", "seed", "epoch", "seconds"])
-    looks = [look for look in read_looks(folder) if look.compared == plan.digest]
-    trials = read_results(folder / TUNING) if plan.tuned and (folder / TUNING).is_dir() else None
-    return StudyResults(plan, table, wall_time, runs, drift, correct, looks, trials)
+    runs = [run.about for run in chosen]
+    return StudyResults(plan, in_order(table, plan), wall_time, runs, drift, correct, command=command)
+
+
+def in_order(table: pd.DataFrame, plan: StudyPlan) -> pd.DataFrame:
+    """Return the rows of `StudyResults.table` in their order."""
+    order = {variant.name: position for position, variant in enumerate(plan.variants)}
+    keys = ["variant", "seed", "epoch", "split", "metric"]
+    return table.sort_values(keys, key=lambda c: c.map(order) if c.name == "variant" else c, ignore_index=True)

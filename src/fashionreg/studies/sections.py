@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fashionreg.studies import images, plots, tried
-from fashionreg.studies.answer import answer, interval_name
+from fashionreg.studies.answer import answer, interval_name, matters
 from fashionreg.studies.answer import cells as differences_cells
 from fashionreg.studies.answer import table as differences_table
 from fashionreg.studies.arrivals import window
@@ -32,7 +32,7 @@ def sections(found: Findings, pictures: Pictures) -> list[Block]:
     pictures.note = left_out([(found, shown)])
     return [
         Section("Verdict", verdict_blocks(found)),
-        Section("Learning curves", [_curves(found, shown, pictures)]),
+        *([Section("Learning curves", [_curves(found, shown, pictures)])] if found.epochs else []),
         Section("Results", _final(found, shown, pictures)),
         *_differences(found, shown, pictures),
         *_dependence(found),
@@ -78,12 +78,17 @@ def _primary(found: Findings) -> str:
     return found.plan.label(found.plan.primary)
 
 
+def _capital(text: str) -> str:
+    """Return a text with a capital first letter: the others may be capitals of a name."""
+    return text[:1].upper() + text[1:]
+
+
 def _curves(found: Findings, shown: Findings, pictures: Pictures) -> Picture:
     return pictures.add(
         "curves",
         plots.curves(shown),
         f"Curves of {_metric(found)} by epoch for {len(found.variants)} variants.",
-        f"{_metric(found).capitalize()} after every epoch. Thick: mean over seeds, with its 95% interval as a band; "
+        f"{_capital(_metric(found))} after every epoch. Thick: mean over seeds, with its 95% interval as a band; "
         f"thin: every single seed. The legend gives the means ({title(found.phrase).lower()}).",
     )
 
@@ -93,7 +98,7 @@ def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
     columns: list[tuple[str, Callable[[VariantFindings], str]]] = []
     if any(primary in variant.final for variant in found.variants):
         columns = [
-            (f"{_primary(found)} ({unit.name.strip()})", lambda v: _with_spread(v.final.get(primary), plan.primary)),
+            (unit.after(_primary(found)), lambda v: _with_spread(v.final.get(primary), plan.primary)),
             ("95% interval", lambda v: _ends(v.final.get(primary), unit)),
         ]
     for key, name in (
@@ -109,9 +114,11 @@ def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
             columns.append((f"{name} ({unit_of(metric).name.strip()})", _cell_of(key, metric)))
     if any(variant.best_epoch for variant in found.variants):
         columns.append(("best epoch by val", lambda v: f"{v.best_epoch.mean:.1f}" if v.best_epoch else NOTHING))
-        there = f"{_metric(found)} there ({unit_of(plan.metric).name.strip()})"
+        there = unit_of(plan.metric).after(f"{_metric(found)} there")
         columns.append((there, lambda v: _with_spread(v.best, plan.metric)))
-    columns.append(("seconds an epoch and seed", lambda v: f"{v.seconds:.3f}"))
+    timed = not any(math.isnan(variant.seconds) for variant in found.variants)
+    if timed:
+        columns.append(("seconds an epoch and seed", lambda v: f"{v.seconds:.3f}"))
     reference = next((variant for variant in found.variants if variant.name == plan.reference), None)
     if reference is not None and reference.seconds > 0 and len(found.variants) > 1:
         columns.append((f"cost ({plan.reference} is 1)", lambda v: f"{v.seconds / reference.seconds:.2f}"))
@@ -119,12 +126,15 @@ def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
     figure = pictures.add(
         "final",
         plots.final_values(shown),
-        f"{_primary(found).capitalize()} of every seed for {len(found.variants)} variants.",
-        f"{_primary(found).capitalize()}, {title(found.phrase).lower()}: every dot is a seed; marks with lines are "
+        f"{_capital(_primary(found))} of every seed for {len(found.variants)} variants.",
+        f"{_capital(_primary(found))}, {title(found.phrase).lower()}: every dot is a seed; marks with lines are "
         "means with 95% intervals.",
     )
     return [
-        Text("Mean ± standard deviation over seeds; the interval is that of the mean. Times are medians.", True),
+        Text(
+            f"Mean ± standard deviation over seeds; the interval is that of the mean.{' Times are medians.' * timed}",
+            True,
+        ),
         Table(title(found.phrase), ["variant", "seeds", *(name for name, _ in columns)], rows),
         *([figure] if any(primary in variant.final for variant in found.variants) else []),
     ]
@@ -144,11 +154,15 @@ def _differences(found: Findings, shown: Findings, pictures: Pictures) -> list[B
         f"Each variant minus {found.plan.reference}, seed by seed: mean difference and {interval_name(found)}. An "
         "interval crosses the line exactly where no difference is shown.",
     )
+    needed = "the last columns have the smallest difference that these seeds would show with 80% power, and how many "
+    needed += "seeds a small one needs, if the true spread equals the observed one (in brackets: at the ends of the "
+    needed += "spread's 95% interval)."
+    if not matters(found.plan)[1]:
+        needed = "the last column has the smallest difference that these seeds would show with 80% power, if the true "
+        needed += "spread equals the observed one."
     hint = (
         f"An adjusted p value below {found.level:.3g} is evidence of a difference; a larger one is no evidence that "
-        "there is none: the last columns have the smallest difference that these seeds would show with 80% power, and "
-        "how many seeds a small one needs, if the true spread equals the observed one (in brackets: at the ends of the "
-        "spread's 95% interval)."
+        f"there is none: {needed}"
     )
     heading = f"Comparison with {found.plan.reference}"
     return [Section(heading, [Text(hint, True), *tables(found), figure])]
@@ -172,7 +186,13 @@ def _dependence(found: Findings) -> list[Block]:
     hint = (
         f"Differences ({interval_name(found)}) and adjusted p values, for what was declared and what could have been."
     )
-    caption = f"Differences from {found.plan.reference} by what counts (points; loss: nats)"
+    caption = f"Differences from {found.plan.reference} by what counts"
+    # a table of results has one outcome
+    caption = (
+        f"{caption} (points; loss: nats)"
+        if found.results.runs
+        else unit_of_difference(found.plan.primary).after(caption)
+    )
     return [Section("How the answer depends on what counts", [Text(hint, True), Table(caption, head, rows)])]
 
 
@@ -187,28 +207,29 @@ def _convergence(found: Findings, shown: Findings, pictures: Pictures) -> list[B
     rows = []
     for name, reached in arrived.epochs.items():
         tests = arrived.log_rank.get(name, [math.nan] * len(reached))
-        parts = zip(reached, arrived.seconds[name], arrived.restricted[name], tests, strict=True)
+        seconds: Sequence[Reaching | None] = arrived.seconds.get(name) or [None] * len(reached)
+        parts = zip(reached, seconds, arrived.restricted[name], tests, strict=True)
         rows.append([name, *(_reached(*each, arrived.end) for each in parts)])
     figure = pictures.add(
         "targets",
         plots.targets(shown),
-        f"Epochs that each variant takes to reach a {_metric(found)}.",
+        f"Epochs that each variant takes to reach {'a' if found.plan.split else 'some'} {_metric(found)}.",
         "Median over seeds with its 95% interval; an arrow at the right edge stands for seeds that have not reached "
         "the target when training ends. Nothing is known before the end of the first epoch.",
     )
     smooth = window(found.epochs)
+    timed = ", and the median wall time of a seed" if arrived.seconds else ""
     smoothing = f", on curves smoothed over {smooth} epochs" if smooth > 1 else ""
     hint = (
-        f"Epochs until a seed first reaches a target{smoothing}: median over seeds with its "
-        "95% interval, and the median wall time of a seed. Where half of the seeds or more do not: the mean, where "
-        f"such a seed counts as {arrived.end:,} epochs. p: log-rank test against {reference}, adjusted for the number "
-        "of variants."
+        f"Epochs until a seed first reaches a target{smoothing}: median over seeds with its 95% "
+        f"interval{timed}. Where half of the seeds or more do not: the mean, where such a seed counts as "
+        f"{arrived.end:,} epochs. p: log-rank test against {reference}, adjusted for the number of variants."
     )
     table = Table(f"Epochs to {_metric(found)}", ["variant", *titles], rows)
     return [Section("Convergence", [Text(hint, True), table, figure])]
 
 
-def _reached(epochs: Reaching, seconds: Reaching, restricted: Estimate, p: float, end: int) -> str:
+def _reached(epochs: Reaching, seconds: Reaching | None, restricted: Estimate, p: float, end: int) -> str:
     test = "" if math.isnan(p) else f"; {p_value(p)}"
     if epochs.reached == 0:
         return f"never{test}"
@@ -218,7 +239,7 @@ def _reached(epochs: Reaching, seconds: Reaching, restricted: Estimate, p: float
     text = epochs_or_never(epochs.median)
     if not math.isnan(epochs.low):
         text += f" ({epochs_or_never(epochs.low)} to {epochs_or_never(epochs.high)})"
-    text += f", {seconds.median:.2g} s"
+    text += "" if seconds is None else f", {seconds.median:.2g} s"
     return text + (f"; {epochs.n - epochs.reached} of {epochs.n} never" if epochs.reached < epochs.n else "") + test
 
 

@@ -51,12 +51,13 @@ def setup(found: Findings) -> list[tuple[str, str]]:
         for data in {json.dumps(asdict(run.data), sort_keys=True): run.data for run in found.results.runs}.values()
     ]
     seeds = f"{counted(len(found.plan.seeds), 'seed')} ({named_seeds(found.plan.seeds)})"
+    made = ("data", data[0] if len(data) == 1 else "different data") if data else ("results of", found.plan.source)
     return [
         *lines,
         *([("in every variant", ", ".join(everywhere))] if everywhere else []),
-        ("data", data[0] if len(data) == 1 else "different data"),
+        made,
         ("compared", f"{counted(len(configs), 'variant')}, {seeds} each"),
-        ("what counts", title(found.phrase)),
+        *([("what counts", title(found.phrase))] if found.epochs else []),
     ]
 
 

@@ -10,6 +10,7 @@ from fashionreg.errors import UserError, shortened
 if TYPE_CHECKING:
     import pandas as pd
 
+    from fashionreg.studies.evidence import Evidence
     from fashionreg.studies.findings import Findings
     from fashionreg.studies.results import StudyPlan
     from fashionreg.studies.statistics import Comparison
@@ -40,7 +41,8 @@ class Study:
     @property
     def comparisons(self) -> "pd.DataFrame":
         """Each other variant against the reference by the primary outcome; see `compare` for the columns."""
-        return _as_table(self.findings.comparisons)
+        found = self.findings
+        return _as_table(found.comparisons, found.evidence if found.plan.relevant is not None else None)
 
     def verdict(self) -> str:
         """Return the answer in plain sentences, one a line."""
@@ -114,7 +116,16 @@ def failed(failures: Mapping[str, str], plan: "StudyPlan") -> str:
     return f"{len(failures)} of {len(plan.variants)} variants failed: {names}; the same command tries anew"
 
 
-def compare(frame: "pd.DataFrame", reference: Any, *, higher_is_better: bool = True) -> "pd.DataFrame":
+def compare(
+    frame: "pd.DataFrame",
+    reference: Any,
+    *,
+    higher_is_better: bool | None = None,
+    split: str | None = None,
+    metric: str | None = None,
+    estimate: str = "tail",
+    relevant: float | None = None,
+) -> "pd.DataFrame":
     """Compare anybody's results: each variant against the reference, paired by seed.
 
     >>> import pandas as pd
@@ -125,16 +136,26 @@ def compare(frame: "pd.DataFrame", reference: Any, *, higher_is_better: bool = T
     0.05 10
 
     Args:
-        frame: Columns `variant`, `seed`, `value`: one row for each variant and seed. Seeds that the reference does not
-            have are left out.
+        frame: Columns `variant`, `seed`, `value`: one row for each variant and seed; with a column `epoch`, for each of
+            its epochs. Seeds that the reference does not have are left out. Columns `split` and `metric` are those of a
+            study's `results.csv`. Others are not read.
         reference: The variant that the others are compared with, as the column has it: a text or a number.
-        higher_is_better: True for an accuracy, False for a loss.
+        higher_is_better: True for an accuracy, False for a loss. None: False for the metrics `loss` and `ece`, True for
+            others.
+        split: The split that is compared, if there are several; `test`, if not given.
+        metric: The metric that is compared, if there are several; `acc`, if not given.
+        estimate: What counts for a seed where there are epochs: `tail`, the mean of the last tenth of 20 epochs or more
+            (at least three), else the last epoch; or `last`.
+        relevant: The smallest difference that matters, in percentage points where the metric is `acc` or `ece`, else in
+            the unit of the values.
 
     Returns:
         One row for each other variant: number of pairs n, mean difference with low and high (95% interval), p of the
         paired t test and of Wilcoxon's signed-rank test, both with and without Holm's correction, the share of pairs in
-        which the variant is better (ties count half), and the minimum detectable effect with 80% power. No rows if the
-        reference is alone.
+        which the variant is better (ties count half), and the minimum detectable effect with 80% power. With `relevant`
+        also the decision (better, worse, equivalent or undecided), the p value of the equivalence tests with Holm's
+        correction, and the probability that the true difference is smaller than `relevant`. No rows if the reference is
+        alone.
 
     Raises:
         UserError: If a column or a name is missing, a value is not a finite number, a row is there twice, there is no
@@ -142,8 +163,14 @@ def compare(frame: "pd.DataFrame", reference: Any, *, higher_is_better: bool = T
     """
     import pandas as pd
 
+    from fashionreg.studies.elsewhere import by_variant, check_relevant, check_rows, chosen, rising
+    from fashionreg.studies.estimand import Estimand
+    from fashionreg.studies.evidence import gather
     from fashionreg.studies.findings import against_reference
+    from fashionreg.text import unit_of_difference
 
+    if estimate not in ("tail", "last"):
+        raise UserError(f"estimate: must be tail or last, got {shortened(estimate)}")
     if not isinstance(frame, pd.DataFrame):
         raise UserError(f"frame: must be a DataFrame with the columns variant, seed and value, got {shortened(frame)}")
     for name in ("variant", "seed", "value"):
@@ -152,30 +179,39 @@ def compare(frame: "pd.DataFrame", reference: Any, *, higher_is_better: bool = T
     for name in ("variant", "seed"):
         if frame[name].isna().any():
             raise UserError(f"{name}: is missing in row {int(frame[name].isna().to_numpy().argmax())}")
-    if frame.duplicated(["variant", "seed"]).any():
-        row = frame[frame.duplicated(["variant", "seed"])].iloc[0]
-        raise UserError(f"variant {row.variant}, seed {row.seed}: appears twice")
+    frame, _, metric = chosen(frame, split, metric)
     numbers = pd.to_numeric(frame.value, errors="coerce")
     if len(wrong := frame[numbers.isna() & frame.value.notna()]):
         row = wrong.iloc[0]
         raise UserError(f"variant {row.variant}, seed {row.seed}: value must be a number, got {shortened(row.value)}")
     frame = frame.assign(value=numbers.astype(float))
-    columns: dict[Any, pd.Series[float]] = {
-        name: rows.set_index("seed").value for name, rows in frame.groupby("variant")
-    }
-    if reference not in columns:
-        # texts in quotes: the variant 1 is another one than "1"
-        raise UserError(f"reference: there is no variant {reference!r}; there are {', '.join(map(repr, columns))}")
-    for name, values in columns.items():
-        if not values.abs().lt(float("inf")).all():
-            raise UserError(f"variant {name}: has a value that is not finite")
-        if not values.index.isin(columns[reference].index).any():
-            raise UserError(f"variant {name}: has no seed in common with {reference}, and pairs are made by seed")
-    return _as_table(against_reference(columns, reference, higher_is_better))
+    if "epoch" in frame.columns:
+        epochs = pd.to_numeric(frame.epoch, errors="coerce")
+        if len(wrong := frame[~((epochs >= 1) & (epochs % 1 == 0))]):
+            row = wrong.iloc[0]
+            what = f"epoch must be a whole number from 1, got {shortened(str(row.epoch))}"
+            raise UserError(f"variant {row.variant}, seed {row.seed}: {what}")
+        frame = frame.assign(epoch=epochs.astype(int))
+    check_rows(frame, reference, lambda index: "")
+    if len(wrong := frame[~frame.value.abs().lt(float("inf"))]):
+        raise UserError(f"variant {wrong.iloc[0].variant}: has a value that is not finite")
+    check_relevant(relevant, metric, frame.value)
+    better = bool(rising(metric, higher_is_better))
+    values = by_variant(frame, Estimand("last" if estimate == "last" else "tail"))
+    compared = against_reference(values, reference, better)
+    if relevant is None:
+        return _as_table(compared)
+    margin = relevant / unit_of_difference(metric).factor
+    return _as_table(compared, gather(values, reference, compared, higher_is_better=better, relevant=margin))
 
 
-def _as_table(comparisons: "dict[str, Comparison]") -> "pd.DataFrame":
-    """Return comparisons as a table, a row for each variant; without any, its columns alone."""
+def _as_table(comparisons: "dict[str, Comparison]", evidence: "Mapping[str, Evidence] | None" = None) -> "pd.DataFrame":
+    """Return comparisons as a table, a row for each variant; without any, its columns alone.
+
+    Args:
+        comparisons: The comparisons.
+        evidence: What belongs beside each, where it is declared what matters.
+    """
     import pandas as pd
 
     from fashionreg.studies.statistics import Comparison
@@ -186,5 +222,9 @@ def _as_table(comparisons: "dict[str, Comparison]") -> "pd.DataFrame":
         difference = row.pop("difference")
         interval = {key: difference[key] for key in ("low", "high")}
         rows.append({"variant": name, "n": row.pop("n"), "difference": difference["mean"], **interval, **row})
+        if evidence is not None and (same := evidence[name].equivalence) is not None:
+            rows[-1] |= {"decision": evidence[name].decision, "equivalence_p_holm": evidence[name].equivalence_p}
+            rows[-1] |= {"probability_within": same.probability_within}
     tests = [field.name for field in fields(Comparison) if field.name not in ("n", "difference")]
+    tests += [] if evidence is None else ["decision", "equivalence_p_holm", "probability_within"]
     return pd.DataFrame(rows, columns=["variant", "n", "difference", "low", "high", *tests]).set_index("variant")

@@ -9,12 +9,15 @@ HOVER = "shown: "
 
 
 def with_titles(svg: bytes) -> bytes:
-    """Return an SVG file of matplotlib with a `<title>` in each group whose id begins with `HOVER`.
+    r"""Return an SVG file of matplotlib with a `<title>` in each group whose id begins with `HOVER`.
 
     >>> with_titles(b'<g id="shown: bn: 81.5%"><path/></g>')
     b'<g><title>bn: 81.5%</title><path/></g>'
+    >>> with_titles(b"<g id='shown: \"bn\": 81.5%'><path/></g>")
+    b'<g><title>"bn": 81.5%</title><path/></g>'
     """
-    return re.sub(f'<g id="{HOVER}([^"]*)">'.encode(), rb"<g><title>\1</title>", svg)
+    # matplotlib puts an id that has a double quote in single ones
+    return re.sub(f"""<g id=(["']){HOVER}(.*?)\\1>""".encode(), rb"<g><title>\2</title>", svg)
 
 
 def inline(svg: bytes, name: str) -> Markup:

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from fashionreg.studies import images
 from fashionreg.studies.answer import (
     answer,
@@ -37,8 +39,7 @@ def verdict(found: Findings) -> list[str]:
 
 def details(found: Findings) -> list[str]:
     """Return what a table of differences does not say: doubts, what seeds would show, convergence, effects, drift."""
-    plan, primary = found.plan, found.plan.primary
-    sentences = _unconfirmed(found)
+    plan, sentences = found.plan, _unconfirmed(found)
     open_ones = {
         n: c for n, c in found.comparisons.items() if tested(c) and not shown(c) and not is_equivalent(found, n)
     }
@@ -46,11 +47,7 @@ def details(found: Findings) -> list[str]:
     sentences += _not_shown(found, open_ones)
     sentences += _would_decide(found)
     sentences += [_untested(found, name, one) for name, one in found.comparisons.items() if not tested(one)]
-    sentences += [
-        f"{variant.name} is not compared: its {METRIC_NAMES[primary]} is infinite or not a number for some seeds."
-        for variant in found.variants
-        if found.comparisons and variant.name not in (plan.reference, *found.comparisons)
-    ]
+    sentences += _not_finite(found)
     sentences += _few_seeds(found)
     sentences += images.sentences(found.over_images, found.compared.get("acc", {}) if plan.split == "test" else {})
     sentences += [_risen(plan.reference, found.rise)] if found.rise is not None and found.rise.strong else []
@@ -78,7 +75,7 @@ def _shown(found: Findings, name: str, one: Comparison) -> str:
     sign = math.copysign(1, difference.mean)
     low, high = sorted(sign * end for end in one.simultaneous)
     interval = f"{interval_name(found)} {unit.ends(low, high)}, "
-    good = better(primary, one)
+    good = better(found, primary, one)
     verb = VERBS.get(primary, VERBS["acc"])[not good]
     than = "over" if verb == "improves" else "compared with"
     return (
@@ -172,6 +169,17 @@ def _would_decide(found: Findings) -> list[str]:
     ]
 
 
+def _not_finite(found: Findings) -> list[str]:
+    """Say which variants are not compared, as the primary outcome of some of their seeds is no finite number."""
+    primary = found.plan.primary
+    values = {variant.name: variant.values[primary] for variant in found.variants if primary in variant.values}
+    names = [name for name, each in values.items() if not np.isfinite(each).all()]
+    what = f"{METRIC_NAMES.get(primary, primary)} is infinite or not a number for some seeds"
+    if found.plan.reference in names:
+        return [f"By {found.plan.label(primary)} nothing is compared: the reference's {what}."]
+    return [f"{name} is not compared: its {what}." for name in names]
+
+
 def _few_seeds(found: Findings) -> list[str]:
     """Say where mean, interquartile mean and median of the differences lead to different answers."""
     unit, what, sentences = unit_of_difference(found.plan.primary), found.plan.label(found.plan.primary), []
@@ -181,8 +189,8 @@ def _few_seeds(found: Findings) -> list[str]:
             mean, trimmed, middle = (unit.with_interval(each.mean, each.low, each.high) for each in three)
             sentences.append(
                 f"Three summaries lead to different answers on {name}: the difference in {what} is {mean} by the mean, "
-                f"{trimmed} by the interquartile mean and {middle} by the median (in{unit.name}; "
-                f"95% intervals{unadjusted(found.comparisons)})."
+                f"{trimmed} by the interquartile mean and {middle} by the median "
+                f"({f'in{unit.name}; ' if unit.name else ''}95% intervals{unadjusted(found.comparisons)})."
             )
     return sentences
 
@@ -206,8 +214,8 @@ def _convergence(found: Findings) -> list[str]:
         f"{name} {_epochs(reached[-1], arrived.restricted[name][-1], arrived.end)}"
         for name, reached in arrived.epochs.items()
     )
-    metric = f"{plan.split} {METRIC_NAMES[plan.metric]}"
-    target = f"the final {metric} of {plan.reference} ({unit_of(plan.metric).text(found.reference_end)})"
+    ending = unit_of(plan.metric).text(found.reference_end)
+    target = f"the final {plan.label(plan.metric)} of {plan.reference} ({ending})"
     interval = "" if all(math.isnan(reached[-1].low) for reached in arrived.epochs.values()) else " with 95% CI"
     sentence = f"Epochs to {target}, median over seeds{interval}: {said}."
     tests = {name: each[-1] for name, each in arrived.log_rank.items() if not math.isnan(each[-1])}

@@ -14,7 +14,7 @@ from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.plots.style import WIDTH, Look, axis_label, drawn, hover, looks, scale, whole_numbers, wrapped
 from fashionreg.studies.statistics import Estimate, Interval, Reaching
-from fashionreg.text import epochs_or_never, p_value, unit_of, unit_of_difference
+from fashionreg.text import POINTS, epochs_or_never, p_value, unit_of, unit_of_difference
 
 
 @drawn
@@ -115,7 +115,8 @@ def _forest(measured: Sequence[_Measured], metric: str, label: str) -> Figure:
         hover(_draw_interval(axes, one.estimate, y, one.look, metric), said)
         _right_text(axes, y, f"{_difference(one.estimate, metric)}\nadjusted {p_value(one.p)}")
     axes.margins(x=0.12)
-    axes.set_xlabel(label + (" (nats)" if metric == "loss" else "\n(percentage points)"))
+    unit = unit_of_difference(metric)
+    axes.set_xlabel(f"{label}\n(percentage points)" if unit is POINTS else unit.after(label))
     return figure
 
 

@@ -116,9 +116,9 @@ def whole_numbers() -> MaxNLocator:
 
 def scale(metric: str) -> float:
     """Return what a value is multiplied by for an axis: accuracy is in percent, loss in nats."""
-    return 1.0 if metric == "loss" else 100.0
+    return unit_of(metric).factor
 
 
 def axis_label(found: Findings, outcome: str) -> str:
     """Return an outcome of the plan with its unit."""
-    return f"{found.plan.label(outcome)} ({unit_of(outcome).name.strip()})"
+    return unit_of(outcome).after(found.plan.label(outcome))
