@@ -17,6 +17,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.callbacks.tensorboard import EventLogger
 from fashionreg.config import TRAINING_COMMANDS, Layer, Regularizers, each_option, option_value
+from fashionreg.data import datamodules
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
@@ -321,7 +322,7 @@ class TrainingCLI(LightningCLI):
                 name: wanted[name]
                 for name in ("batch_size", "val_size", "normalize", "evaluate_train", "split_seed", "seeds", "split")
             }
-            options.data.class_path = f"{SyntheticDataModule.__module__}.{SyntheticDataModule.__name__}"
+            options.data.class_path = f"{datamodules.__name__}.{SyntheticDataModule.__name__}"
             options.data.init_args = Namespace(**kept)  # type: ignore[no-untyped-call]
             options.name += "-synthetic"
 
