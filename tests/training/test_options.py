@@ -36,7 +36,8 @@ EXAMPLES = {
     | {"root": [None, "somewhere"], "mirror": [None, "http://127.0.0.1:9/"], "train_size": [None, 2000, 0.5, 1.0]},
     CSVDataModule: DATA
     | {"path": ["small.csv"], "test_size": [0.5, 100], "test": ["own", "official"]}
-    | {"root": [None, "somewhere"], "mirror": [None, "http://127.0.0.1:9/"]},
+    | {"root": [None, "somewhere"], "mirror": [None, "http://127.0.0.1:9/"]}
+    | {"class_names": [None, ["a", "b"]]},
     SyntheticDataModule: DATA | {"train_size": [300], "test_size": [70], "data_seed": [4]},
     BaselineMLP: MODEL,
     RegularizedMLP: MODEL | {"batch_norm": [True, False], "dropout": [0, 0.3], "regularizers": [None]},

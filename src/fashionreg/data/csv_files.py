@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fashionreg.data.images import LabelledImages
+from fashionreg.data.images import CLASS_NAMES, LabelledImages, is_fashion_mnist
 from fashionreg.data.location import expand_home
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
@@ -38,7 +38,8 @@ def read_csv(path: str | Path, labelled: bool = True) -> LabelledImages:
     The first line is the header: `label` (usually first, but at any place) and `pixel1` ... `pixel784` in this order,
     or `pixel0` ... `pixel783`. Every other line is an image, row by row from the top left. Values are integers written
     in digits alone ("3.0" and "+3" are refused), labels 0 to 9 and pixels 0 to 255; they may be quoted and padded with
-    blanks. Blank lines are skipped. Windows line endings and a UTF-8 byte order mark are accepted.
+    blanks. Blank lines are skipped. Windows line endings and a UTF-8 byte order mark are accepted. The classes have the
+    names of Fashion-MNIST's if the images are some of those (see `is_fashion_mnist`), else none.
 
     Args:
         path: The file.
@@ -58,8 +59,9 @@ def read_csv(path: str | Path, labelled: bool = True) -> LabelledImages:
     if "label" not in columns:
         return LabelledImages(torch.from_numpy(values).view(-1, 28, 28), torch.full((len(values),), -1))
     label = columns.index("label")
-    images = np.delete(values, label, axis=1).reshape(-1, 28, 28)
-    return LabelledImages(torch.from_numpy(images), torch.from_numpy(values[:, label].astype(np.int64)))
+    images = torch.from_numpy(np.delete(values, label, axis=1)).view(-1, 28, 28)
+    labels = torch.from_numpy(values[:, label].astype(np.int64))
+    return LabelledImages(images, labels, CLASS_NAMES if is_fashion_mnist(images, labels) else ())
 
 
 def write_csv(data: LabelledImages, path: str | Path) -> None:

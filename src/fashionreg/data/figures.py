@@ -6,14 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fashionreg.data.images import CLASS_NAMES, LabelledImages
+from fashionreg.data.images import LabelledImages
 
 
 def image_grid(
-    data: LabelledImages, rows: int = 4, columns: int = 4, class_names: Sequence[str] = CLASS_NAMES
+    data: LabelledImages, rows: int = 4, columns: int = 4, class_names: Sequence[str] | None = None
 ) -> Figure:
     """Draw the first `rows * columns` images in reading order, each under its class name; other cells stay blank."""
-    return _grid(data, [class_names[label] for label in data.labels[: rows * columns].tolist()], rows, columns, 10)
+    names = class_names or data.names
+    return _grid(data, [names[label] for label in data.labels[: rows * columns].tolist()], rows, columns, 10)
 
 
 def _grid(
@@ -45,7 +46,7 @@ def worst_mistakes(
     probability: NDArray[np.float64],
     rows: int = 4,
     columns: int = 4,
-    class_names: Sequence[str] = CLASS_NAMES,
+    class_names: Sequence[str] | None = None,
 ) -> Figure:
     """Draw misclassified images in reading order, each under its true and its predicted class.
 
@@ -56,10 +57,11 @@ def worst_mistakes(
         probability: float `(M,)`, 0 to 1, given to that class.
         rows: Rows of the grid.
         columns: Columns of the grid.
-        class_names: Names of the classes, by label.
+        class_names: Names of the classes, by label; by default those of the data.
     """
+    names = class_names or data.names
     captions = [
-        f"{class_names[true]}\n\N{RIGHTWARDS ARROW} {class_names[wrong]} ({_percent(share)})"
+        f"{names[true]}\n\N{RIGHTWARDS ARROW} {names[wrong]} ({_percent(share)})"
         for true, wrong, share in zip(data.labels.tolist(), predicted.tolist(), probability.tolist(), strict=True)
     ][: rows * columns]
     title = "Most certain mistakes: true class \N{RIGHTWARDS ARROW} predicted class (probability)"

@@ -62,7 +62,8 @@ def prediction_table(inputs: Inputs, probabilities: Tensor, classes: Sequence[st
 
     Returns:
         Columns image, class, label (0 to K - 1), probability (of that class, 0 to 1), with several replicas agreement
-        (the share of them that alone would say the same), preparation, and one column for each class.
+        (the share of them that alone would say the same), preparation, and one column for each class, by its name, or
+        `probability of NAME` where another column has that name.
     """
     mean = probabilities.mean(dim=0)
     label = mean.argmax(dim=1)
@@ -75,4 +76,5 @@ def prediction_table(inputs: Inputs, probabilities: Tensor, classes: Sequence[st
     if len(probabilities) > 1:
         columns["agreement"] = (probabilities.argmax(dim=2) == label).float().mean(dim=0).tolist()
     columns["preparation"] = inputs.preparation
-    return pd.DataFrame(columns | dict(zip(classes, mean.T.tolist(), strict=True)))
+    names = [f"probability of {name}" if name in columns else name for name in classes]
+    return pd.DataFrame(columns | dict(zip(names, mean.T.tolist(), strict=True)))

@@ -28,7 +28,7 @@ from fashionreg.randomness import expand_seeds
 from fashionreg.runs import trust
 from fashionreg.runs.allowed import classes_of
 from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, check_same_data, read_checkpoint
-from fashionreg.runs.contents import check_optimization, check_parameters, outline
+from fashionreg.runs.contents import CLASSES_KEY, check_optimization, check_parameters, outline
 from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, remove_run, results_root
 from fashionreg.training.decision import decide, steps_to_come
 from fashionreg.training.estimate import refuse_oversize_data, refuse_oversize_run, refuse_threads, useful_threads
@@ -108,6 +108,8 @@ class TrainingCLI(LightningCLI):
         self._dry_run = dry_run
         #: Number of inputs and of classes, where a checkpoint says them.
         self._shape: tuple[int, int] | None = None
+        #: Names of the classes, where a checkpoint says them.
+        self._classes: list[str] | None = None
         self._checkpoint: dict[str, Any] | None = None
         super().__init__(
             Classifier,
@@ -264,6 +266,7 @@ class TrainingCLI(LightningCLI):
         self._checkpoint_path = path
         self._checkpoint = checkpoint = read_checkpoint(Path(path))
         self._shape = checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
+        self._classes = checkpoint.get(CLASSES_KEY)
         if self._resume is not None or (text := checkpoint.get(CONFIG_KEY)) is None:
             return []
         source = f"ckpt_path: {path}"
@@ -444,6 +447,11 @@ class TrainingCLI(LightningCLI):
                 "trainer.devices: all replicas are computed on one device, side by side; set it to 1 (and num_nodes)"
             )
         return trainer
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, by label: those of the checkpoint, else of the data."""
+        return self.datamodule.class_names if self._classes is None else tuple(self._classes)
 
     # -- configuration -------------------------------------------------------------------------------------------
 

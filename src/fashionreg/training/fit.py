@@ -224,12 +224,13 @@ def _predict(cli: TrainingCLI) -> None:
     cli.datamodule.trainer = cli.trainer
     loader = evaluation_loader(cli.datamodule.resident(inputs.images), len(cli.model.seeds))
     chunks = cli.trainer.predict(cli.model, loader, ckpt_path=cli.config.ckpt_path, weights_only=True)
-    classes = cli.datamodule.class_names
+    classes = cli.class_names
     table = prediction_table(inputs, torch.cat(chunks, dim=1), classes)  # type: ignore[arg-type]
     with whole_file(out) as file:
         file.write(table.to_csv(index=False, float_format="%.6f").encode())
-    shown = table.drop(columns=list(classes)).head(20)
-    shown["image"] = shown["image"].map(printable)
+    shown = table.iloc[:20, : -len(classes)].copy()
+    for column in ("image", "class"):
+        shown[column] = shown[column].map(printable)
     print(shown.to_string(index=False, float_format="{:.3f}".format))
     print(f"{len(table):,} images: written to {out}")
 

@@ -3,7 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,12 +13,41 @@ from torch import Tensor
 
 from fashionreg.data.batches import Loader, ResidentImages, evaluation_loader, to_network_input, training_loader
 from fashionreg.data.csv_files import PIXELS
-from fashionreg.data.images import CLASS_NAMES, ImagesBySeed, LabelledImages, Part
+from fashionreg.data.images import ImagesBySeed, LabelledImages, Part
 from fashionreg.data.splits import Division, ImageCount, split_seed_of
 from fashionreg.errors import UserError
 
 #: Whether the parts that this project draws are the same for all seeds, or each seed draws its own.
 Splitting = Literal["fixed", "by_seed"]
+
+
+def given_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the option `class_names`, checked; None where it is not given.
+
+    Raises:
+        UserError: If a name is empty or cannot be printed, or two are the same.
+    """
+    if names is None:
+        return None
+    for position, name in enumerate(names):
+        if not name.strip() or not name.isprintable():
+            raise UserError(f"class_names[{position}]: must be a name that can be printed, got {name!r:.80}")
+        if name in names[:position]:
+            raise UserError(f"class_names[{position}]: {name!r:.80} is there twice; names must differ")
+    return tuple(names)
+
+
+def with_names(data: LabelledImages, names: tuple[str, ...] | None, file: Path) -> LabelledImages:
+    """Return the data under other names of its classes, if any are given.
+
+    Raises:
+        UserError: If the number of names is not that of the classes.
+    """
+    if names is None:
+        return data
+    if len(names) != len(data.names):
+        raise UserError(f"class_names: must be {len(data.names)}, as {file} has classes, got {len(names)}")
+    return replace(data, class_names=names)
 
 
 @dataclass(frozen=True)
@@ -103,8 +133,11 @@ class ImageDataModule(LightningDataModule, ABC):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the K classes, by label."""
-        return CLASS_NAMES
+        """Names of the K classes, by label: those of the data that `load` returns, else numbers."""
+        parts = [
+            part.pool if isinstance(part, ImagesBySeed) else part for part in (self.splits.train, self.splits.test)
+        ]
+        return max((part.names for part in parts), key=len)
 
     @property
     def inputs(self) -> int:

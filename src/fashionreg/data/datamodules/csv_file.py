@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from fashionreg.data.csv_files import PIXELS, read_csv
-from fashionreg.data.datamodules.base import ImageDataModule, Splitting
-from fashionreg.data.images import LabelledImages
+from fashionreg.data.datamodules.base import ImageDataModule, Splitting, given_names, with_names
+from fashionreg.data.images import CLASS_NAMES, LabelledImages
 from fashionreg.data.location import data_root
 from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
 from fashionreg.data.splits import Division, ImageCount
@@ -39,6 +39,8 @@ class CSVDataModule(ImageDataModule):
             trained is the same.
         root: Where the official images are: as for `FashionMNISTDataModule`.
         mirror: Where they are downloaded from: likewise.
+        class_names: Names of the classes, by label. If not given, those of Fashion-MNIST where the images are some of
+            its images (`is_fashion_mnist`), else numbers.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class CSVDataModule(ImageDataModule):
         test: TestImages = "own",
         root: str | None = None,
         mirror: str | None = None,
+        class_names: list[str] | None = None,
     ) -> None:
         super().__init__(batch_size, val_size, normalize, evaluate_train, split_seed, seeds, split)
         self.path = Path(path)
@@ -62,6 +65,7 @@ class CSVDataModule(ImageDataModule):
         self.test = test
         self.root = data_root(root)
         self.mirror = mirror
+        self.names = given_names(class_names)
 
     @property
     def source(self) -> str:
@@ -90,8 +94,10 @@ class CSVDataModule(ImageDataModule):
         """
         data = read_csv(self.path)
         if self.test == "own":
-            return data, None
+            return with_names(data, self.names, self.path), None
         test = read_fashion_mnist(self.root, train=False)
+        if self.names not in (None, CLASS_NAMES):
+            raise UserError("class_names: must be those of Fashion-MNIST, or left out, with test: official")
         known = {image.tobytes() for image in test.images.numpy()}
         among = sum(image.tobytes() in known for image in data.images.numpy())
         if among > MOST_SHARED * len(data):

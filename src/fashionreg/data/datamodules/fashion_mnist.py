@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fashionreg.data.datamodules.base import ImageDataModule, Splitting
-from fashionreg.data.images import LabelledImages
+from fashionreg.data.images import CLASS_NAMES, LabelledImages
 from fashionreg.data.location import data_root
 from fashionreg.data.sources import fetch_fashion_mnist, read_fashion_mnist
 from fashionreg.data.splits import Division, ImageCount
@@ -51,6 +51,11 @@ class FashionMNISTDataModule(ImageDataModule):
     def source(self) -> str:
         """Where the images come from."""
         return "Fashion-MNIST"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The ten classes of Fashion-MNIST."""
+        return CLASS_NAMES
 
     @property
     def expected_images(self) -> int:

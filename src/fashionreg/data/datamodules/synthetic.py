@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fashionreg.data.csv_files import PIXELS
 from fashionreg.data.datamodules.base import ImageDataModule, Splitting
 from fashionreg.data.garments import draw_garments
-from fashionreg.data.images import LabelledImages
+from fashionreg.data.images import CLASS_NAMES, LabelledImages
 from fashionreg.data.location import SYNTHETIC_SOURCE
 from fashionreg.data.splits import Division, ImageCount
 from fashionreg.errors import UserError
@@ -52,6 +52,11 @@ class SyntheticDataModule(ImageDataModule):
     def source(self) -> str:
         """Where the images come from."""
         return SYNTHETIC_SOURCE
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The ten classes of Fashion-MNIST."""
+        return CLASS_NAMES
 
     @property
     def expected_images(self) -> int:
