@@ -34,8 +34,9 @@ def _grid(
         axes = figure.add_axes((left / width, bottom / height, size / width, size / height))
         axes.set_axis_off()
         if position < len(captions):
+            image = data.images[position]
             # fixed limits: otherwise matplotlib stretches each image to its darkest and brightest pixel
-            axes.imshow(data.images[position].numpy(), cmap="gray", vmin=0, vmax=255)
+            axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1 if image.is_floating_point() else 255)
             axes.set_title(captions[position], fontsize=fontsize, pad=4, y=1)
     return figure
 

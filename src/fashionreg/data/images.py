@@ -35,7 +35,8 @@ class LabelledImages:
     """Images with their labels, on the CPU.
 
     Attributes:
-        images: uint8 `(N, 28, 28)`, 0 (background) to 255 (brightest), row by row from the top left.
+        images: Pixels, uint8 `(N, height, width)`, 0 (background) to 255 (brightest), row by row from the top left; or
+            numbers, float64 `(N, ...)` as a source loads them, float32 once they are scaled (`scaling.py`).
         labels: int64 `(N,)`, 0 to K - 1, indices into `class_names`.
         class_names: Of the K classes; empty where they have none but their numbers.
     """

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jsonargparse import Namespace
@@ -19,10 +19,12 @@ from fashionreg.callbacks.tensorboard import EventLogger
 from fashionreg.config import TRAINING_COMMANDS, Layer, Regularizers, each_option, option_value
 from fashionreg.data import datamodules
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
+from fashionreg.data.images import ImagesBySeed, Part
+from fashionreg.data.scaling import scaled
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans
-from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
+from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SCALING_KEY, SHAPE_KEY, Classifier
 from fashionreg.models.trainers import check_averaging
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs import trust
@@ -35,6 +37,9 @@ from fashionreg.training.estimate import refuse_oversize_data, refuse_oversize_r
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
 from fashionreg.training.parsing import check_named, in_one_line, joined
 from fashionreg.yaml_files import check_limits, parse_yaml
+
+if TYPE_CHECKING:
+    from fashionreg.runs.prediction import Inputs
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
 LOGS, RUN_NAME = "logs", "run"
@@ -110,6 +115,8 @@ class TrainingCLI(LightningCLI):
         self._shape: tuple[int, int] | None = None
         #: Names of the classes, where a checkpoint says them.
         self._classes: list[str] | None = None
+        #: How numbers became inputs, where a checkpoint says it.
+        self._scaling: torch.Tensor | None = None
         self._checkpoint: dict[str, Any] | None = None
         super().__init__(
             Classifier,
@@ -267,6 +274,7 @@ class TrainingCLI(LightningCLI):
         self._checkpoint = checkpoint = read_checkpoint(Path(path))
         self._shape = checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
         self._classes = checkpoint.get(CLASSES_KEY)
+        self._scaling = checkpoint.get(SCALING_KEY)
         if self._resume is not None or (text := checkpoint.get(CONFIG_KEY)) is None:
             return []
         source = f"ckpt_path: {path}"
@@ -452,6 +460,23 @@ class TrainingCLI(LightningCLI):
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, by label: those of the checkpoint, else of the data."""
         return self.datamodule.class_names if self._classes is None else tuple(self._classes)
+
+    def inputs_to_predict(self) -> tuple["Inputs", Part]:
+        """Read the images to classify; and return them as each replica is to be given them."""
+        from fashionreg.runs.prediction import read_inputs
+
+        assert self._shape is not None
+        count, label = self._shape[0], getattr(self.datamodule, "label", None)
+        if self._scaling is None:
+            inputs = read_inputs(self.config.images, count, "pixels", label)
+            return inputs, inputs.images
+        inputs = read_inputs(self.config.images, count, "features", label)
+        rows, replicas = len(inputs.images), self._scaling.shape[1]
+        pool = scaled(inputs.images, self._scaling)
+        if replicas == 1:
+            return inputs, pool
+        # each replica has its own rows, those that are scaled for it
+        return inputs, ImagesBySeed(pool, torch.arange(replicas * rows, dtype=torch.int32).view(replicas, rows))
 
     # -- configuration -------------------------------------------------------------------------------------------
 

@@ -3,6 +3,14 @@
 from fashionreg.data.datamodules.base import ImageDataModule, Splits
 from fashionreg.data.datamodules.csv_file import CSVDataModule
 from fashionreg.data.datamodules.fashion_mnist import FashionMNISTDataModule
+from fashionreg.data.datamodules.sklearn_sets import SklearnDataModule
 from fashionreg.data.datamodules.synthetic import SyntheticDataModule
 
-__all__ = ["CSVDataModule", "FashionMNISTDataModule", "ImageDataModule", "Splits", "SyntheticDataModule"]
+__all__ = [
+    "CSVDataModule",
+    "FashionMNISTDataModule",
+    "ImageDataModule",
+    "SklearnDataModule",
+    "Splits",
+    "SyntheticDataModule",
+]

@@ -14,6 +14,7 @@ from torch import Tensor
 from fashionreg.data.batches import Loader, ResidentImages, evaluation_loader, to_network_input, training_loader
 from fashionreg.data.csv_files import PIXELS
 from fashionreg.data.images import ImagesBySeed, LabelledImages, Part
+from fashionreg.data.scaling import scaled
 from fashionreg.data.splits import Division, ImageCount, split_seed_of
 from fashionreg.errors import UserError
 
@@ -52,11 +53,21 @@ def with_names(data: LabelledImages, names: tuple[str, ...] | None, file: Path) 
 
 @dataclass(frozen=True)
 class Splits:
-    """The data of a run; `val` is None where nothing was set aside. `test` never trains and never selects."""
+    """The data of a run; `val` is None where nothing was set aside. `test` never trains and never selects.
+
+    Attributes:
+        scaling: How numbers became inputs of networks, float64 `(2, R, D)`, see `scaled`; None for pixels.
+    """
 
     train: Part
     val: Part | None
     test: Part
+    scaling: Tensor | None = None
+
+    def parts(self) -> dict[str, Part]:
+        """Return those parts that there are, by name."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: part for name, part in named.items() if part is not None}
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -127,6 +138,17 @@ class ImageDataModule(LightningDataModule, ABC):
         In place of the test images None, where `division` takes them from the training images.
         """
 
+    def scaling_by(self, train: LabelledImages) -> Tensor:
+        """Return how numbers become inputs of networks, float64 `(2, D)`: shifts and scales; here 0 and 1.
+
+        It is asked where `load` returns float64, and leaves it to `division` to take the test images from these.
+
+        Args:
+            train: What is trained on.
+        """
+        inputs = train.images[0].numel()
+        return torch.stack([torch.zeros(inputs), torch.ones(inputs)]).double()
+
     def division(self) -> Division:
         """Return how many of the training images are used, set aside and tested on."""
         return Division(val=self.val_size)
@@ -153,6 +175,9 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def pixel_range(self) -> tuple[float, float]:
         """What a black and a white pixel are as inputs of a network."""
+        data = self.splits.train
+        if (data.pool if isinstance(data, ImagesBySeed) else data).images.is_floating_point():
+            return 0.0, 1.0
         ends = torch.tensor([0, 255], dtype=torch.uint8)
         black, white = to_network_input(ends, normalize=self.normalize).tolist()
         return black, white
@@ -173,6 +198,12 @@ class ImageDataModule(LightningDataModule, ABC):
         seeds = [self.split_seed] if self.split == "fixed" else [split_seed_of(seed, self.split_seed) for seed in seeds]
         division = self.division()
         drawn = [division.draw(pool.labels, seed) for seed in seeds]
+        scaling: Tensor | None = None
+        if pool.images.is_floating_point():
+            scaling = torch.stack([self.scaling_by(pool[one["train"]]) for one in drawn], dim=1)
+            # of each seed its own rows, after those of the seed before
+            first, pool = len(pool), scaled(pool, scaling)
+            drawn = [{name: k * first + index for name, index in one.items()} for k, one in enumerate(drawn)]
         parts: dict[str, Part] = {}
         if len(drawn[0]["train"]) == len(pool):
             parts["train"] = pool
@@ -180,7 +211,7 @@ class ImageDataModule(LightningDataModule, ABC):
             parts |= {name: pool[index] for name, index in drawn[0].items()}
         else:
             parts |= {name: ImagesBySeed(pool, torch.stack([one[name] for one in drawn]).int()) for name in drawn[0]}
-        return Splits(parts["train"], parts.get("val"), parts["test"] if test is None else test)
+        return Splits(parts["train"], parts.get("val"), parts["test"] if test is None else test, scaling)
 
     def describe(self) -> dict[str, Any]:
         """Return source, sizes and fingerprints of all splits, and which are drawn by seed, as data for the record.
@@ -188,7 +219,7 @@ class ImageDataModule(LightningDataModule, ABC):
         The fingerprint of a split that every seed draws is that of the images of seed 0, whichever seeds are trained.
         """
         splits = self.splits if self.split == "fixed" else self._splits_of([0])
-        parts = {name: data for name, data in vars(splits).items() if data is not None}
+        parts = splits.parts()
         first = {name: data.of(0) if isinstance(data, ImagesBySeed) else data for name, data in parts.items()}
         return {
             "source": self.source,
