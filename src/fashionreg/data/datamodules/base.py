@@ -99,7 +99,8 @@ class ImageDataModule(LightningDataModule, ABC):
             raise UserError(f"batch_size: must be at least 1, got {batch_size}")
         if not val_size >= 0:
             raise UserError(f"val_size: must not be negative, got {val_size}")
-        self.save_hyperparameters(ignore=["seeds"])
+        # arrays are no plain data: a checkpoint with them could not be loaded
+        self.save_hyperparameters(ignore=["seeds", "images", "labels"])
         self.batch_size = batch_size
         self.val_size = val_size
         self.split_seed = split_seed
