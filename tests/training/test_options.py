@@ -43,7 +43,9 @@ EXAMPLES = {
     CSVDataModule: DATA
     | {"path": ["small.csv"], "test_size": [0.5, 100], "test": ["own", "official"]}
     | {"root": [None, "somewhere"], "mirror": [None, "http://127.0.0.1:9/"]}
-    | {"class_names": [None, ["a", "b"]]},
+    | {"class_names": [None, ["a", "b"]], "label": ["species", None], "kind": ["features", "pixels"]}
+    # only pixels can be normalized, or tested on the official images
+    | {"normalize": [False, True]},
     SyntheticDataModule: DATA | {"train_size": [300], "test_size": [70], "data_seed": [4]},
     ArrayDataModule: {name: values for name, values in DATA.items() if name != "normalize"}
     | {"path": ["a.npy"], "labels_path": ["b.npy"], "images": [None], "labels": [None], "test_size": [0.5, 100]}

@@ -68,13 +68,16 @@ def read_inputs(paths: Sequence[str], inputs: int = PIXELS, kind: Kind = "pixels
 
 def _read_rows(path: str, inputs: int, kind: Kind, label: str | None) -> LabelledImages:
     """Read a CSV file in the form of Fashion-MNIST's, or else any with one column for each input."""
+    fault: UserError | None = None
     try:
         if inputs == PIXELS and kind == "pixels" and label is None:
             return read_csv(path, labelled=False)
-    except UserError:
-        if is_kaggle_form(path):
-            raise
-    table = read_table(path, kind, label, inputs=inputs)
+    except UserError as error:
+        fault = error if is_kaggle_form(path) else None
+    try:
+        table = read_table(path, kind, label, inputs=inputs)
+    except UserError as error:
+        raise fault or error from None
     side = math.isqrt(inputs)
     shape = (side, side) if kind == "pixels" and side**2 == inputs else (inputs,)
     return LabelledImages(torch.from_numpy(table.values).view(-1, *shape), torch.full((len(table.values),), -1))

@@ -197,7 +197,7 @@ class ImageDataModule(LightningDataModule, ABC):
             # kept for other seeds
             self._loaded = pool, test
         seeds = [self.split_seed] if self.split == "fixed" else [split_seed_of(seed, self.split_seed) for seed in seeds]
-        division = self.division()
+        division = replace(self.division(), class_names=pool.class_names)
         drawn = [division.draw(pool.labels, seed) for seed in seeds]
         scaling: Tensor | None = None
         if pool.images.is_floating_point():
