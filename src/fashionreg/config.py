@@ -35,7 +35,7 @@ Source = str | Path | Mapping[str, Any] | Sequence[str | Path | Mapping[str, Any
 #: Options that say where and how fast a run is made and what is shown of it, not what it computes.
 _CIRCUMSTANCES = re.compile(
     r"config|name|seeds|seed_everything|threads|compile|allow_oversize|ckpt_path|trust_checkpoint|synthetic_if_missing"
-    r"|data\.init_args\.(root|mirror|path)"
+    r"|data\.init_args\.(root|mirror|path|labels_path)"
     r"|trainer\.(accelerator|strategy|devices|num_nodes|benchmark|inference_mode|default_root_dir|logger|callbacks"
     r"|profiler|num_sanity_val_steps|detect_anomaly|log_every_n_steps|barebones|enable_\w+|model_registry)(\..*)?"
 )
@@ -54,7 +54,7 @@ _REGULARIZER_OPTION = re.compile(r"--(model(?:\.init_args)?\.regularizers(?:\.[^
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 
 #: Options that a later version has added, with the values that say what every run did before: they identify nothing.
-_ADDED = {"data.init_args.split": "fixed", "data.init_args.test": "own"}
+_ADDED = {"data.init_args.split": "fixed", "data.init_args.test": "own", "data.init_args.kind": "pixels"}
 
 #: Options that say how long a run is: a resumed run may be longer.
 _LENGTH = re.compile(r"trainer\.(max|min)_(epochs|steps|time)")

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from fashionreg.data import datamodules
 from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import CSVDataModule, FashionMNISTDataModule, SyntheticDataModule
 from fashionreg.data.images import LabelledImages
@@ -23,7 +22,7 @@ def csv(tmp_path):
 def fashion_mnist(monkeypatch):
     """FashionMNISTDataModule over small random images in place of the official ones."""
     data = {True: random_images(COUNT), False: random_images(100, seed=1)}
-    monkeypatch.setattr(datamodules, "read_fashion_mnist", lambda root, train: data[train])
+    monkeypatch.setattr("fashionreg.data.datamodules.fashion_mnist.read_fashion_mnist", lambda root, train: data[train])
     return FashionMNISTDataModule, data
 
 

@@ -8,7 +8,7 @@ from fashionreg.data.images import CLASS_NAMES, LabelledImages
 def some_images(count):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(100, 200, (count, 28, 28), generator=generator, dtype=torch.uint8)
-    return LabelledImages(images, torch.arange(count) % 10)
+    return LabelledImages(images, torch.arange(count) % 10, CLASS_NAMES)
 
 
 def test_grid_shows_the_first_images_in_reading_order_under_their_class_names():

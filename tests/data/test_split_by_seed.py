@@ -10,7 +10,6 @@ import yaml
 from sklearn.model_selection import train_test_split
 
 from fashionreg.config import cache_key
-from fashionreg.data import datamodules
 from fashionreg.data.csv_files import write_csv
 from fashionreg.data.datamodules import CSVDataModule, FashionMNISTDataModule, SyntheticDataModule
 from fashionreg.data.images import LabelledImages
@@ -27,7 +26,9 @@ def sources(monkeypatch, tmp_path):
     """Makes each datamodule, `csv`, `fashion` or `synthetic`, with images of its own for validation."""
     data = {True: random_images(COUNT), False: random_images(100, seed=1)}
     data = {key: LabelledImages(each.images, torch.arange(len(each)) % CLASSES) for key, each in data.items()}
-    monkeypatch.setattr(datamodules, "read_fashion_mnist", lambda root, train: data[train])
+    for module in ("fashion_mnist", "csv_file"):
+        place = f"fashionreg.data.datamodules.{module}.read_fashion_mnist"
+        monkeypatch.setattr(place, lambda root, train: data[train])
     write_csv(data[True], tmp_path / "small.csv")
     make = {
         "csv": lambda **more: CSVDataModule(str(tmp_path / "small.csv"), val_size=0.25, **more),

@@ -11,7 +11,13 @@ import yaml
 from fashionreg import callbacks, regularizers
 from fashionreg.config import read_layers, split_arguments
 from fashionreg.data.csv_files import write_csv
-from fashionreg.data.datamodules import CSVDataModule, FashionMNISTDataModule, SyntheticDataModule
+from fashionreg.data.datamodules import (
+    ArrayDataModule,
+    CSVDataModule,
+    FashionMNISTDataModule,
+    SklearnDataModule,
+    SyntheticDataModule,
+)
 from fashionreg.models import BaselineMLP, RegularizedMLP, StackedClassifier
 from fashionreg.regularizers import EMA, BatchNorm, Dropout, Regularizer, WeightDecay
 from fashionreg.training.fit import resolve
@@ -36,8 +42,16 @@ EXAMPLES = {
     | {"root": [None, "somewhere"], "mirror": [None, "http://127.0.0.1:9/"], "train_size": [None, 2000, 0.5, 1.0]},
     CSVDataModule: DATA
     | {"path": ["small.csv"], "test_size": [0.5, 100], "test": ["own", "official"]}
-    | {"root": [None, "somewhere"], "mirror": [None, "http://127.0.0.1:9/"]},
+    | {"root": [None, "somewhere"], "mirror": [None, "http://127.0.0.1:9/"]}
+    | {"class_names": [None, ["a", "b"]], "label": ["species", None], "kind": ["features", "pixels"]}
+    # only pixels can be normalized, or tested on the official images
+    | {"normalize": [False, True]},
     SyntheticDataModule: DATA | {"train_size": [300], "test_size": [70], "data_seed": [4]},
+    ArrayDataModule: {name: values for name, values in DATA.items() if name != "normalize"}
+    | {"path": ["a.npy"], "labels_path": ["b.npy"], "images": [None], "labels": [None], "test_size": [0.5, 100]}
+    | {"class_names": [None, ["a", "b"]], "standardize": [True, False]},
+    SklearnDataModule: {name: values for name, values in DATA.items() if name != "normalize"}
+    | {"dataset": ["digits", "breast_cancer", "wine", "iris"], "test_size": [0.5, 100]},
     BaselineMLP: MODEL,
     RegularizedMLP: MODEL | {"batch_norm": [True, False], "dropout": [0, 0.3], "regularizers": [None]},
     StackedClassifier: {

@@ -14,13 +14,16 @@ SHOWN = 16
 
 
 class TrainingImages(Callback):
-    """Show the first 16 training images (of the first seed) with their classes in TensorBoard, as `train/images`."""
+    """Show the first 16 training images (of the first seed) with their classes in TensorBoard, as `train/images`.
+
+    Rows of a table are no images, and are not shown.
+    """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw them as step 0, before the first epoch."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         targets = writers(trainer)
-        if not targets or not isinstance(data, ImageDataModule):
+        if not targets or not isinstance(data, ImageDataModule) or not _are_pictures(data):
             return
         from fashionreg.data.figures import image_grid
 
@@ -28,6 +31,11 @@ class TrainingImages(Callback):
         shown = train.of(0) if isinstance(train, ImagesBySeed) else train
         for writer in targets:
             add_figure(writer, "train/images", image_grid(shown, class_names=data.class_names), 0)
+
+
+def _are_pictures(data: ImageDataModule) -> bool:
+    """Say whether the images of the data have height and width."""
+    return len(data.image_shape) == 2
 
 
 class TestFigures(Callback):
@@ -61,11 +69,12 @@ class TestFigures(Callback):
             "class_accuracy": figures.class_accuracy(accuracy_by_class(counts), data.class_names),
         }
         if given.confidence.isfinite().any():
-            numbers, predicted, probability = mistakes(given, SHOWN)
-            shown = test.pool[test.index.flatten()[numbers]] if isinstance(test, ImagesBySeed) else test[numbers]
-            drawn["worst_mistakes"] = worst_mistakes(
-                shown, predicted.numpy(), probability.numpy(), class_names=data.class_names
-            )
+            if _are_pictures(data):
+                numbers, predicted, probability = mistakes(given, SHOWN)
+                shown = test.pool[test.index.flatten()[numbers]] if isinstance(test, ImagesBySeed) else test[numbers]
+                drawn["worst_mistakes"] = worst_mistakes(
+                    shown, predicted.numpy(), probability.numpy(), class_names=data.class_names
+                )
             drawn["reliability"] = figures.reliability_diagram(*reliability(given, CALIBRATION_BINS))
         for writer in targets:
             for name, figure in drawn.items():

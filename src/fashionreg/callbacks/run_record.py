@@ -13,8 +13,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from fashionreg.errors import UserError
 from fashionreg.files import whole_file
-from fashionreg.models.classifier import Classifier
+from fashionreg.models.classifier import SCALING_KEY, Classifier
 from fashionreg.runs.checkpoint import CONFIG_KEY, DATA_KEY
+from fashionreg.runs.contents import CLASSES_KEY
 from fashionreg.runs.correct import packed
 from fashionreg.runs.record import History, environment, read_history, write_record
 from fashionreg.yaml_files import parse_yaml
@@ -134,9 +135,13 @@ class RunRecord(Callback):
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Put the configuration and the fingerprints of the data into the checkpoint."""
+        """Put the configuration, and the fingerprints and classes of the data into the checkpoint."""
         checkpoint[CONFIG_KEY] = self._config
         checkpoint[DATA_KEY] = dict(self._about["data"]["fingerprints"])
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        checkpoint[CLASSES_KEY] = list(data.class_names)
+        if data.splits.scaling is not None:
+            checkpoint[SCALING_KEY] = data.splits.scaling
 
     def state_dict(self) -> dict[str, Any]:
         """Return the metrics so far."""

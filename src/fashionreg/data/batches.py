@@ -26,19 +26,21 @@ PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
 
 
 def to_network_input(pixels: Tensor, *, normalize: bool) -> Tensor:
-    """Convert pixels, uint8 of any shape, to the input of a network, float32 of the same shape.
+    """Convert pixels of any shape, uint8, to the input of a network, float32 of the same shape; floats stay floats.
 
     Args:
         pixels: 0 to 255.
         normalize: Whether to shift and scale to mean 0 and standard deviation 1 over Fashion-MNIST (`PIXEL_MEAN`,
             `PIXEL_STD`); otherwise pixels / 255, in 0 to 1.
     """
+    if pixels.is_floating_point():
+        return pixels
     scaled = pixels.float().div_(255)
     return scaled.sub_(PIXEL_MEAN).div_(PIXEL_STD) if normalize else scaled
 
 
 class ResidentImages(Dataset[tuple[Tensor, Tensor]]):
-    """All images of a split on one device, as uint8 `(N, 784)`: an index tensor of any shape fetches a batch.
+    """All images of a split on one device, uint8 or float32 `(N, D)`: an index tensor of any shape fetches a batch.
 
     Attributes:
         normalize: How pixels become the input of a network; see `to_network_input`.
@@ -54,12 +56,12 @@ class ResidentImages(Dataset[tuple[Tensor, Tensor]]):
         return len(self._labels)
 
     def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images float32 `(*index.shape, 784)` and labels int64 `index.shape`."""
+        """Return images float32 `(*index.shape, D)` and labels int64 `index.shape`."""
         pixels, labels = self.fetch(index)
         return to_network_input(pixels, normalize=self.normalize), labels
 
     def fetch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return pixels uint8 `(*index.shape, 784)` and labels int64 `index.shape`."""
+        """Return pixels, uint8 or float32 `(*index.shape, D)`, and labels int64 `index.shape`."""
         # index_select copies whole rows; indexing with a matrix of indices is ten times slower on a CPU
         flat = index.reshape(-1)
         pixels = self._pixels.index_select(0, flat).view(*index.shape, -1)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fashionreg.data.images import LabelledImages
+from fashionreg.data.images import CLASS_NAMES, LabelledImages, is_fashion_mnist
 from fashionreg.data.location import expand_home
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
@@ -38,7 +38,8 @@ def read_csv(path: str | Path, labelled: bool = True) -> LabelledImages:
     The first line is the header: `label` (usually first, but at any place) and `pixel1` ... `pixel784` in this order,
     or `pixel0` ... `pixel783`. Every other line is an image, row by row from the top left. Values are integers written
     in digits alone ("3.0" and "+3" are refused), labels 0 to 9 and pixels 0 to 255; they may be quoted and padded with
-    blanks. Blank lines are skipped. Windows line endings and a UTF-8 byte order mark are accepted.
+    blanks. Blank lines are skipped. Windows line endings and a UTF-8 byte order mark are accepted. The classes have the
+    names of Fashion-MNIST's if the images are some of those (see `is_fashion_mnist`), else none.
 
     Args:
         path: The file.
@@ -49,7 +50,7 @@ def read_csv(path: str | Path, labelled: bool = True) -> LabelledImages:
             is expected.
     """
     path = expand_home(path)
-    content = _csv_content(path)
+    content = csv_content(path)
     columns = _csv_columns(path, content, labelled)
     limits = [9 if column == "label" else 255 for column in columns]
     values = _csv_values(content, limits)
@@ -58,8 +59,19 @@ def read_csv(path: str | Path, labelled: bool = True) -> LabelledImages:
     if "label" not in columns:
         return LabelledImages(torch.from_numpy(values).view(-1, 28, 28), torch.full((len(values),), -1))
     label = columns.index("label")
-    images = np.delete(values, label, axis=1).reshape(-1, 28, 28)
-    return LabelledImages(torch.from_numpy(images), torch.from_numpy(values[:, label].astype(np.int64)))
+    images = torch.from_numpy(np.delete(values, label, axis=1)).view(-1, 28, 28)
+    labels = torch.from_numpy(values[:, label].astype(np.int64))
+    return LabelledImages(images, labels, CLASS_NAMES if is_fashion_mnist(images, labels) else ())
+
+
+def is_kaggle_form(path: str | Path) -> bool:
+    """Say whether the header of a readable CSV file is one that `read_csv` takes, with or without `label`."""
+    path = expand_home(path)
+    try:
+        _csv_columns(path, csv_content(path), labelled=False)
+    except UserError:
+        return False
+    return True
 
 
 def write_csv(data: LabelledImages, path: str | Path) -> None:
@@ -86,7 +98,7 @@ def _pixel_columns(first: int) -> list[str]:
     return [f"pixel{number}" for number in range(first, first + PIXELS)]
 
 
-def _csv_content(path: Path) -> bytes:
+def csv_content(path: Path) -> bytes:
     """Return the file's text as UTF-8: unpacked, without byte order mark, lines end in LF, at least two lines."""
     try:
         refuse_special(path)
@@ -130,7 +142,7 @@ def _csv_columns(path: Path, content: bytes, labelled: bool) -> list[str]:
     if all(_VALUE.fullmatch(name) for name in names):
         raise UserError(f"{path}: line 1: no column names, {expected}")
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise UserError(f"{path}: line 1: column {_shown(repeated[0])} appears more than once, {expected}")
+        raise UserError(f"{path}: line 1: column {shown(repeated[0])} appears more than once, {expected}")
     if labelled and "label" not in names:
         raise UserError(f"{path}: line 1: no column 'label', {expected}")
     if len(names) != PIXELS + ("label" in names):
@@ -139,7 +151,7 @@ def _csv_columns(path: Path, content: bytes, labelled: bool) -> list[str]:
     for name, right in zip(pixels, _pixel_columns(first=0 if "pixel0" in names else 1), strict=True):
         if name != right:
             place = names.index(name) + 1
-            raise UserError(f"{path}: line 1: column {place} is {_shown(name)} in place of {right!r}, {expected}")
+            raise UserError(f"{path}: line 1: column {place} is {shown(name)} in place of {right!r}, {expected}")
     return names
 
 
@@ -197,9 +209,9 @@ def _first_fault(path: Path, content: bytes, columns: list[str], limits: list[in
                     continue  # nearly every value; ten times as fast as the pattern
                 match = _VALUE.fullmatch(value)
                 if match is None or int(match[1]) > limit:
-                    came = f"value {_shown(value)}" if value.strip() else "no value"
+                    came = f"value {shown(value)}" if value.strip() else "no value"
                     return UserError(
-                        f"{path}: line {line}, column {_shown(column)}: {came}, "
+                        f"{path}: line {line}, column {shown(column)}: {came}, "
                         f"expected an integer from 0 to {limit}, in digits alone"
                     )
     except csv.Error as error:
@@ -207,6 +219,6 @@ def _first_fault(path: Path, content: bytes, columns: list[str], limits: list[in
     return UserError(f"{path}: cannot be read as CSV, expected {_HEADER} and integers in digits alone")
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Return `text` quoted, on one line and shortened, since a wrong file may hold anything."""
     return reprlib.repr(text)

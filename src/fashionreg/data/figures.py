@@ -6,14 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fashionreg.data.images import CLASS_NAMES, LabelledImages
+from fashionreg.data.images import LabelledImages
 
 
 def image_grid(
-    data: LabelledImages, rows: int = 4, columns: int = 4, class_names: Sequence[str] = CLASS_NAMES
+    data: LabelledImages, rows: int = 4, columns: int = 4, class_names: Sequence[str] | None = None
 ) -> Figure:
     """Draw the first `rows * columns` images in reading order, each under its class name; other cells stay blank."""
-    return _grid(data, [class_names[label] for label in data.labels[: rows * columns].tolist()], rows, columns, 10)
+    names = class_names or data.names
+    return _grid(data, [names[label] for label in data.labels[: rows * columns].tolist()], rows, columns, 10)
 
 
 def _grid(
@@ -33,8 +34,9 @@ def _grid(
         axes = figure.add_axes((left / width, bottom / height, size / width, size / height))
         axes.set_axis_off()
         if position < len(captions):
+            image = data.images[position]
             # fixed limits: otherwise matplotlib stretches each image to its darkest and brightest pixel
-            axes.imshow(data.images[position].numpy(), cmap="gray", vmin=0, vmax=255)
+            axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1 if image.is_floating_point() else 255)
             axes.set_title(captions[position], fontsize=fontsize, pad=4, y=1)
     return figure
 
@@ -45,7 +47,7 @@ def worst_mistakes(
     probability: NDArray[np.float64],
     rows: int = 4,
     columns: int = 4,
-    class_names: Sequence[str] = CLASS_NAMES,
+    class_names: Sequence[str] | None = None,
 ) -> Figure:
     """Draw misclassified images in reading order, each under its true and its predicted class.
 
@@ -56,10 +58,11 @@ def worst_mistakes(
         probability: float `(M,)`, 0 to 1, given to that class.
         rows: Rows of the grid.
         columns: Columns of the grid.
-        class_names: Names of the classes, by label.
+        class_names: Names of the classes, by label; by default those of the data.
     """
+    names = class_names or data.names
     captions = [
-        f"{class_names[true]}\n\N{RIGHTWARDS ARROW} {class_names[wrong]} ({_percent(share)})"
+        f"{names[true]}\n\N{RIGHTWARDS ARROW} {names[wrong]} ({_percent(share)})"
         for true, wrong, share in zip(data.labels.tolist(), predicted.tolist(), probability.tolist(), strict=True)
     ][: rows * columns]
     title = "Most certain mistakes: true class \N{RIGHTWARDS ARROW} predicted class (probability)"

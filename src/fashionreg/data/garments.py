@@ -58,7 +58,7 @@ def draw_garments(size: int, seed: int) -> LabelledImages:
     for label, (draw, source) in enumerate(zip(DRAW, for_classes, strict=True)):
         (places,) = np.nonzero(labels == label)
         _draw_class(draw, np.random.default_rng(source), images, places)
-    return LabelledImages(torch.from_numpy(images), torch.from_numpy(labels))
+    return LabelledImages(torch.from_numpy(images), torch.from_numpy(labels), CLASS_NAMES)
 
 
 def _draw_class(

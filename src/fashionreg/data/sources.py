@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from fashionreg.data.images import LabelledImages
+from fashionreg.data.images import CLASS_NAMES, LabelledImages
 from fashionreg.data.location import data_root
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special
@@ -111,7 +111,7 @@ def read_fashion_mnist(root: str | Path, train: bool) -> LabelledImages:
         raise UserError(
             f"{folder / f'{prefix}-labels-idx1-ubyte'}: label {row} (counted from 0) is {labels[row]}, expected 0 to 9"
         )
-    return LabelledImages(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)))
+    return LabelledImages(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), CLASS_NAMES)
 
 
 def _idx_shape(path: Path) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Stratified parts of a dataset: every class has the same share in each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from fashionreg.randomness import generator
 ImageCount = TypeAliasType("ImageCount", int | float)
 
 
-def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
+def stratified_subset(labels: Tensor, size: int, seed: int, class_names: Sequence[str] = ()) -> Tensor:
     """Draw `size` of the N images, stratified by class, by scikit-learn's stratified shuffle.
 
     Args:
         labels: int64 `(N,)`, 0 to K - 1.
         size: Number of images: N, or at least one for each class with as many left over.
         seed: 0 to 2^32 - 1; fixes which images are drawn, and their order.
+        class_names: Of the K classes, for the error; numbers if there are none.
 
     Returns:
         int64 `(size,)`, distinct indices into `labels`, shuffled.
@@ -41,7 +43,8 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     if size == total > 0:
         return torch.from_numpy(np.random.default_rng(seed).permutation(total))
     for label in (counts == 1).nonzero().flatten().tolist():
-        raise UserError(f"class {label} has a single image, a stratified split needs 2 or more of each class")
+        name = class_names[label] if class_names else label
+        raise UserError(f"class {name} has a single image, a stratified split needs 2 or more of each class")
     if not classes <= size <= total - classes:
         raise UserError(
             f"cannot draw {size} of {total} images stratified by {classes} classes: "
@@ -96,12 +99,12 @@ def split_off(
     Raises:
         UserError: If `size` is out of range, or if a class is too rare to be in both parts.
     """
-    rest, chosen = _split_indices(data.labels, size, seed, field, file)
+    rest, chosen = _split_indices(data.labels, size, seed, field, file, data.class_names)
     return data[rest], data[chosen]
 
 
 def _split_indices(
-    labels: Tensor, size: ImageCount, seed: int, field: str, file: Path | None = None
+    labels: Tensor, size: ImageCount, seed: int, field: str, file: Path | None = None, class_names: Sequence[str] = ()
 ) -> tuple[Tensor, Tensor]:
     """Return what `split_off` splits images into as indices into their labels, int64."""
     where = f"{file}: " if file else ""
@@ -109,7 +112,7 @@ def _split_indices(
     if count == len(labels):
         raise UserError(f"{where}{field}: must leave some of the {len(labels)} images, got {size}")
     try:
-        chosen = stratified_subset(labels, count, seed)
+        chosen = stratified_subset(labels, count, seed, class_names)
     except UserError as error:
         raise UserError(f"{where}{field}: {error}") from error
     rest = torch.ones(len(labels), dtype=torch.bool)
@@ -145,12 +148,14 @@ class Division:
         train: Of the rest, how many are used, those for validation among them; None for all.
         val: Of these, how many are set aside for validation; 0 for none.
         file: File that the images came from, for errors.
+        class_names: Of the classes, for errors.
     """
 
     test: ImageCount | None = None
     train: ImageCount | None = None
     val: ImageCount = 0
     file: Path | None = None
+    class_names: tuple[str, ...] = ()
 
     def draw(self, labels: Tensor, seed: int) -> dict[str, Tensor]:
         """Draw the parts.
@@ -168,11 +173,11 @@ class Division:
         train = torch.arange(len(labels))
         parts: dict[str, Tensor] = {}
         if self.test is not None:
-            train, parts["test"] = _split_indices(labels, self.test, seed, "test_size", self.file)
+            train, parts["test"] = _split_indices(labels, self.test, seed, "test_size", self.file, self.class_names)
         if self.train is not None and image_count(self.train, len(train), "train_size", self.file) < len(train):
-            _, chosen = _split_indices(labels[train], self.train, seed, "train_size", self.file)
+            _, chosen = _split_indices(labels[train], self.train, seed, "train_size", self.file, self.class_names)
             train = train[chosen]
         if self.val:
-            rest, chosen = _split_indices(labels[train], self.val, seed, "val_size", self.file)
+            rest, chosen = _split_indices(labels[train], self.val, seed, "val_size", self.file, self.class_names)
             train, parts["val"] = train[rest], train[chosen]
         return {"train": train} | parts

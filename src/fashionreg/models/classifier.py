@@ -33,6 +33,10 @@ SHAPE_KEY = "fashionreg_shape"
 #: The same in checkpoints of version 0.1, which do not say them: those of Fashion-MNIST.
 FASHION_MNIST_SHAPE = (784, 10)
 
+#: Key under which a checkpoint carries how numbers became inputs, float64 (2, R, D): shifts and scales of each seed, or
+#: of all (R = 1). Absent where the inputs are pixels.
+SCALING_KEY = "fashionreg_scaling"
+
 
 class ModulesByName(nn.ModuleDict):
     """Modules under any name, that of a method (`half`, `train`) too; in a state dict as those of `nn.ModuleDict`."""
@@ -65,6 +69,7 @@ class Classifier(LightningModule, ABC):
     Attributes:
         network: The networks, with S replicas, once they are built.
         epoch_keys: int32 `(R, S, 2)`, the keys of this epoch for the R consumers of random numbers, if there are any.
+        scaling: How numbers became inputs, where a checkpoint says it; see `SCALING_KEY`.
         logs_itself: Whether metrics go to the loggers by `self.log`, whose x-axis is the step; `RunRecord` turns it off
             and logs by epoch.
 
@@ -97,6 +102,7 @@ class Classifier(LightningModule, ABC):
                 raise UserError(f"regularizers.{name}: must be a Regularizer, got {type(regularizer).__name__}")
             self.regularizers[name] = regularizer
         self.shape = None
+        self.scaling: Tensor | None = None
         self.seeds = list(seeds)
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
@@ -417,6 +423,7 @@ class Classifier(LightningModule, ABC):
             UserError: If names or shapes of the parameters differ.
         """
         self.build(*checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE))
+        self.scaling = checkpoint.get(SCALING_KEY)
         seeds = checkpoint["hyper_parameters"].get("seeds")
         if seeds is not None and list(seeds) != self.seeds:
             raise UserError(f"seeds: the checkpoint is of seeds {list(seeds)}, not {self.seeds}; leave out --seeds")

@@ -9,7 +9,7 @@ from packaging.version import InvalidVersion, Version
 from torch import Tensor, nn
 
 from fashionreg.errors import LARGEST_NUMBER, MAX_SEED, UserError, shortened
-from fashionreg.models.classifier import SHAPE_KEY, Classifier
+from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SCALING_KEY, SHAPE_KEY, Classifier
 from fashionreg.models.networks import ReplicaNetwork
 
 #: What Lightning writes into the checkpoint of a fit, by key.
@@ -24,6 +24,9 @@ KEYS: dict[str, type] = {
     "callbacks": dict,
     "pytorch-lightning_version": str,
 }
+
+#: Key under which a checkpoint carries the names of the classes, by label: who predicts may not have the data.
+CLASSES_KEY = "fashionreg_classes"
 
 #: The numbers that Lightning's loops keep, and the parts of a loop that hold two sets of them.
 COUNTERS = {"ready", "started", "processed", "completed", "_batches_that_stepped"}
@@ -75,9 +78,14 @@ def check_contents(loaded: Any, source: str) -> None:
             refuse(f"a tensor in its {shortened(key)} {fault}")
     if SHAPE_KEY in loaded and not _is_shape(loaded[SHAPE_KEY]):
         refuse(f"its {SHAPE_KEY} must be two positive numbers, found {shortened(loaded[SHAPE_KEY])}")
+    inputs, classes = loaded.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
+    if CLASSES_KEY in loaded and not _are_names(loaded[CLASSES_KEY], classes):
+        refuse(f"its {CLASSES_KEY} must be {classes} different names, found {shortened(loaded[CLASSES_KEY])}")
     seeds = loaded["hyper_parameters"].get("seeds", [])
     if not isinstance(seeds, list) or not all(type(seed) is int and 0 <= seed <= MAX_SEED for seed in seeds):
         refuse(f"hyper_parameters: seeds must be a list of numbers from 0 to {MAX_SEED}, found {shortened(seeds)}")
+    if SCALING_KEY in loaded and not _is_scaling(loaded[SCALING_KEY], inputs, len(seeds)):
+        refuse(f"its {SCALING_KEY} must be shifts and scales, (2, 1 or {len(seeds)}, {inputs}) numbers, scales above 0")
     for key in ("optimizer_states", "lr_schedulers"):
         if not all(isinstance(state, dict) for state in loaded[key]):
             refuse(f"its {key} must be a list of mappings")
@@ -96,6 +104,20 @@ def _is_shape(value: Any) -> bool:
         and len(value) == 2
         and all(type(each) is int and 0 < each < LARGEST_NUMBER for each in value)
     )
+
+
+def _is_scaling(value: Any, inputs: int, seeds: int) -> bool:
+    """Return whether a value is a tensor of finite shifts and positive scales for each input."""
+    if not isinstance(value, Tensor) or value.dtype != torch.float64:
+        return False
+    fits = value.shape in ((2, 1, inputs), (2, seeds, inputs))
+    return fits and bool(value.isfinite().all()) and bool((value[1] > 0).all())
+
+
+def _are_names(value: Any, count: int) -> bool:
+    """Return whether a value is a list of different texts, one for each class."""
+    texts = isinstance(value, list) and all(isinstance(name, str) for name in value)
+    return texts and len(set(value)) == len(value) == count
 
 
 def _tensor_fault(value: Any) -> str | None:

@@ -23,9 +23,12 @@ Takes the network of one seed out of a checkpoint and writes it as
   onnx    an ONNX file with the input `images` (batch, pixels) and the output `logits` (batch, classes)
 
 Input of both: float32, one row for each image, its pixels row by row, black background, divided by 255 (if the run had
-`normalize: true`, then shifted and scaled as is printed). Output: unnormalised logits; their softmax are
-probabilities, in the order of the classes. Dropout does nothing here, and batch norm uses its running
-statistics; it is folded into the linear layers before it unless --keep_batch_norm is given.
+`normalize: true`, then shifted and scaled as is printed). Numbers that are no pixels (a table, scikit-learn's digits)
+are taken as they are: a first layer, BatchNorm1d with fixed statistics, scales them as for training.
+
+Output of both: unnormalised logits; their softmax are probabilities, in the order of the classes. Dropout does
+nothing here, and batch norm uses its running statistics; it is folded into the linear layers before it unless
+--keep_batch_norm is given.
 
 examples:
   fashionreg export --ckpt_path logs/bn/version_0/checkpoints/last.ckpt --seed 0 --out bn.onnx
@@ -77,11 +80,10 @@ def export(args: argparse.Namespace) -> int:
         raise UserError(f"seed: {args.ckpt_path} holds the seeds {model.seeds}, not {seed}")
     out = args.out or Path(f"{Path(config['name']).name}_seed{seed}{'.onnx' if form == 'onnx' else '.pt'}")
     check_output(out, force=args.force)
-    with model.evaluating() as networks:
-        network: nn.Module = networks.replica(model.seeds.index(seed))
+    network = plain_network(model, seed)
     if not args.keep_batch_norm and isinstance(network, nn.Sequential):
         network = fold_batch_norm(network)
-    expected = "pixels / 255, row by row"
+    expected = "pixels / 255, row by row" if model.scaling is None else "the numbers as they are in the data, unscaled"
     if config["data"]["init_args"].get("normalize"):
         expected += f", minus {PIXEL_MEAN:.4f}, divided by {PIXEL_STD:.4f}"
     assert model.shape is not None
@@ -152,6 +154,28 @@ def load_classifier(path: Path, *, trusted: bool = False) -> tuple["Classifier",
     model.on_load_checkpoint(checkpoint)
     model.load_state_dict(checkpoint["state_dict"])
     return model, config
+
+
+def plain_network(model: "Classifier", seed: int) -> "nn.Module":
+    """Return the network of one of the model's seeds as a plain module of torch, in evaluation mode.
+
+    Where numbers were scaled for training, its first layer does that.
+    """
+    from torch import nn
+
+    replica = model.seeds.index(seed)
+    with model.evaluating() as networks:
+        network: nn.Module = networks.replica(replica)
+    if model.scaling is None:
+        return network
+    shift, scale = model.scaling[:, replica if model.scaling.shape[1] > 1 else 0]
+    first = nn.BatchNorm1d(len(shift), eps=0.0, affine=False)
+    assert first.running_mean is not None
+    assert first.running_var is not None
+    first.running_mean.copy_(shift)
+    first.running_var.copy_(scale.square())
+    layers = network if isinstance(network, nn.Sequential) else [network]
+    return nn.Sequential(first, *layers).eval()
 
 
 def fold_batch_norm(network: "nn.Sequential") -> "nn.Sequential":

@@ -81,16 +81,16 @@ class Run:
     def network(self, seed: int | None = None) -> "nn.Module":
         """Return the trained network of one seed (default: the first) as a plain module of torch, in evaluation mode.
 
-        It takes float32 images `(B, D)` as `fashionreg export` describes them, and gives logits `(B, K)`.
+        It takes float32 images `(B, D)` as `fashionreg export` describes them (of a table, the numbers of its rows as
+        they are), and gives logits `(B, K)`.
 
         Raises:
             UserError: If the run has no checkpoint or no such seed.
         """
-        from fashionreg.runs.export import load_classifier
+        from fashionreg.runs.export import load_classifier, plain_network
 
         model, _ = load_classifier(self.checkpoint, trusted=self.trusted)
         chosen = model.seeds[0] if seed is None else seed
         if chosen not in model.seeds:
             raise UserError(f"seed: {self.folder} holds the seeds {model.seeds}, not {chosen}")
-        with model.evaluating() as networks:
-            return networks.replica(model.seeds.index(chosen))
+        return plain_network(model, chosen)

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import yaml
@@ -18,23 +18,29 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from fashionreg.callbacks.run_record import RunRecord
 from fashionreg.callbacks.tensorboard import EventLogger
 from fashionreg.config import TRAINING_COMMANDS, Layer, Regularizers, each_option, option_value
+from fashionreg.data import datamodules
 from fashionreg.data.datamodules import FashionMNISTDataModule, ImageDataModule, SyntheticDataModule
+from fashionreg.data.images import ImagesBySeed, Part
+from fashionreg.data.scaling import scaled
 from fashionreg.data.sources import MissingDataError
 from fashionreg.errors import UserError
 from fashionreg.files import remove_orphans
-from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SHAPE_KEY, Classifier
+from fashionreg.models.classifier import FASHION_MNIST_SHAPE, SCALING_KEY, SHAPE_KEY, Classifier
 from fashionreg.models.trainers import check_averaging
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs import trust
 from fashionreg.runs.allowed import classes_of
 from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, check_same_data, read_checkpoint
-from fashionreg.runs.contents import check_optimization, check_parameters, outline
+from fashionreg.runs.contents import CLASSES_KEY, check_optimization, check_parameters, outline
 from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, remove_run, results_root
 from fashionreg.training.decision import decide, steps_to_come
 from fashionreg.training.estimate import refuse_oversize_data, refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
 from fashionreg.training.parsing import check_named, in_one_line, joined
 from fashionreg.yaml_files import check_limits, parse_yaml
+
+if TYPE_CHECKING:
+    from fashionreg.runs.prediction import Inputs
 
 #: Results go to LOGS/RUN_NAME/version_N unless other names are given.
 LOGS, RUN_NAME = "logs", "run"
@@ -108,6 +114,10 @@ class TrainingCLI(LightningCLI):
         self._dry_run = dry_run
         #: Number of inputs and of classes, where a checkpoint says them.
         self._shape: tuple[int, int] | None = None
+        #: Names of the classes, where a checkpoint says them.
+        self._classes: list[str] | None = None
+        #: How numbers became inputs, where a checkpoint says it.
+        self._scaling: torch.Tensor | None = None
         self._checkpoint: dict[str, Any] | None = None
         super().__init__(
             Classifier,
@@ -267,6 +277,8 @@ class TrainingCLI(LightningCLI):
         self._checkpoint_path = path
         self._checkpoint = checkpoint = read_checkpoint(Path(path))
         self._shape = checkpoint.get(SHAPE_KEY, FASHION_MNIST_SHAPE)
+        self._classes = checkpoint.get(CLASSES_KEY)
+        self._scaling = checkpoint.get(SCALING_KEY)
         if self._resume is not None or (text := checkpoint.get(CONFIG_KEY)) is None:
             return []
         source = f"ckpt_path: {path}"
@@ -325,7 +337,7 @@ class TrainingCLI(LightningCLI):
                 name: wanted[name]
                 for name in ("batch_size", "val_size", "normalize", "evaluate_train", "split_seed", "seeds", "split")
             }
-            options.data.class_path = f"{SyntheticDataModule.__module__}.{SyntheticDataModule.__name__}"
+            options.data.class_path = f"{datamodules.__name__}.{SyntheticDataModule.__name__}"
             options.data.init_args = Namespace(**kept)  # type: ignore[no-untyped-call]
             options.name += "-synthetic"
 
@@ -450,6 +462,28 @@ class TrainingCLI(LightningCLI):
                 "trainer.devices: all replicas are computed on one device, side by side; set it to 1 (and num_nodes)"
             )
         return trainer
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, by label: those of the checkpoint, else of the data."""
+        return self.datamodule.class_names if self._classes is None else tuple(self._classes)
+
+    def inputs_to_predict(self) -> tuple["Inputs", Part]:
+        """Read the images to classify; and return them as each replica is to be given them."""
+        from fashionreg.runs.prediction import read_inputs
+
+        assert self._shape is not None
+        count, label = self._shape[0], getattr(self.datamodule, "label", None)
+        if self._scaling is None:
+            inputs = read_inputs(self.config.images, count, "pixels", label)
+            return inputs, inputs.images
+        inputs = read_inputs(self.config.images, count, "features", label)
+        rows, replicas = len(inputs.images), self._scaling.shape[1]
+        pool = scaled(inputs.images, self._scaling)
+        if replicas == 1:
+            return inputs, pool
+        # each replica has its own rows, those that are scaled for it
+        return inputs, ImagesBySeed(pool, torch.arange(replicas * rows, dtype=torch.int32).view(replicas, rows))
 
     # -- configuration -------------------------------------------------------------------------------------------
 

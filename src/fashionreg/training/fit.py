@@ -15,7 +15,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from fashionreg.callbacks.progress import EpochSummary, heading
 from fashionreg.config import Layer, Source, overriding, read_layers, split_arguments
-from fashionreg.data.batches import evaluation_loader
 from fashionreg.errors import UserError, printable
 from fashionreg.files import check_output, whole_file
 from fashionreg.randomness import whole_seeds
@@ -216,20 +215,21 @@ def _test(cli: TrainingCLI) -> None:
 
 def _predict(cli: TrainingCLI) -> None:
     """Classify image files and rows of CSV files."""
-    from fashionreg.runs.prediction import prediction_table, read_inputs
+    from fashionreg.runs.prediction import prediction_table
 
     out = Path(cli.config.out)
     check_output(out, force=cli.config.force)
-    inputs = read_inputs(cli.config.images)
     cli.datamodule.trainer = cli.trainer
-    loader = evaluation_loader(cli.datamodule.resident(inputs.images), len(cli.model.seeds))
+    inputs, part = cli.inputs_to_predict()
+    loader = cli.datamodule.evaluation_loader(part)
     chunks = cli.trainer.predict(cli.model, loader, ckpt_path=cli.config.ckpt_path, weights_only=True)
-    classes = cli.datamodule.class_names
+    classes = cli.class_names
     table = prediction_table(inputs, torch.cat(chunks, dim=1), classes)  # type: ignore[arg-type]
     with whole_file(out) as file:
         file.write(table.to_csv(index=False, float_format="%.6f").encode())
-    shown = table.drop(columns=list(classes)).head(20)
-    shown["image"] = shown["image"].map(printable)
+    shown = table.iloc[:20, : -len(classes)].copy()
+    for column in ("image", "class"):
+        shown[column] = shown[column].map(printable)
     print(shown.to_string(index=False, float_format="{:.3f}".format))
     print(f"{len(table):,} images: written to {out}")
 

@@ -300,7 +300,7 @@ def make_step(
             buffers: Each `(S, ...)`.
             states: What the optimizer keeps for each parameter, by name.
             rates: float64 `(R,)`, the rates of all groups one after the other.
-            pixels: uint8 `(S, B, D)`.
+            pixels: uint8 or float32 `(S, B, D)`.
             labels: int64 `(S, B)`.
             epoch_keys: int32 `(C, S, 2)` for the C consumers of random numbers.
             number: int32 scalar, which step of the epoch this is.
