@@ -97,7 +97,7 @@ def test_what_is_wrong_is_said_with_its_key(content, said):
     ("changes", "said"),
     [
         ({"tune": {"grid": {"rate": [1, 2]}}}, "tune: plain: rate: there is no such option"),
-        ({"tune": {"grid": {"lr": [0.1, "fast"]}}}, 'tune: plain, lr="fast": '),
+        ({"tune": {"grid": {"lr": [0.1, "fast"]}}}, "tune: plain, lr=fast: "),
         ({"tune": {"grid": {"lr": [1, 1.0]}}}, "tune: plain: two trials are the same configuration"),
         ({"shared": ["tiny.yaml"]}, "tune: plain: there is no val without data.init_args.val_size"),
         ({"seeds": [5, FIRST_SEED + 1]}, f"seeds: {FIRST_SEED:,} and the next 1 are those of the tuning"),
@@ -108,6 +108,16 @@ def test_a_study_that_cannot_be_tuned_is_refused_before_anything_runs(written, c
         read_study(written(**changes))
     assert said in str(error.value)
     assert not Path("logs").exists()
+
+
+def test_trials_of_texts_have_names_that_folders_can_have(written):
+    best = {"model": {"init_args": {"regularizers": {"best": "BestCheckpoint"}}}}
+    options = {"plain": {"lr": [0.001, 0.5]}, "dropout": {"best.metric": ["val/loss", "val/acc"]}}
+    plan = read_study(written(variants={"plain": [], "dropout": [best]}, tune={"variants": options}))
+    assert [trial.name for trial in plan.trials.variants][2:] == [
+        "dropout, best.metric=val-loss",
+        "dropout, best.metric=val-acc",
+    ]
 
 
 @pytest.mark.parametrize("metric", ["acc", "loss"])

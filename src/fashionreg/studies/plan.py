@@ -304,6 +304,8 @@ def _trials(
         names = _option_names(variant.config, tuning.options(name), f"tune: {name}", problems)
         for settings in tuning.trials(name) if names else []:
             trial = f"{name}, {', '.join(f'{option}={level(value)}' for option, value in settings.items())}"
+            # texts: "val/loss" is no name of a folder
+            trial = trial.replace('"', "").replace("/", "-")
             overrides: list[Layer] = [nested({names[option]: value}) for option, value in settings.items()]
             try:
                 if not is_folder_name(trial):
