@@ -200,10 +200,10 @@ def test_options_are_checked_before_anything_runs(run):
 
 
 def test_killed_again_and_again_a_study_ends_with_the_records_of_one_never_interrupted(study, workplace):
-    arguments = ["study", SMOKE, "--seeds", 2, "--trainer.max_epochs", 24]
+    arguments = ["study", SMOKE, "--seeds", 2, "--trainer.max_epochs", 40]
     luck = random.Random(0)
-    place = Path("killed")
-    for _ in range(5):
+    place, reached = Path("killed"), 0
+    for _ in range(4):
         before = set(place.glob("*/version_*"))
         process = start(*arguments, "--out", place)
         wait_until(lambda before=before: set(place.glob("*/version_*")) - before, process)
@@ -212,9 +212,11 @@ def test_killed_again_and_again_a_study_ends_with_the_records_of_one_never_inter
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL
-        assert any(not (path / "record.json").is_file() for path in place.glob("*/version_*"))
+        reached += any(not (path / "record.json").is_file() for path in place.glob("*/version_*"))
+    # a kill may come just after the end of a run, before the next
+    assert reached >= 2
     assert main([*map(str, arguments), "--out", "killed"]) == 0
-    assert study("--seeds", 2, "--trainer.max_epochs", 24)[0] == 0
+    assert study("--seeds", 2, "--trainer.max_epochs", 40)[0] == 0
     pd.testing.assert_frame_equal(numbers("killed"), numbers())
     assert all((path / "record.json").is_file() for path in place.glob("*/version_*"))
 
