@@ -89,6 +89,6 @@ def test_where_the_median_is_not_reached_the_verdict_gives_the_mean_and_the_test
     bn, l2 = (p_value(found.arrivals.log_rank[name][0]) for name in ("bn", "l2"))
     assert sentence == (
         "Epochs to the final test accuracy of plain (80.10%), median over seeds with 95% CI: plain "
-        "in 5 of 10 seeds only (mean within 12 epochs: 6.5); bn at most 1; l2 never. It takes another time than plain "
-        f"for bn (adjusted {bn}) and l2 (adjusted {l2}) (log-rank test with Holm's correction)."
+        "in 5 of 10 seeds only (mean within 12 epochs: 6.5); bn at most 1; l2 never. These times differ "
+        f"from those of plain for bn (adjusted {bn}) and l2 (adjusted {l2}) (log-rank test with Holm's correction)."
     )

@@ -1,4 +1,4 @@
-"""The Python around the compiled step: what it divides, when it is made anew, and what is said where there is none.
+"""The Python code around the compiled step: groups of replicas, when a step is made anew, and messages.
 
 The step itself is called as it is, not compiled, unless a test says otherwise: that takes no compilation, and shows
 errors of the code around it just as well.

@@ -65,8 +65,8 @@ def interval_name(found: Findings) -> str:
 def matters(plan: StudyPlan) -> tuple[float, str]:
     """Return the smallest difference that matters, in the unit of the primary outcome and in words.
 
-    Where nobody has said, it is what matters to most readers: a percentage point, or 0.01 nats; NaN and no words for a
-    measure that is not known here.
+    If the study declares no `relevant` difference, it is a percentage point, or 0.01 nats. For a measure with an
+    unknown unit it is NaN, with an empty text.
     """
     unit = unit_of_difference(plan.primary)
     if plan.relevant is None and unit is PLAIN:

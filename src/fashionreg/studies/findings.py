@@ -68,7 +68,7 @@ class Findings:
         variants: The variants that have results, in the plan's order.
         compared: For each outcome that was measured, the primary one first, each other variant against the reference,
             paired by the seeds of both; Holm's correction and the simultaneous intervals are over the variants, for
-            each outcome by itself.
+            each outcome separately.
         evidence: By the primary outcome, what belongs beside each of its comparisons.
         alternatives: The same for every estimand that could have been chosen; empty where training is one epoch.
         arrivals: When the seeds of each variant reach the targets; the last target is `reference_end`, if that

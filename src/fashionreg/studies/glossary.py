@@ -1,4 +1,4 @@
-"""Short definitions of the words of a report, in plain language; docs/reports.md says more."""
+"""Short definitions of the terms of a report, in plain language; docs/reports.md says more."""
 
 from fashionreg.studies.findings import Findings
 from fashionreg.text import POINTS, unit_of_difference
@@ -8,7 +8,7 @@ SEED = "Fixes the random numbers of one training: initial weights, order of the 
 PAIRED = "Names a result of each variant. Results of the same seed are compared with one another."
 POINTS_EXAMPLE = " From 80% to 82% is a difference of 2 points."
 
-#: Words of every report, and what they mean.
+#: Terms of every report, with their definitions.
 ALWAYS = [
     (
         "95% interval",
@@ -18,7 +18,7 @@ ALWAYS = [
     ),
     ("minimum detectable effect", "The smallest true difference that this number of seeds would show 4 times in 5."),
 ]
-#: Words of a report on a study that says which difference matters.
+#: Terms of a report on a study that declares which difference is relevant.
 RELEVANT = [
     (
         "equivalent",
@@ -26,14 +26,14 @@ RELEVANT = [
         "difference was shown.",
     ),
 ]
-#: A word of a report on runs whose time is known.
+#: A term of a report on runs whose time is known.
 COST = ("cost", "Median time of an epoch and seed, as a multiple of the reference's.")
-#: Words of a report on overfitting.
+#: Terms of a report on overfitting.
 OVERFITTING = [
     ("overfitting", "The network is better on the images that it was trained on than on new ones."),
     ("generalization gap", "Train accuracy minus test accuracy, in percentage points: the size of overfitting."),
 ]
-#: Words for what else is measured.
+#: Terms for the other measures.
 LOSS = [
     ("loss", "Mean of minus the logarithm of the probability that the network gives to the right class, in nats."),
     (
@@ -44,7 +44,7 @@ LOSS = [
 
 
 def terms(found: Findings) -> list[tuple[str, str]]:
-    """Return the words that this report uses, with their definitions."""
+    """Return the terms that this report uses, with their definitions."""
     gap = any("gap" in variant.final for variant in found.variants)
     adjusted = (
         "How often chance alone makes a difference at least as large, corrected for the number of variants compared "

@@ -23,7 +23,7 @@ from fashionreg.text import PERCENT, Unit, counted, named_seeds, unit_of
 #: How intervals of several differences are made.
 SIMULTANEOUS = " at 95% for all variants at once (Bonferroni; cut at 0 where Holm's later steps show a difference)"
 
-#: What the words for measured numbers mean.
+#: Definitions of the measures.
 MEASURES = (
     "Generalization gap: train accuracy minus test accuracy. Calibration error: expected calibration error in 15 bins "
     "(Naeini et al. 2015)."
@@ -90,7 +90,7 @@ def _design(found: Findings) -> str:
 
 
 def _definitions(found: Findings) -> list[str]:
-    """Say what the words for measured numbers mean, of those that the report has."""
+    """Return definitions of the measures that the report has."""
     runs = found.results.runs
     parts = [*([MEASURES] if runs else []), *([TARGETS] if found.arrivals or runs else []), *([TIMES] if runs else [])]
     return [" ".join(parts)] if parts else []

@@ -182,7 +182,7 @@ def _kind(block: Block) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """Mark where a name may be broken: after `=` and `,`, and in long words after dots and underscores."""
+    """Mark where a line may break within a name: after `=` and `,`, in long names also after dots and underscores."""
     marked = []
     for part in re.split(r"(?<=[=,])", name):
         text, long = str(escape(part)), max(map(len, part.split()), default=0) > LONG

@@ -225,8 +225,8 @@ def _convergence(found: Findings) -> list[str]:
     adjusted = "adjusted " * (len(tests) > 1)
     apart = [f"{name} ({adjusted}{p_value(p)})" for name, p in tests.items() if p < ALPHA]
     if apart:
-        return [f"{sentence} It takes another time than {plan.reference} for {listed(apart)} ({test})."]
-    return [f"{sentence} No difference in this from {plan.reference} was shown ({test})."]
+        return [f"{sentence} These times differ from those of {plan.reference} for {listed(apart)} ({test})."]
+    return [f"{sentence} No difference from {plan.reference} in these times was shown ({test})."]
 
 
 def _epochs(reached: Reaching, restricted: Estimate, end: int) -> str:
