@@ -19,7 +19,17 @@ EVALUATION_WORK = 40_000
 #: Images that one evaluation step fetches where each replica has its own: twice the pixels of a chunk.
 EVALUATION_FETCHED = 2 * EVALUATION_CHUNK
 
-Loader = DataLoader[Any]
+
+class Loader(DataLoader[Any]):
+    """A loader of whole batches: its sampler yields index tensors, and its dataset fetches what they name.
+
+    What an ordinary one does between two batches, for worker processes and profilers, takes as long as the fetching of
+    a small batch.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        return map(self.dataset.__getitem__, self.sampler)
+
 
 #: Mean and standard deviation of all pixels of Fashion-MNIST's 60,000 training images, on the scale 0 to 1.
 PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530
@@ -184,10 +194,9 @@ def training_loader(
         seeds: One for each of the S replicas.
         index: Which of the images each replica has, int32 `(S, N)`; None for all.
     """
-    # an ordinary DataLoader, whose sampler yields whole batches of indices
     size = len(dataset) if index is None else index.shape[1]
     sampler = ReplicaSampler(size, batch_size, seeds, dataset.device, index)
-    return DataLoader(TrainingImages(dataset), batch_size=None, sampler=sampler)
+    return Loader(TrainingImages(dataset), batch_size=None, sampler=sampler)
 
 
 def evaluation_loader(dataset: ResidentImages, replicas: int, index: Tensor | None = None) -> Loader:
@@ -201,7 +210,7 @@ def evaluation_loader(dataset: ResidentImages, replicas: int, index: Tensor | No
     """
     shown = torch.arange(len(dataset)) if index is None else index
     sampler = ChunkSampler(shown.to(dataset.device), chunk_size(replicas, by_seed=index is not None))
-    return DataLoader(dataset, batch_size=None, sampler=sampler)
+    return Loader(dataset, batch_size=None, sampler=sampler)
 
 
 def chunk_size(replicas: int, *, by_seed: bool = False) -> int:

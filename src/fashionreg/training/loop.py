@@ -261,10 +261,12 @@ class DirectEpochLoop(_TrainingEpochLoop):
         """Call the callbacks that have this hook; within it they may log."""
         if listeners := self._listeners[hook]:
             trainer, module = self.trainer, self.trainer.lightning_module
-            module._current_fx_name = hook
+            # a module looks for tensors in all that it is given as an attribute, in a time that a small step feels
+            attributes = vars(module)
+            attributes["_current_fx_name"] = hook
             for listener in listeners:
                 listener(trainer, module, *args)
-            module._current_fx_name = None
+            attributes["_current_fx_name"] = None
 
 
 def reason(error: Exception) -> str:

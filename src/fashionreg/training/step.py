@@ -7,6 +7,7 @@ tensors in the graph, so that a scheduler that changes them does not start anoth
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from operator import is_
 from types import FunctionType
@@ -149,8 +150,12 @@ class CompiledStep:
         if rates != self._rates:
             self._rates = rates
             self._rate_tensor = torch.tensor(rates, dtype=torch.float64, device=model.device)
+        as_always: AbstractContextManager[object] = nullcontext()
         if self._step is None:
             self._step = compiled(model, self._make(normalize=source.normalize))
+            # shapes are constants, whatever shapes an earlier step had: said here, since the argument `dynamic` of
+            # torch.compile says it anew in each call, in a time that a small step feels
+            as_always = torch._dynamo.config.patch(automatic_dynamic_shapes=False)
         totals, number_of_step = model.totals("train"), self._numbers[number]
         keys = self._no_keys if model.epoch_keys is None else model.epoch_keys
         total: Tensor | None = None
@@ -158,7 +163,8 @@ class CompiledStep:
             pixels, labels = source.fetch(select_replicas(replicas, batch.index))
             own_keys = keys if replicas is None else keys[:, replicas]
             sums = select_replicas(replicas, totals.loss), select_replicas(replicas, totals.correct)
-            loss = self._step(*tensors, self._rate_tensor, pixels, labels, own_keys, number_of_step, *sums)
+            with as_always:
+                loss = self._step(*tensors, self._rate_tensor, pixels, labels, own_keys, number_of_step, *sums)
             total = loss if total is None else total + loss
         if self._counters:
             torch._foreach_add_(self._counters, 1)
@@ -254,7 +260,7 @@ def compiled(model: Classifier, step: Step) -> Step:
     if _is_known(model):
         # nothing but the arguments changes from step to step: checking that costs a third of a small step
         options["guard_filter_fn"] = torch.compiler.skip_all_guards_unsafe
-    function: Step = torch.compile(step, fullgraph=True, dynamic=False, options=options)
+    function: Step = torch.compile(step, fullgraph=True, options=options)
     return function
 
 
