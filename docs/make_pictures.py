@@ -74,7 +74,8 @@ def open_when_there(browser: Browser, address: str) -> None:
             # what differs after the # alone is not loaded again
             browser.open("about:blank")
             browser.open(address)
-            if browser.ask("location.protocol") == "http:":
+            # what ended may be the loading of the blank page: the other one follows, later where the machine is busy
+            if browser.wait_for("location.protocol == 'http:'", seconds=1):
                 return
         browser.wait_for("false", seconds=1)
     raise RuntimeError(f"{address}: nobody answers")

@@ -147,3 +147,10 @@ def test_data_say_what_an_image_is_and_what_black_and_white_are_as_inputs(csv, n
     # of 470,000 random pixels some are 0, and some 255
     inputs, _ = data.resident(LabelledImages(random_images(COUNT).images, torch.arange(COUNT)))[torch.arange(COUNT)]
     assert data.pixel_range == (inputs.min().item(), inputs.max().item())
+
+
+def test_drawn_images_that_are_changed_are_not_those_that_another_module_gets():
+    one, other = (SyntheticDataModule(train_size=30, test_size=10, data_seed=7) for _ in range(2))
+    before = one.splits.train.images.clone()
+    one.splits.train.images.zero_()
+    assert torch.equal(other.splits.train.images, before)

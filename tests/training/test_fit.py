@@ -91,11 +91,11 @@ import re
 from pathlib import Path
 import torch
 from fashionreg.cli import main
-from fashionreg.data import datamodules
+from fashionreg.data.datamodules import synthetic
 from fashionreg.data.images import LabelledImages
 # noise: drawing garments takes seconds
 images = torch.randint(256, (8000, 28, 28), dtype=torch.uint8)
-datamodules.draw_garments = lambda count, seed: LabelledImages(images, torch.arange(count) % 10)
+synthetic.draw_garments = lambda count, seed: LabelledImages(images, torch.arange(count) % 10)
 for seeds in (1, 100):
     options = f"--config tiny.yaml --data.init_args.train_size 4000 --trainer.max_epochs 1 --seeds {seeds}"
     options += " --data.init_args.test_size 4000 --model.init_args.hidden_sizes [64,32]"

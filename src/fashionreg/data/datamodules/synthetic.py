@@ -1,6 +1,7 @@
 """Drawn garments, for tests and for work without the real data."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from fashionreg.data.csv_files import PIXELS
 from fashionreg.data.datamodules.base import ImageDataModule, Splitting
@@ -9,6 +10,9 @@ from fashionreg.data.images import CLASS_NAMES, LabelledImages
 from fashionreg.data.location import SYNTHETIC_SOURCE
 from fashionreg.data.splits import Division, ImageCount
 from fashionreg.errors import UserError
+
+#: A set of at most so many images is kept for the next who asks for it: 16 MB.
+KEPT_SIZE = 20_000
 
 
 class SyntheticDataModule(ImageDataModule):
@@ -70,7 +74,7 @@ class SyntheticDataModule(ImageDataModule):
 
     def load(self) -> tuple[LabelledImages, LabelledImages | None]:
         """Draw both parts at once, so that they share no image."""
-        images = draw_garments(self.train_size + self.test_size, self.data_seed)
+        images = _drawn(self.train_size + self.test_size, self.data_seed)
         if self.split == "by_seed":
             return images, None
         return images[: self.train_size], images[self.train_size :]
@@ -78,3 +82,17 @@ class SyntheticDataModule(ImageDataModule):
     def division(self) -> Division:
         """Return how many images are set aside and, where each seed draws its own, tested on."""
         return Division(test=self.test_size if self.split == "by_seed" else None, val=self.val_size)
+
+
+@lru_cache(maxsize=1)
+def _kept(size: int, seed: int) -> LabelledImages:
+    """Draw garments, and keep the last ones: a study reads the same data twice for each variant."""
+    return draw_garments(size, seed)
+
+
+def _drawn(size: int, seed: int) -> LabelledImages:
+    """Return garments as `draw_garments` does: nobody else holds these tensors."""
+    if size > KEPT_SIZE:
+        return draw_garments(size, seed)
+    kept = _kept(size, seed)
+    return LabelledImages(kept.images.clone(), kept.labels.clone(), kept.class_names)
