@@ -21,7 +21,15 @@ from fashionreg.models.networks import ReplicaNetwork, single_precision
 from fashionreg.models.objective import Objective, StepLosses, cross_entropy, used_weights
 from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
 from fashionreg.models.optimizers import check_replica_wise
-from fashionreg.models.trainers import check_averaging, check_data, check_single_backward, check_trainer, training_data
+from fashionreg.models.schedulers import RunLength, Schedule
+from fashionreg.models.trainers import (
+    check_averaging,
+    check_data,
+    check_single_backward,
+    check_trainer,
+    length_of_run,
+    training_data,
+)
 from fashionreg.randomness import Key, epoch_keys, fold_in
 from fashionreg.regularizers.base import Regularizer, end_epoch, naming, show_data, with_hook
 
@@ -36,6 +44,9 @@ FASHION_MNIST_SHAPE = (784, 10)
 #: Key under which a checkpoint carries how numbers became inputs, float64 (2, R, D): shifts and scales of each seed, or
 #: of all (R = 1). Absent where the inputs are pixels.
 SCALING_KEY = "fashionreg_scaling"
+
+#: Key under which a checkpoint says that its learning rates depend on how long its run was to be.
+PLANNED_KEY = "fashionreg_planned"
 
 
 class ModulesByName(nn.ModuleDict):
@@ -63,13 +74,14 @@ class Classifier(LightningModule, ABC):
     Args:
         regularizers: By name; the name is part of what seeds their random numbers.
         optimizer: Makes the optimizer from the parameters.
-        lr_scheduler: Makes the learning rate scheduler, stepped after each epoch, from the optimizer.
+        lr_scheduler: Makes the learning rate scheduler from the optimizer; see `Schedule`.
         seeds: The S seeds, in the order of the replicas.
 
     Attributes:
         network: The networks, with S replicas, once they are built.
         epoch_keys: int32 `(R, S, 2)`, the keys of this epoch for the R consumers of random numbers, if there are any.
         scaling: How numbers became inputs, where a checkpoint says it; see `SCALING_KEY`.
+        rates: How the learning rate changes, once a run has begun; None where it does not.
         logs_itself: Whether metrics go to the loggers by `self.log`, whose x-axis is the step; `RunRecord` turns it off
             and logs by epoch.
 
@@ -105,7 +117,8 @@ class Classifier(LightningModule, ABC):
         self.scaling: Tensor | None = None
         self.seeds = list(seeds)
         self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
+        self.lr_scheduler = None if lr_scheduler is None else Schedule(lr_scheduler)
+        self.rates: str | None = None
         self._totals: dict[str, Totals] = {}
         self.epoch_keys: Tensor | None = None
         self._step: tuple[Batch, dict[str, Key]] | None = None
@@ -430,8 +443,10 @@ class Classifier(LightningModule, ABC):
         check_same_network(self.state_dict(), checkpoint["state_dict"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the number of inputs and of classes, from which the network is built again."""
+        """Add the number of inputs and of classes, from which the network is built again, and how it may be resumed."""
         checkpoint[SHAPE_KEY] = self.shape
+        if self.lr_scheduler is not None and self.lr_scheduler.follows_run:
+            checkpoint[PLANNED_KEY] = True
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimizer and, if any, its scheduler.
@@ -445,7 +460,13 @@ class Classifier(LightningModule, ABC):
         optimizer = make_optimizer(self.optimizer, self.network.parameters())
         if self.lr_scheduler is None:
             return optimizer
-        scheduler = make_scheduler(self.lr_scheduler, optimizer, len(self.seeds))
+        try:
+            run_length: RunLength | None = partial(length_of_run, self.trainer)
+        except RuntimeError:
+            # without a trainer, as for the state that a checkpoint must have
+            run_length = None
+        scheduler = make_scheduler(self.lr_scheduler, optimizer, len(self.seeds), run_length)
+        self.rates = self.lr_scheduler.describe(scheduler["scheduler"])
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def configure_gradient_clipping(

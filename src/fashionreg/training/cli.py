@@ -36,7 +36,7 @@ from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpo
 from fashionreg.training.decision import decide, steps_to_come
 from fashionreg.training.estimate import refuse_oversize_data, refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
-from fashionreg.training.parsing import check_named, in_one_line, joined
+from fashionreg.training.parsing import OptionParser, check_named, in_one_line, joined
 from fashionreg.yaml_files import check_limits, parse_yaml
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ class TrainingCLI(LightningCLI):
             trainer_defaults=dict(TRAINER_DEFAULTS),
             args=list(arguments),
             run=False,
+            parser_class=OptionParser,
         )
 
     # -- options -------------------------------------------------------------------------------------------------
