@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from fashionreg.errors import UserError
 from fashionreg.models.checkpoints import check_same_network, is_plain
 from fashionreg.models.independence import check_independent
+from fashionreg.models.independent_step import check_independent_step
 from fashionreg.models.metrics import EVALUATION_METRICS, TRAINING_METRICS, Totals
 from fashionreg.models.networks import ReplicaNetwork, single_precision
 from fashionreg.models.objective import Objective, StepLosses, cross_entropy, used_weights
@@ -314,8 +315,8 @@ class Classifier(LightningModule, ABC):
 
         Raises:
             UserError: If the trainer selects by test metrics or by a metric that does not exist, if it changes what a
-                hook `gradients` would not see, if batch norm would meet a batch of a single image, or if a regularizer
-                does not fit the data or does not treat each replica as if it were alone.
+                hook `gradients` would not see, if batch norm would meet a batch of a single image, if a regularizer
+                does not fit the data, or if it or a step of the user does not treat each replica as if it were alone.
         """
         if self.trainer.val_dataloaders is None:
             # Lightning makes them before the first epoch that is evaluated, which may be a later one
@@ -333,6 +334,10 @@ class Classifier(LightningModule, ABC):
         for name, regularizer in with_hook(self.regularizers_by_name(), "attach_data").items():
             show_data(name, regularizer, data)
         self.check_regularizers(evaluated, every_epoch=self.trainer.check_val_every_n_epoch == 1)
+        if self.automatic_optimization and not all(
+            type(each).__module__.startswith("fashionreg.") for each in (self, self.network)
+        ):
+            check_independent_step(self, *self.shape)
 
     def check_regularizers(self, evaluated: Sequence[str], *, every_epoch: bool = True) -> None:
         """Try every hook of every regularizer.
