@@ -47,7 +47,11 @@ BAD_WORDS = {
         1,
         "name: must be a folder below logs, got '../out'",
     ),
-    "scheduler": (["fit", "--config", "tiny.yaml", *ONE_CYCLE], 1, "lr_scheduler: You must define either total_steps"),
+    "scheduler": (
+        ["fit", "--config", "tiny.yaml", *ONE_CYCLE, "--model.init_args.lr_scheduler.total_steps", "-1"],
+        1,
+        "lr_scheduler: Expected positive integer total_steps, but got -1",
+    ),
     "strategy": (["fit", "--config", "tiny.yaml", "--trainer.strategy", "foo"], 1, "foo"),
     "several devices": (["fit", "--config", "tiny.yaml", "--trainer.devices", "2"], 1, "trainer.devices: all replicas"),
     "stochastic weight averaging": (

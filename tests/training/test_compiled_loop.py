@@ -11,6 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch._inductor.exc import InvalidCxxCompiler
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, SequentialLR
 from torch.utils._pytree import tree_leaves
 
 from fashionreg.data.batches import IndexedBatch, ResidentImages
@@ -65,7 +66,15 @@ def made(monkeypatch):
 
 
 def fit(
-    *, compiling=True, batch_norm=True, callbacks=(), optimizer=None, regularizers=None, kind=RegularizedMLP, **options
+    *,
+    compiling=True,
+    batch_norm=True,
+    callbacks=(),
+    optimizer=None,
+    lr_scheduler=None,
+    regularizers=None,
+    kind=RegularizedMLP,
+    **options,
 ):
     """Train for three epochs of four steps."""
     model = kind(
@@ -73,6 +82,7 @@ def fit(
         batch_norm=batch_norm,
         regularizers=dict(regularizers or {}),
         optimizer=optimizer or partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+        lr_scheduler=lr_scheduler,
         seeds=[0, 5],
     )
     data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64, seeds=[0, 5])
@@ -417,13 +427,11 @@ def test_an_error_of_a_gradient_hook_in_a_compiled_step_names_the_regularizer():
         fit(callbacks=[Break()], regularizers={"up": Ascent()})
 
 
-class EveryStep(RegularizedMLP):
-    """A model whose scheduler makes a step after each training step."""
-
-    def configure_optimizers(self):
-        optimizer = self.optimizer(self.network.parameters())
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=3 * STEPS, cycle_momentum=False)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+#: Schedulers that step after each training step, to the end of the run.
+SCHEDULERS = {
+    "one cycle": partial(OneCycleLR, max_lr=0.1, cycle_momentum=False),
+    "warm-up": partial(SequentialLR, schedulers=[LinearLR, CosineAnnealingLR], milestones=[0.2]),
+}
 
 
 @pytest.mark.parametrize(
@@ -436,18 +444,21 @@ class EveryStep(RegularizedMLP):
     ],
     ids=["Adam", "RMSprop", "Adagrad", "SGD"],
 )
-def test_a_fit_has_one_graph_whatever_its_optimizer_scheduler_and_clipping(optimizer, monkeypatch):
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_fit_has_one_graph_whatever_its_optimizer_scheduler_and_clipping(optimizer, scheduler, monkeypatch):
     """Traced as for a compilation, with all guards: those that a compiled step leaves out would have failed never."""
     from torch._dynamo.utils import counters
 
     monkeypatch.setattr(
         step_module, "compiled", lambda model, step: torch.compile(step, backend="eager", fullgraph=True, dynamic=False)
     )
+    # what one test has compiled is not handed to the next
+    torch._dynamo.reset()
     counters.clear()
     # without batch norm, before which a bias has no gradient but that of rounding, which some of these would scale to 1
     options = {
         "batch_norm": False,
-        "kind": EveryStep,
+        "lr_scheduler": SCHEDULERS[scheduler],
         "optimizer": optimizer,
         "gradient_clip_val": 0.02,
         "gradient_clip_algorithm": "value",

@@ -280,6 +280,7 @@ def test_last_is_the_newest_run_of_that_name(run):
     code, out, _ = run("fit", "--config", "tiny.yaml", "--ckpt_path", "last")
     assert code == 0
     assert out.splitlines()[0] == f"resume: {LAST.replace('version_0', 'version_10')} (the newest run's)"
+    assert out.splitlines()[1] == "resume: after 1 epoch on SyntheticDataModule"
     config = torch.load("logs/tiny/version_11/checkpoints/last.ckpt")
     assert config["epoch"] == 1
 
@@ -336,3 +337,17 @@ def test_a_single_epoch_is_one_epoch(run):
     short = ["fit", "--config", "tiny.yaml", "--trainer.max_epochs", 1]
     assert "test accuracy after 1 epoch on synthetic garments" in run(*short)[1]
     assert re.search("test accuracy after 1 step(:| on)", run(*short, "--trainer.max_steps", 1)[1])
+
+
+def test_the_last_run_of_a_name_is_not_resumed_on_other_data(run, refusal):
+    others = ["--data", "SklearnDataModule", "--data.init_args.dataset", "iris"]
+    assert run("fit", "--config", "tiny.yaml", *others)[0] == 0
+    words = ["--ckpt_path", "last", "--trainer.max_epochs", 3]
+    line = refusal("fit", "--config", "tiny.yaml", *words)[1]
+    assert "data.class_path: the run in logs/tiny/version_0/checkpoints/last.ckpt has" in line
+    assert (
+        "SklearnDataModule, not fashionreg.data.datamodules.SyntheticDataModule; a resumed run is the same run" in line
+    )
+    out = run("fit", "--name", "tiny", *words)[1]
+    assert out.splitlines()[1] == "resume: after 2 epochs on SklearnDataModule"
+    assert "\ndata    scikit-learn iris" in out

@@ -22,6 +22,11 @@ class EpochSummary(Callback):
         self._started = 0.0
         self._bar: tqdm[Any] | None = None
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print how the learning rate changes, if it does."""
+        if trainer.is_global_zero and isinstance(pl_module, Classifier) and pl_module.rates:
+            print(f"rates   {pl_module.rates}", flush=True)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock and the bar."""
         self._started = time.perf_counter()

@@ -126,6 +126,7 @@ class RunRecord(Callback):
             # only the loop of `training` compiles steps
             compiled = getattr(trainer.fit_loop.epoch_loop, "compiled_steps", 0)
             about |= {"threads": torch.get_num_threads(), "compiled_steps": compiled} | environment()
+            about["rates"] = getattr(trainer.lightning_module, "rates", None)
             for callback in trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, Recorded):
                     with whole_file(self._folder / f"{callback.table_name}.csv") as file:

@@ -16,12 +16,21 @@ from torch.optim import Optimizer
 from fashionreg.errors import UserError
 from fashionreg.models.checkpoints import check_same_network, is_plain
 from fashionreg.models.independence import check_independent
+from fashionreg.models.independent_step import check_independent_step
 from fashionreg.models.metrics import EVALUATION_METRICS, TRAINING_METRICS, Totals
 from fashionreg.models.networks import ReplicaNetwork, single_precision
 from fashionreg.models.objective import Objective, StepLosses, cross_entropy, used_weights
 from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
 from fashionreg.models.optimizers import check_replica_wise
-from fashionreg.models.trainers import check_averaging, check_data, check_single_backward, check_trainer, training_data
+from fashionreg.models.schedulers import RunLength, Schedule
+from fashionreg.models.trainers import (
+    check_averaging,
+    check_data,
+    check_single_backward,
+    check_trainer,
+    length_of_run,
+    training_data,
+)
 from fashionreg.randomness import Key, epoch_keys, fold_in
 from fashionreg.regularizers.base import Regularizer, end_epoch, naming, show_data, with_hook
 
@@ -36,6 +45,9 @@ FASHION_MNIST_SHAPE = (784, 10)
 #: Key under which a checkpoint carries how numbers became inputs, float64 (2, R, D): shifts and scales of each seed, or
 #: of all (R = 1). Absent where the inputs are pixels.
 SCALING_KEY = "fashionreg_scaling"
+
+#: Key under which a checkpoint says that its learning rates depend on how long its run was to be.
+PLANNED_KEY = "fashionreg_planned"
 
 
 class ModulesByName(nn.ModuleDict):
@@ -63,13 +75,14 @@ class Classifier(LightningModule, ABC):
     Args:
         regularizers: By name; the name is part of what seeds their random numbers.
         optimizer: Makes the optimizer from the parameters.
-        lr_scheduler: Makes the learning rate scheduler, stepped after each epoch, from the optimizer.
+        lr_scheduler: Makes the learning rate scheduler from the optimizer; see `Schedule`.
         seeds: The S seeds, in the order of the replicas.
 
     Attributes:
         network: The networks, with S replicas, once they are built.
         epoch_keys: int32 `(R, S, 2)`, the keys of this epoch for the R consumers of random numbers, if there are any.
         scaling: How numbers became inputs, where a checkpoint says it; see `SCALING_KEY`.
+        rates: How the learning rate changes, once a run has begun; None where it does not.
         logs_itself: Whether metrics go to the loggers by `self.log`, whose x-axis is the step; `RunRecord` turns it off
             and logs by epoch.
 
@@ -105,7 +118,8 @@ class Classifier(LightningModule, ABC):
         self.scaling: Tensor | None = None
         self.seeds = list(seeds)
         self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
+        self.lr_scheduler = None if lr_scheduler is None else Schedule(lr_scheduler)
+        self.rates: str | None = None
         self._totals: dict[str, Totals] = {}
         self.epoch_keys: Tensor | None = None
         self._step: tuple[Batch, dict[str, Key]] | None = None
@@ -301,8 +315,8 @@ class Classifier(LightningModule, ABC):
 
         Raises:
             UserError: If the trainer selects by test metrics or by a metric that does not exist, if it changes what a
-                hook `gradients` would not see, if batch norm would meet a batch of a single image, or if a regularizer
-                does not fit the data or does not treat each replica as if it were alone.
+                hook `gradients` would not see, if batch norm would meet a batch of a single image, if a regularizer
+                does not fit the data, or if it or a step of the user does not treat each replica as if it were alone.
         """
         if self.trainer.val_dataloaders is None:
             # Lightning makes them before the first epoch that is evaluated, which may be a later one
@@ -320,6 +334,10 @@ class Classifier(LightningModule, ABC):
         for name, regularizer in with_hook(self.regularizers_by_name(), "attach_data").items():
             show_data(name, regularizer, data)
         self.check_regularizers(evaluated, every_epoch=self.trainer.check_val_every_n_epoch == 1)
+        if self.automatic_optimization and not all(
+            type(each).__module__.startswith("fashionreg.") for each in (self, self.network)
+        ):
+            check_independent_step(self, *self.shape)
 
     def check_regularizers(self, evaluated: Sequence[str], *, every_epoch: bool = True) -> None:
         """Try every hook of every regularizer.
@@ -430,8 +448,10 @@ class Classifier(LightningModule, ABC):
         check_same_network(self.state_dict(), checkpoint["state_dict"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the number of inputs and of classes, from which the network is built again."""
+        """Add the number of inputs and of classes, from which the network is built again, and how it may be resumed."""
         checkpoint[SHAPE_KEY] = self.shape
+        if self.lr_scheduler is not None and self.lr_scheduler.follows_run:
+            checkpoint[PLANNED_KEY] = True
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimizer and, if any, its scheduler.
@@ -445,7 +465,13 @@ class Classifier(LightningModule, ABC):
         optimizer = make_optimizer(self.optimizer, self.network.parameters())
         if self.lr_scheduler is None:
             return optimizer
-        scheduler = make_scheduler(self.lr_scheduler, optimizer, len(self.seeds))
+        try:
+            run_length: RunLength | None = partial(length_of_run, self.trainer)
+        except RuntimeError:
+            # without a trainer, as for the state that a checkpoint must have
+            run_length = None
+        scheduler = make_scheduler(self.lr_scheduler, optimizer, len(self.seeds), run_length)
+        self.rates = self.lr_scheduler.describe(scheduler["scheduler"])
         return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def configure_gradient_clipping(

@@ -68,7 +68,7 @@ def check_independent(
         ]
         for (hook, together), (_, first), (_, second) in zip(*traces, strict=True):
             for key in [key for key in together if key in first and key in second]:
-                if not _agree(together[key], first[key], second[key]):
+                if not agree(together[key], first[key], second[key]):
                     raise UserError(
                         f"regularizers.{name}: {hook}: seed {SEEDS[0]} alone gives other numbers than beside seed "
                         f"{SEEDS[1]}; a hook must not mix replicas, and all its random numbers must come from its key"
@@ -111,7 +111,7 @@ def _trace(
                 changed = regularizer.batch(x, targets, keys[batch_key(name)])
             if not _is_batch(changed, len(seeds), inputs, classes):
                 must = "images, float (S, B, D), and targets, int64 (S, B) or float (S, B, K)"
-                raise refuse("batch", must, _shown(changed))
+                raise refuse("batch", must, shown(changed))
             x, targets = changed
             yield "batch", {"images": x, "targets": targets.float()}
         parameters, buffers = trained(network), dict(network.named_buffers())
@@ -135,7 +135,7 @@ def _trace(
                 with naming(name, hook):
                     term = compute_term()
                 if not isinstance(term, Tensor) or term.shape != (len(seeds),):
-                    got = f"{_shown(term)} for S = {len(seeds)}"
+                    got = f"{shown(term)} for S = {len(seeds)}"
                     raise refuse(hook, "a tensor with the replica axis, (S,)", got)
                 yield hook, {hook: term.detach()}
         gradients = here
@@ -145,12 +145,12 @@ def _trace(
                 gradients = regularizer.gradients(compute, parameters, keys[gradients_key(name)])
             must = "a gradient (S, ...) for each parameter, by name"
             if not isinstance(gradients, Mapping):
-                raise refuse("gradients", must, _shown(gradients))
+                raise refuse("gradients", must, shown(gradients))
             for key, value in parameters.items():
                 found = gradients.get(key)
                 if not isinstance(found, Tensor) or found.shape != value.shape:
                     raise refuse(
-                        "gradients", must, f"{_shown(found)} for {key}, which has the shape {tuple(value.shape)}"
+                        "gradients", must, f"{shown(found)} for {key}, which has the shape {tuple(value.shape)}"
                     )
             yield "gradients", {key: gradients[key].detach() for key in parameters}
         with torch.no_grad():
@@ -169,7 +169,7 @@ def _trace(
         with torch.no_grad(), naming(name, "evaluating" if has("evaluating") else computed):
             context = regularizer.evaluating(network)
             if not hasattr(context, "__enter__"):
-                raise refuse("evaluating", "a context manager", _shown(context))
+                raise refuse("evaluating", "a context manager", shown(context))
             with context, used_weights(network, forward):
                 result = {"logits": network(images[0]), **_state(network, len(seeds))}
         yield ("evaluating" if has("evaluating") else computed), result
@@ -191,7 +191,7 @@ def _loss_at(
     return _loss(logits_of(network, hooks, x, keys, state), targets)
 
 
-def _agree(together: Tensor, first: Tensor, second: Tensor) -> bool:
+def agree(together: Tensor, first: Tensor, second: Tensor) -> bool:
     """Return whether two replicas together have the numbers of each alone, to rounding."""
     if first.shape != second.shape or together[:1].shape != first.shape:
         return False
@@ -216,10 +216,10 @@ def _is_batch(value: object, replicas: int, inputs: int, classes: int) -> bool:
     return bool(targets.dtype == torch.int64 and targets.shape == images.shape[:2])
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Describe a value that a hook returned: a tensor by its type and shape."""
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
     if isinstance(value, tuple):
-        return f"({', '.join(map(_shown, value))})"
+        return f"({', '.join(map(shown, value))})"
     return "None" if value is None else type(value).__name__

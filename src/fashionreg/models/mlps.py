@@ -18,7 +18,7 @@ class BaselineMLP(Classifier):
     Args:
         hidden_sizes: Width of each hidden layer.
         optimizer: The optimizer; weight decay is its argument.
-        lr_scheduler: Learning rate scheduler, stepped after each epoch; none by default.
+        lr_scheduler: Learning rate scheduler; none by default.
         seeds: One replica is trained for each seed.
     """
 
@@ -46,7 +46,7 @@ class RegularizedMLP(Classifier):
         dropout: Short form of the regularizer `dropout: {class_path: Dropout, init_args: {p: ...}}`; 0 is none.
         regularizers: Regularizers by name, each a class path with its arguments; they act in this order.
         optimizer: The optimizer; weight decay is its argument.
-        lr_scheduler: Learning rate scheduler, stepped after each epoch; none by default.
+        lr_scheduler: Learning rate scheduler; none by default.
         seeds: One replica is trained for each seed.
     """
 
@@ -84,7 +84,7 @@ class StackedClassifier(Classifier):
         network: Makes the network from its number of inputs and of classes: a class path with further arguments.
         regularizers: Regularizers by name; they cannot insert layers here, as the network is not made of known ones.
         optimizer: The optimizer; weight decay is its argument.
-        lr_scheduler: Learning rate scheduler, stepped after each epoch; none by default.
+        lr_scheduler: Learning rate scheduler; none by default.
         seeds: One replica is trained for each seed.
     """
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lightning.pytorch.cli import LRSchedulerCallable
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from fashionreg.errors import UserError
+from fashionreg.models.schedulers import RunLength, Schedule
 from fashionreg.regularizers.base import per_replica
 from fashionreg.regularizers.gradient_clipping import clipping_scale
 
@@ -27,18 +27,15 @@ def make_optimizer(
         raise UserError(f"optimizer: {error}") from error
 
 
-def make_scheduler(factory: LRSchedulerCallable, optimizer: Optimizer, replicas: int) -> Any:
+def make_scheduler(schedule: Schedule, optimizer: Optimizer, replicas: int, run_length: RunLength | None) -> Any:
     """Make the learning rate scheduler, in a form that Lightning takes.
 
     Raises:
         UserError: If it refuses its arguments, or would let replicas influence one another.
     """
-    try:
-        scheduler = factory(optimizer)
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        raise UserError(f"lr_scheduler: {error}") from error
+    scheduler = schedule(optimizer, run_length)
     if not isinstance(scheduler, ReduceLROnPlateau):
-        return scheduler
+        return {"scheduler": scheduler, "interval": schedule.interval}
     if replicas > 1:
         raise UserError(
             "lr_scheduler: ReduceLROnPlateau would set the learning rate of every seed by the mean over seeds; "

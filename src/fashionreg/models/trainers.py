@@ -1,5 +1,6 @@
 """Checks of a trainer, before the first step: its callbacks, its options and its data must fit S replicas."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from lightning.pytorch import Callback, Trainer
@@ -11,6 +12,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from fashionreg.errors import UserError
+from fashionreg.models.schedulers import Interval
 from fashionreg.regularizers.base import TrainingData
 from fashionreg.text import counted
 
@@ -61,6 +63,15 @@ def check_trainer(trainer: Trainer, replicas: int, validated: bool) -> None:
                 "EarlyStopping: would stop every seed by the mean over seeds; use one seed, or train to the end: "
                 "the record has every epoch, and a study's report the best one by val"
             )
+
+
+def length_of_run(trainer: Trainer, interval: Interval) -> float:
+    """Return how many steps of the optimizer a run has, or how many epochs; infinite where it has no planned end."""
+    # the images of a run are loaded, if they are not yet
+    steps = trainer.estimated_stepping_batches
+    if interval == "step" or steps == math.inf:
+        return steps
+    return math.ceil(steps / math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches))
 
 
 def check_data(trainer: Trainer, seeds: Sequence[int], smallest_batch: int) -> None:

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from fashionreg.config import resumable
+from fashionreg.config import identity, resumable
 from fashionreg.errors import UserError
 from fashionreg.files import refuse_special, whole_file
+from fashionreg.models.classifier import PLANNED_KEY
 from fashionreg.randomness import expand_seeds
 from fashionreg.runs.archive import ForeignError, checked_archive
 from fashionreg.runs.contents import check_contents, without_paths
@@ -231,14 +232,19 @@ def check_resume(checkpoint: dict[str, Any], path: str, config: dict[str, Any], 
     if len(seeds := expand_seeds(config["seeds"])) != len(trained) or list(seeds) != trained:
         wanted = list(seeds) if len(seeds) <= 50 else f"{len(seeds):,} others"
         raise UserError(f"seeds: the checkpoint is of seeds {trained}, not {wanted}; leave out --seeds")
-    before = resumable(parse_yaml(checkpoint[CONFIG_KEY], f"ckpt_path: {path}"))
-    now = resumable(config)
+    # a run may be longer than it was to be, unless its learning rates follow its length
+    planned = PLANNED_KEY in checkpoint
+    shared = identity if planned else resumable
+    before = shared(parse_yaml(checkpoint[CONFIG_KEY], f"ckpt_path: {path}"))
+    now = shared(config)
     sections = {name.partition(".")[0] for name in now}
     # what only one of them has, a regularizer or a callback, is None in the other; of other commands, nothing counts
     for name in dict.fromkeys([*now, *(name for name in before if name.partition(".")[0] in sections)]):
         if before.get(name) != now.get(name):
+            of_length = planned and name not in resumable(config)
             raise UserError(
-                f"{name}: the run in {path} has {before.get(name)}, not {now.get(name)}; a resumed run is the same "
+                f"{name}: the run in {path} has {before.get(name)}, not {now.get(name)}"
+                f"{', and its learning rates are planned for its length' * of_length}; a resumed run is the same "
                 "run: leave out --config, or start a new run without --ckpt_path"
             )
     # a fit that could not write its record in the end is taken up once more, to write it from the checkpoint

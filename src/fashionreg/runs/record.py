@@ -92,6 +92,7 @@ class Record:
         git_commit: Commit of the checkout, if there was one.
         threads: CPU threads.
         compiled_steps: How many training steps were compiled, since the fit began or was resumed.
+        rates: How the learning rate changed: its scheduler, with the lengths that it was given by the run.
         study: The study that the run belongs to.
         key: In a study: a digest of the configuration and of the data; see `Variant.key`.
     """
@@ -108,6 +109,7 @@ class Record:
     git_commit: str | None
     threads: Annotated[int, Between(1)] | None = None
     compiled_steps: Annotated[int, Between(0)] | None = None
+    rates: str | None = None
     study: str | None = None
     key: str | None = None
 

@@ -33,10 +33,11 @@ from fashionreg.runs.allowed import classes_of
 from fashionreg.runs.checkpoint import CONFIG_KEY, WholeCheckpointIO, check_resume, check_same_data, read_checkpoint
 from fashionreg.runs.contents import CLASSES_KEY, check_optimization, check_parameters, outline
 from fashionreg.runs.folder import claim_folder, is_folder_below, newest_checkpoint, remove_run, results_root
+from fashionreg.text import counted
 from fashionreg.training.decision import decide, steps_to_come
 from fashionreg.training.estimate import refuse_oversize_data, refuse_oversize_run, refuse_threads, useful_threads
 from fashionreg.training.loop import DirectEpochLoop, EpochCheckpoint
-from fashionreg.training.parsing import check_named, in_one_line, joined
+from fashionreg.training.parsing import OptionParser, check_named, in_one_line, joined
 from fashionreg.yaml_files import check_limits, parse_yaml
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class TrainingCLI(LightningCLI):
             trainer_defaults=dict(TRAINER_DEFAULTS),
             args=list(arguments),
             run=False,
+            parser_class=OptionParser,
         )
 
     # -- options -------------------------------------------------------------------------------------------------
@@ -323,6 +325,9 @@ class TrainingCLI(LightningCLI):
         self.results_folder = Path(options.trainer.default_root_dir) / options.name
         if self._checkpoint is not None and self.command == "fit":
             check_resume(self._checkpoint, options.ckpt_path, self.resolved(), options.trainer.max_epochs)
+            if self._resume is None:
+                done = counted(self._checkpoint["epoch"] + 1, "epoch")
+                print(f"resume: after {done} on {options.data.class_path.rpartition('.')[2]}", flush=True)
 
     def _fall_back_to_synthetic_data(self) -> None:
         options = self.config

@@ -5,9 +5,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lightning.pytorch.cli import LightningArgumentParser
+
 from fashionreg.config import REGULARIZERS, Layer
 from fashionreg.errors import UserError
+from fashionreg.models.schedulers import options_of
 from fashionreg.regularizers import Regularizer
+
+
+class OptionParser(LightningArgumentParser):
+    """Lightning's parser, for which learning rate schedulers have the options that `models.schedulers` says."""
+
+    def add_class_arguments(self, class_type: type, *args: Any, **kwargs: Any) -> list[str]:
+        """Add the options of a class, those of a scheduler that are this project's own in place of torch's."""
+        own = options_of(class_type)
+        kwargs["skip"] = {*(kwargs.get("skip") or ()), *own}
+        added: list[str] = super().add_class_arguments(class_type, *args, **kwargs)
+        for name, option in own.items():
+            self.add_argument(f"--{name}", **{"default": None} | option)
+        return added + list(own)
 
 
 def joined(layers: Sequence[Layer]) -> list[Layer]:
@@ -62,6 +78,12 @@ def in_one_line(error: Exception) -> str:
         cause = cause.__cause__ or cause.__context__
     message = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", str(error))
     message = re.sub(r'Parser key "([^"]+)":', r"\1:", message)
+    message = re.sub(r"Type typing\.Callable\[.*?\] expects a function or a callable class: ", "", message)
+    # a class with all its arguments is shown for each level that it stands in: the innermost is the one at fault
+    kinds = re.findall(r" value: Namespace\(class_path='(?:\w+\.)*(\w+)'", message)
+    message = re.sub(
+        r"(\. Got|Given) value: (Namespace\(|\{'(class_path|init_args)'|\[(Namespace|\{'class_path)).*", "", message
+    )
     lines = [line.strip(" -") for line in message.splitlines()]
     # jsonargparse tells of each type that an option could have had, None among them
     noise = ("Does not validate against", "Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
@@ -73,6 +95,8 @@ def in_one_line(error: Exception) -> str:
         .replace("Expected a ", "expected ")
         .replace(":;", ":")
     )
+    if kinds and kinds[0] not in text:
+        text += f" ({kinds[0]})"
     if "is not accepted" in text:
         text += "; see --model.help or --data.help CLASS for the options of a class"
     return text if len(text) <= 1000 else f"{text[:800]} ... {text[-200:]}"
