@@ -19,7 +19,7 @@ from fashionreg.studies.statistics.equivalence import (
 from fashionreg.studies.statistics.estimates import ALPHA, LEVEL, Estimate, Interval, estimate, t_interval
 from fashionreg.studies.statistics.factorial import Effect, factorial_effects
 from fashionreg.studies.statistics.images import SeedsAndImages, seeds_and_images
-from fashionreg.studies.statistics.looks import is_decided, looks_levels, next_seeds
+from fashionreg.studies.statistics.looks import looks_levels, next_seeds
 from fashionreg.studies.statistics.pairing import Pairing, pairing
 from fashionreg.studies.statistics.resampled import Resampled, corrected_t
 from fashionreg.studies.statistics.robust import Outliers, Robust, interquartile_mean, median, outliers, robust
@@ -55,7 +55,6 @@ __all__ = [
     "factorial_effects",
     "holm",
     "interquartile_mean",
-    "is_decided",
     "log_rank",
     "looks_levels",
     "median",
