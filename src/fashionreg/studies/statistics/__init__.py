@@ -7,6 +7,7 @@ input that is not a result (NaN or infinite where a number belongs, lengths that
 from fashionreg.studies.statistics.comparisons import Comparison, compare, corrected, differences_of
 from fashionreg.studies.statistics.convergence import Reaching, epochs_to_target, reaching, time_to_target
 from fashionreg.studies.statistics.correction import holm, simultaneous_intervals
+from fashionreg.studies.statistics.crossed import crossed
 from fashionreg.studies.statistics.equivalence import (
     Decision,
     Equivalence,
@@ -45,6 +46,7 @@ __all__ = [
     "compare",
     "corrected",
     "corrected_t",
+    "crossed",
     "decide",
     "decision_power",
     "differences_of",
