@@ -105,7 +105,8 @@ def _design(found: Findings) -> str:
         parts.append("A seed fixes initial weights, data order and all random numbers of training.")
     else:
         direction = "Higher" if plan.more_is_better(plan.primary) else "Lower"
-        parts.append(f"{direction} {plan.label(plan.primary)} is better. {ELSEWHERE}")
+        unknown = ELSEWHERE if found.results.cells is None else ELSEWHERE.partition(" Tests")[0]
+        parts.append(f"{direction} {plan.label(plan.primary)} is better. {unknown}")
     return " ".join([*parts, *([CHOSEN] if found.results.command == "compare" else [])])
 
 
