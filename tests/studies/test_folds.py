@@ -42,6 +42,7 @@ def test_folds_have_the_test_of_nadeau_and_bengio(run, drawn, seeds, column):
     # two or three digits are shown
     assert [float(end) for end in ends] == pytest.approx([100 * low, 100 * high], abs=0.06)
     assert ("3 seeds x 5 folds" if seeds > 1 else "5 folds)") in out
+    assert "corrected t test over folds, p" in out
     assert "corrected resampled t test, Nadeau and Bengio 2003" in out
     again = pd.read_csv("out/results.csv")
     assert sorted(again.fold.unique()) == list(range(5))

@@ -43,6 +43,7 @@ def test_each_seed_is_trained_on_each_split_and_tested_over_both(run, drawn):
     assert "study   crossed: 2 variants x 3 seeds x 4 splits, reference plain" in out
     assert "[6/8] norm, split 2 of 4: " in out
     assert "These answers are over splits and seeds: each seed was trained on 4 splits of the images" in out
+    assert "paired t test" not in out
     folder = Path("logs/studies/crossed")
     abouts = [json.loads(path.read_text()) for path in sorted(folder.glob("*/version_*/record.json"))]
     assert sorted(about["config"]["data"]["init_args"]["split_seed"] for about in abouts) == [0, 0, 1, 1, 2, 2, 3, 3]

@@ -63,9 +63,12 @@ def details(found: Findings) -> list[str]:
 
 def _adjusted(found: Findings, value: float) -> str:
     """Return the test with its p value, which is called adjusted where it is."""
+    test = "paired t test"
+    if found.results.cells is not None:
+        test = "t test over splits and seeds" if found.results.runs else "corrected t test over folds"
     if len(found.comparisons) > 1:
-        return f"paired t test with Holm's correction, adjusted {p_value(value)}"
-    return f"paired t test, {p_value(value)}"
+        return f"{test} with Holm's correction, adjusted {p_value(value)}"
+    return f"{test}, {p_value(value)}"
 
 
 def _shown(found: Findings, name: str, one: Comparison) -> str:
