@@ -5,9 +5,10 @@ from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from fashionreg.studies.results import read_plan
-from fashionreg.studies.statistics import is_decided
+from fashionreg.studies.statistics import decide, equivalence, holm, looks_levels
 from fashionreg.studies.study import carry_out
 from sample_studies import write_study
 
@@ -73,6 +74,11 @@ def test_the_same_command_ends_where_it_ended(grow):
 def test_decisions_are_those_of_the_rule_whose_errors_are_simulated(grow):
     found, looks = grow(["plain", "b", "c", "close"], relevant=1)
     values = {variant.name: variant.values["acc"].to_numpy() for variant in found.variants}
-    differences = {name: values[name] - values["plain"] for name in found.comparisons}
-    expected = is_decided(found.comparisons, differences, looks, 50, relevant=0.01)
-    assert {name: one.decision for name, one in found.evidence.items()} == expected
+    differences = [values[name] - values["plain"] for name in found.comparisons]
+    level = looks_levels(looks, 50, comparisons=3)[-1]
+    tests = holm([stats.ttest_1samp(each, 0).pvalue for each in differences])
+    same = holm([equivalence(each, 0.01).p for each in differences])
+    expected = [
+        decide(each.mean(), p, small, alpha=level) for each, p, small in zip(differences, tests, same, strict=True)
+    ]
+    assert [one.decision for one in found.evidence.values()] == expected

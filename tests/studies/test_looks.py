@@ -3,10 +3,13 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from fashionreg.studies.statistics import compare, is_decided, looks_levels, next_seeds
+from fashionreg.studies.evidence import gather
+from fashionreg.studies.looks import Looked
+from fashionreg.studies.statistics import compare, corrected, looks_levels, next_seeds
 from fashionreg.studies.statistics.looks import spent
 
 AUTO = [5, 8, 12, 18, 27, 41, 50]
@@ -101,7 +104,17 @@ def test_several_variants_of_one_reference_err_in_at_most_5_percent_together(cou
     assert (levels * count <= alone * (1 + 1e-12)).all()
 
 
-def test_is_decided_uses_the_level_of_the_present_look():
+def decisions(variants, reference, looks, maximum, **options):
+    """What the report of a look decides about each variant."""
+    level = Looked(looks, maximum).level(len(variants))
+    values = {name: pd.Series(each) for name, each in variants.items()} | {"reference": pd.Series(reference)}
+    compared = corrected(compare(variants, reference), level)
+    options = {"higher_is_better": True} | options
+    found = gather(values, "reference", compared, alpha=level, **options)
+    return {name: one.decision for name, one in found.items()}
+
+
+def test_decisions_use_the_level_of_the_present_look():
     generator = np.random.default_rng(6)
     reference = generator.normal(size=12)
     variants = {
@@ -109,20 +122,17 @@ def test_is_decided_uses_the_level_of_the_present_look():
         "same": reference + 0.1 * generator.normal(size=12),
         "unclear": reference + 2 * generator.normal(size=12),
     }
-    differences = {name: values - reference for name, values in variants.items()}
-    compared = compare(variants, reference)
     expected = {"better": "better", "same": "equivalent", "unclear": "undecided"}
-    assert is_decided(compared, differences, [8, 12], 18, relevant=0.5) == expected
-    lower = is_decided(compared, differences, [8, 12], 18, relevant=0.5, higher_is_better=False)
+    assert decisions(variants, reference, [8, 12], 18, relevant=0.5) == expected
+    lower = decisions(variants, reference, [8, 12], 18, relevant=0.5, higher_is_better=False)
     assert lower == expected | {"better": "worse"}
-    assert is_decided(compared, differences, [12], 18)["same"] == "undecided"
+    assert decisions(variants, reference, [12], 18)["same"] == "undecided"
     # the same p value of 3% decides at the only look, and not at the first of several
     values = generator.normal(size=12)
     values = (values - values.mean()) / values.std(ddof=1) + stats.t.isf(0.015, 11) / 12**0.5
-    compared = compare({"v": values}, np.zeros(12))
-    assert is_decided(compared, {"v": values}, [12], 12) == {"v": "better"}
-    assert is_decided(compared, {"v": values}, [12], 50) == {"v": "undecided"}
-    assert is_decided({}, {}, [12], 50) == {}
+    assert decisions({"v": values}, np.zeros(12), [12], 12) == {"v": "better"}
+    assert decisions({"v": values}, np.zeros(12), [12], 50) == {"v": "undecided"}
+    assert decisions({}, np.zeros(12), [12], 50) == {}
 
 
 def test_the_next_look_is_half_as_many_seeds_again():

@@ -152,6 +152,15 @@ def _counts(found: Findings) -> str:
     return f"{of}, by {_plain(found, primary)}: {said}"
 
 
+def sample(found: Findings, one: Comparison) -> str:
+    """Return how many results a difference rests on: `10 seeds`, `10 seeds x 5 splits` or `10 folds`."""
+    if found.results.cells is None:
+        return counted(one.n, "seed")
+    splits = int(found.results.cells.fold.nunique())
+    seeds, word = one.n // splits, "split" if found.results.runs else "fold"
+    return f"{counted(seeds, 'seed')} x {counted(splits, word)}" if seeds > 1 else counted(splits, word)
+
+
 def better(found: Findings, outcome: str, one: Comparison) -> bool:
     """Say whether a variant's outcome is better than the reference's: a higher accuracy, a lower loss."""
     return (one.difference.mean > 0) == found.plan.more_is_better(outcome)

@@ -116,7 +116,9 @@ def run_study_command(arguments: argparse.Namespace) -> int:
     folder = results_folder(plan, arguments.out)
     variants = counted(len(plan.variants), "variant")
     growing = f", at most {plan.max_seeds}, until decided" if plan.auto else ""
-    print(f"study   {plan.name}: {variants} x {counted(len(plan.seeds), 'seed')}{growing}, reference {plan.reference}")
+    splits = f" x {plan.splits} splits" * (plan.splits > 1)
+    amount = f"{variants} x {counted(len(plan.seeds), 'seed')}{splits}{growing}"
+    print(f"study   {plan.name}: {amount}, reference {plan.reference}")
     print(f"results {folder}", flush=True)
     trials = plan.trials if isinstance(plan, UntunedPlan) else None
     if trials is not None:

@@ -11,7 +11,8 @@ from fashionreg.text import NOTHING, PERCENT, Unit, p_cell, unit_of_difference
 def tables(found: Findings) -> list[Table]:
     """Return the differences, their relevance where it is declared what matters, and their robust summaries."""
     relevance = [_relevance(found)] if found.plan.relevant is not None else []
-    return [_differences(found), *relevance, _robust(found)]
+    known = all(one.robust is not None for one in found.evidence.values())
+    return [_differences(found), *relevance, *([_robust(found)] if known else [])]
 
 
 def _outcome(found: Findings) -> str:
@@ -42,7 +43,7 @@ def _differences(found: Findings) -> Table:
 
 def _needed(found: Findings, one: Comparison) -> str:
     """Return how many seeds would show the smallest difference that matters."""
-    if not one.difference.std > 0:
+    if not one.difference.std > 0 or not one.difference.independent:
         return NOTHING
     size, _ = matters(found.plan)
     return seeds_text(seeds_to_decide(one.difference.std, one.n, size, comparisons=len(found.comparisons)))
@@ -73,7 +74,8 @@ def _robust(found: Findings) -> Table:
 
     unit, rows = unit_of_difference(found.plan.primary), []
     for name, evidence in found.evidence.items():
-        one = evidence.robust
+        if (one := evidence.robust) is None:
+            continue
         three = [cell(each) for each in (one.mean, one.interquartile_mean, one.median)]
         rows.append([name, *three, "no" if one.disagree else "yes"])
     head = ["variant", "mean", "interquartile mean", "median", "same answer"]

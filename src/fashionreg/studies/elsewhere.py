@@ -16,11 +16,12 @@ from fashionreg.runs.record import COLUMNS, DRIFT_COLUMNS
 from fashionreg.runs.schema import SchemaError
 from fashionreg.runs.tables import MAX_TABLE, checked_column, refuse
 from fashionreg.studies.estimand import Estimand
+from fashionreg.studies.folds import by_seed_and_fold, each_fold, mean_over_folds
 from fashionreg.studies.results import StudyPlan, StudyResults, Variant, in_order, without_huge
 
 #: The columns that a table has, and what it may have besides; others are not read.
 NEEDED = ("variant", "seed", "value")
-FURTHER = ("epoch", "split", "metric")
+FURTHER = ("fold", "epoch", "split", "metric")
 
 #: What is compared where a table has several splits or metrics and nobody chose; and what a table without them has.
 USUAL = {"split": "test", "metric": "acc"}
@@ -86,7 +87,7 @@ def _column(cells: "pd.Series[str]", file: str) -> "pd.Series[Any]":
     """Return a column of texts as what its name says."""
     if cells.name == "value":
         return checked_column(cells, float, file)
-    if cells.name in ("seed", "epoch"):
+    if cells.name in ("seed", "fold", "epoch"):
         numbers = checked_column(cells, int, file)
         if cells.name == "epoch":
             refuse(numbers < 1, numbers, file, "must be counted from 1")
@@ -104,7 +105,8 @@ def is_name(text: str) -> bool:
 def chosen(frame: pd.DataFrame, split: str | None, metric: str | None) -> tuple[pd.DataFrame, str, str]:
     """Return the rows of one split and metric, and their names; `UNNAMED` where there is no such column.
 
-    Where each variant and seed has one row, its epoch says nothing, and that column is left out.
+    Where each variant and seed has one row, its epoch says nothing, and that column is left out. A column `split` of
+    whole numbers is the column `fold`.
 
     Args:
         frame: With the columns `split` and `metric`, or without.
@@ -115,6 +117,9 @@ def chosen(frame: pd.DataFrame, split: str | None, metric: str | None) -> tuple[
         UserError: If there is no such split or metric, or there are several and no choice.
     """
     names = []
+    if split is None and "fold" not in frame and "split" in frame and frame.split.astype(str).str.isdecimal().all():
+        # numbers of splits, not names of parts
+        frame = frame.assign(fold=frame.split.astype(int)).drop(columns="split")
     for column, wanted in (("split", split), ("metric", metric)):
         if column not in frame.columns:
             names.append(UNNAMED[column] if wanted is None else wanted)
@@ -130,7 +135,8 @@ def chosen(frame: pd.DataFrame, split: str | None, metric: str | None) -> tuple[
             raise UserError(f"{column}: there is no {wanted}; there are {found}")
         frame = frame[frame[column] == wanted]
         names.append(wanted)
-    if "epoch" in frame.columns and not frame.duplicated(["variant", "seed"]).any():
+    keys = [name for name in ("variant", "seed", "fold") if name in frame.columns]
+    if "epoch" in frame.columns and not frame.duplicated(keys).any():
         frame = frame.drop(columns="epoch")
     return frame, names[0], names[1]
 
@@ -147,19 +153,27 @@ def check_rows(frame: pd.DataFrame, reference: Any, where: Callable[[Any], str])
         UserError: If a row is there twice, an epoch is missing, there is no such reference, or a variant has no seed in
             common with it.
     """
-    keys = [name for name in ("variant", "seed", "epoch") if name in frame.columns]
+    keys = [name for name in ("variant", "seed", "fold", "epoch") if name in frame.columns]
     double = frame.duplicated(keys)
     if double.any():
         row = frame[double].iloc[0]
         which = ", ".join(f"{name} {row[name]}" for name in keys)
         raise UserError(f"{where(row.name)}{which}: appears twice")
     if "epoch" in keys:
-        present = frame.groupby(["variant", "seed"], sort=False).epoch.transform("size")
+        present = frame.groupby(keys[:-1], sort=False).epoch.transform("size")
         lengths = frame.groupby("variant", sort=False).epoch.transform("max")
         if (short := present != lengths).any():
             row = frame[short].iloc[0]
             counts = f"has results of {present[short].iloc[0]} of {lengths[short].iloc[0]} epochs"
             raise UserError(f"{where(row.name)}variant {row.variant}, seed {row.seed}: {counts}")
+    if "fold" in keys:
+        folds = frame.groupby(["variant", "seed"], sort=False).fold.transform("nunique")
+        if (short := folds != frame.fold.nunique()).any():
+            row = frame[short].iloc[0]
+            counts = f"has results of {folds[short].iloc[0]} of {frame.fold.nunique()} folds"
+            raise UserError(f"{where(row.name)}variant {row.variant}, seed {row.seed}: {counts}")
+        if frame.fold.nunique() < 2:
+            raise UserError(f"fold: there is only {frame.fold.iloc[0]}; two or more are compared")
     seeds: dict[Any, set[Any]] = {name: set(rows) for name, rows in frame.groupby("variant", sort=False).seed}
     if reference not in seeds:
         # texts in quotes: the variant 1 is another one than "1"
@@ -171,7 +185,12 @@ def check_rows(frame: pd.DataFrame, reference: Any, where: Callable[[Any], str])
 
 
 def by_variant(frame: pd.DataFrame, estimand: Estimand) -> "dict[Any, pd.Series[float]]":
-    """Return for each variant the number of each seed: the value, or what an estimand makes of those of the epochs."""
+    """Return for each variant the number of each seed (and fold): the value, or what counts of its epochs."""
+    if "fold" in frame.columns:
+        parts = {fold: by_variant(part, estimand) for fold, part in each_fold(frame).items()}
+        return {
+            name: by_seed_and_fold({fold: each[name] for fold, each in parts.items()}) for name in parts[min(parts)]
+        }
     groups = frame.groupby("variant")
     if "epoch" not in frame.columns:
         return {name: rows.set_index("seed").value for name, rows in groups}
@@ -285,7 +304,11 @@ def results_of_table(
     except (UserError, SchemaError) as error:
         raise UserError(f"{file}: {error}") from None
     table = frame if "epoch" in frame.columns else frame.assign(epoch=0)
-    table = without_huge(table.assign(study=plan.name, split=split, metric=metric))[["study", "variant", *COLUMNS]]
+    columns = ["study", "variant", "seed", *(["fold"] if "fold" in table else [])]
+    columns += [name for name in COLUMNS if name != "seed"]
+    table, cells = without_huge(table.assign(study=plan.name, split=split, metric=metric))[columns], None
+    if "fold" in table:
+        cells, table = in_order(table, plan), mean_over_folds(table, "value")
     times = table[["variant", "seed", "epoch"]].assign(seconds=math.nan)
     drift = pd.DataFrame(columns=["variant", *DRIFT_COLUMNS])
-    return StudyResults(plan, in_order(table, plan), times, [], drift, command="compare")
+    return StudyResults(plan, in_order(table, plan), times, [], drift, command="compare", cells=cells)

@@ -34,17 +34,18 @@ class Evidence:
         equivalence: Whether the difference is too small to matter; None where it is not declared what matters.
         equivalence_p: Its p value after Holm's correction over the variants; NaN without it.
         seeds: How many seeds would decide, if the true difference and spread equal the observed ones; None where it is
-            decided, not declared what matters, or no spread was seen.
-        robust: The difference by its mean and by two summaries that a few seeds do not move.
-        pairing: What pairing by seed bought.
+            decided, not declared what matters, no spread was seen, or there are several results of a seed.
+        robust: The difference by its mean and by two summaries that a few seeds do not move; None where there are
+            several results of a seed, of which these two know no interval.
+        pairing: What pairing by seed bought; None likewise.
     """
 
     decision: Decision
     equivalence: Equivalence | None
     equivalence_p: float
     seeds: SeedsToDecide | None
-    robust: Robust
-    pairing: Pairing
+    robust: Robust | None
+    pairing: Pairing | None
 
 
 def paired(variant: "pd.Series[float]", reference: "pd.Series[float]") -> tuple[Floats, Floats]:
@@ -74,14 +75,16 @@ def gather(
     """
     pairs = {name: paired(values[name], values[reference]) for name in compared}
     differences = {name: differences_of(*pair) for name, pair in pairs.items()}
-    small = {} if relevant is None else {name: equivalence(each, relevant) for name, each in differences.items()}
+    small = {} if relevant is None else {name: equivalence(one.difference, relevant) for name, one in compared.items()}
     adjusted = dict(zip(small, holm([each.p for each in small.values()]).tolist(), strict=True))
     found = {}
     for name, one in compared.items():
         mean, p = one.difference.mean, adjusted.get(name, np.nan)
         decision = decide(mean, one.t_p_holm, p, higher_is_better=higher_is_better, alpha=alpha)
         seeds = None
-        if relevant is not None and decision == "undecided" and one.difference.std > 0:
+        alone = one.difference.independent
+        if relevant is not None and decision == "undecided" and one.difference.std > 0 and alone:
             seeds = seeds_to_decide(one.difference.std, one.n, mean, relevant, comparisons=len(compared))
-        found[name] = Evidence(decision, small.get(name), p, seeds, robust(differences[name]), pairing(*pairs[name]))
+        beside = (robust(differences[name]), pairing(*pairs[name])) if alone else (None, None)
+        found[name] = Evidence(decision, small.get(name), p, seeds, *beside)
     return found

@@ -16,6 +16,7 @@ from fashionreg.studies.effects import effects_of
 from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.estimand import alternatives as other_estimands
 from fashionreg.studies.evidence import Evidence, gather, paired
+from fashionreg.studies.folds import Summary, by_seed_and_fold, each_fold
 from fashionreg.studies.images import OverImages, over_images
 from fashionreg.studies.looks import ONCE, Looked, looked
 from fashionreg.studies.results import Outcome, StudyPlan, StudyResults
@@ -76,7 +77,8 @@ class Findings:
         looked: The looks at the study, this one included.
         reference_end: The reference's mean of the plan's metric, by the estimand; NaN if a seed diverged, the
             reference has no results, or there are no epochs.
-        effects: Main effects and interactions on the primary outcome, if the study is a full two-level factorial.
+        effects: Main effects and interactions on the primary outcome, if the study is a full two-level factorial on one
+            split.
         stalls: Epochs that took much longer than the others of their run.
         rise: How the reference's test loss ends above its minimum, if it was measured and is finite.
         over_images: For each other variant over what its difference in test accuracy holds, where that is known.
@@ -152,7 +154,9 @@ def find(results: StudyResults) -> Findings:
     lengths = {name: int(rows[name].epoch.max()) for name in present}
     variants = [_describe(plan, name, curves[name], wall_times[name]) for name in present]
 
-    values = {variant.name: variant.values for variant in variants}
+    means = {variant.name: variant.values for variant in variants}
+    singles = None if results.cells is None else _singles(results.cells)
+    values = means if singles is None else {name: _in_folds(plan, singles[name], plan.estimate) for name in present}
     by_primary = {name: each[plan.primary] for name, each in values.items() if plan.primary in each}
     alternatives: dict[Estimand, dict[str, dict[str, Comparison]]] = {}
     compared: dict[str, dict[str, Comparison]] = {}
@@ -160,11 +164,15 @@ def find(results: StudyResults) -> Findings:
     reached, end, seen = None, math.nan, ONCE
     if plan.reference in present:
         seen = looked(results.looks, _most_pairs(plan, variants), plan.max_seeds)
-        compared = _compared(plan, values, seen)
-        alternatives = {
-            estimand: _compared(plan, {name: _values(plan, curves[name], estimand) for name in present}, seen)
-            for estimand in other_estimands(plan.estimate, max(lengths.values()), validated=validated)
-        }
+        compared = _compared(plan, values, seen, results.summary)
+        for estimand in other_estimands(plan.estimate, max(lengths.values()), validated=validated):
+            others = {
+                name: _values(plan, curves[name], estimand)
+                if singles is None
+                else _in_folds(plan, singles[name], estimand)
+                for name in present
+            }
+            alternatives[estimand] = _compared(plan, others, seen, results.summary)
         tested, key = compared.get(plan.primary, {}), plan.key(plan.metric)
         belongs = gather(
             by_primary,
@@ -190,7 +198,7 @@ def find(results: StudyResults) -> Findings:
         reached,
         seen,
         end,
-        effects_of(plan, by_primary, seen),
+        effects_of(plan, by_primary, seen) if singles is None else [],
         [stall for name in present for stall in stalls_of(name, wall_times[name])],
         None if loss is None else rise_of(loss),
         over_images(results),
@@ -240,13 +248,32 @@ def _values(plan: StudyPlan, curves: dict[str, pd.DataFrame], estimand: Estimand
     return {outcome: estimand.of(curve, best) for outcome, curve in named.items() if curve is not None}
 
 
+def _singles(cells: pd.DataFrame) -> dict[str, dict[int, dict[str, pd.DataFrame]]]:
+    """Return the curves of each variant in each fold."""
+    parts = cells.groupby("variant", sort=False)
+    return {str(name): {fold: curves_of(each) for fold, each in each_fold(rows).items()} for name, rows in parts}
+
+
+def _in_folds(
+    plan: StudyPlan, folds: dict[int, dict[str, pd.DataFrame]], estimand: Estimand
+) -> "dict[str, pd.Series[float]]":
+    """Return by outcome what an estimand makes of the curve of each seed and fold."""
+    found = {fold: _values(plan, curves, estimand) for fold, curves in folds.items()}
+    outcomes = next(iter(found.values()))
+    return {outcome: by_seed_and_fold({fold: each[outcome] for fold, each in found.items()}) for outcome in outcomes}
+
+
 def _compared(
-    plan: StudyPlan, values: "dict[str, dict[str, pd.Series[float]]]", seen: Looked
+    plan: StudyPlan, values: "dict[str, dict[str, pd.Series[float]]]", seen: Looked, summary: Summary | None
 ) -> dict[str, dict[str, Comparison]]:
     """Compare the variants with the reference by each outcome of the plan that all of them have measured."""
     return {
         outcome: against_reference(
-            {name: each[outcome] for name, each in values.items()}, plan.reference, plan.more_is_better(outcome), seen
+            {name: each[outcome] for name, each in values.items()},
+            plan.reference,
+            plan.more_is_better(outcome),
+            seen,
+            summary,
         )
         for outcome in plan.tested
         if all(outcome in each for each in values.values())
@@ -285,6 +312,7 @@ def against_reference(
     reference_name: str,
     higher_is_better: bool,
     seen: Looked = ONCE,
+    summary: Summary | None = None,
 ) -> dict[str, Comparison]:
     """Compare the other variants with the reference, on the seeds that both have; corrected over all of them.
 
@@ -293,6 +321,7 @@ def against_reference(
         reference_name: The variant that the others are compared with.
         higher_is_better: True for an accuracy, False for a loss.
         seen: The looks at the study, which decide the level.
+        summary: How differences become their mean, where values are indexed by seed and fold.
     """
     finite = {name: column for name, column in values.items() if np.isfinite(column).all()}
     reference = finite.pop(reference_name, None)
@@ -301,5 +330,11 @@ def against_reference(
     found: dict[str, Comparison] = {}
     for name, column in tqdm(finite.items(), desc="comparisons", unit="", delay=2, leave=False, disable=None):
         variant, base = paired(column, reference)
-        found |= compare({name: variant}, base, higher_is_better=higher_is_better, family=len(finite))
+        found |= compare(
+            {name: variant},
+            base,
+            higher_is_better=higher_is_better,
+            family=len(finite),
+            summary=summary or estimate,
+        )
     return corrected(found, seen.level(len(found)))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fashionreg.runs.record import Record
 from fashionreg.studies.page import Block, Section, Table, Text
 from fashionreg.studies.results import Correct, StudyResults
 from fashionreg.studies.statistics import Comparison, Estimate, Interval, corrected_t, estimate, seeds_and_images
@@ -134,8 +133,16 @@ def _ends(low: float, high: float) -> str:
     return POINTS.interval(low, high, signed=True).removesuffix(POINTS.name)
 
 
-def scope(runs: Sequence[Record]) -> str:
+def scope(results: StudyResults) -> str:
     """Return what the intervals of a report describe, as a sentence; without runs nothing is known of images."""
+    runs = results.runs
+    if results.plan.splits > 1:
+        return (
+            f"Each seed was trained on {results.plan.splits} splits. Intervals of differences describe other seeds and "
+            "other splits of the same images, not new images; those of means describe other seeds on these splits."
+        )
+    if not runs and results.cells is not None:
+        return "Intervals of differences describe other folds, with everything else unchanged."
     if not runs:
         return "Intervals describe other seeds, with everything else unchanged."
     if any("test" in run.data.by_seed for run in runs):

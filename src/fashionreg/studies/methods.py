@@ -58,9 +58,9 @@ def methods(found: Findings) -> list[Block]:
     counts = f"What counts for a seed, in every table, test and sentence: {title(found.phrase).lower()}."
     facts = [
         _design(found),
-        f"{images.scope(runs)} For a mean: Student's t{shares}. For a difference: Student's "
+        f"{images.scope(found.results)} For a mean: Student's t{shares}{_of_means(found)}. For a difference: Student's "
         f"t{SIMULTANEOUS if several else ', 95%'}; it excludes 0 exactly where the corrected test shows a difference.",
-        "Tests: paired t test; Wilcoxon's signed-rank test as a check; both corrected by Holm's method over "
+        f"Tests: {_tests(found)} corrected by Holm's method over "
         f"{counted(len(found.comparisons), 'comparison')}, separately for each outcome. The primary outcome is "
         f"{plan.label(plan.primary)}. Minimum detectable effect: the difference that the t test "
         "at 5%, divided by the number of comparisons, shows with 80% power.",
@@ -75,17 +75,38 @@ def methods(found: Findings) -> list[Block]:
     return [Items(facts), *known, Section("Reproduce", _reproduce(found))]
 
 
+def _of_means(found: Findings) -> str:
+    return "" if found.results.cells is None else ", over seeds, each the mean over its splits"
+
+
+def _tests(found: Findings) -> str:
+    """Name the tests; with several results of a seed, say what the standard error knows."""
+    if found.results.cells is None:
+        return "paired t test; Wilcoxon's signed-rank test as a check; both"
+    if found.results.runs:
+        return (
+            "paired t test with the standard error of a two-way analysis of variance, seeds and splits as crossed "
+            "random effects (Searle, Casella and McCulloch 1992; degrees of freedom of Satterthwaite 1946);"
+        )
+    return (
+        "corrected resampled t test (Nadeau and Bengio 2003): standard error sd * sqrt(1 / n + 1 / (k - 1)) for n "
+        "results and k folds, n - 1 degrees of freedom;"
+    )
+
+
 def _design(found: Findings) -> str:
     """Say what was compared, what a seed is, and what is not known of results that no study made."""
     plan, runs = found.plan, found.results.runs
     seeds = f"{counted(len(plan.seeds), 'seed')} ({named_seeds(plan.seeds)}) each"
+    seeds += f", on {counted(plan.splits, 'split')}" * (plan.splits > 1)
     epochs = f", {counted(found.epochs, 'epoch')}" if found.epochs else ""
     parts = [f"{counted(len(plan.variants), 'variant')}, {seeds}{epochs}."]
     if runs:
         parts.append("A seed fixes initial weights, data order and all random numbers of training.")
     else:
         direction = "Higher" if plan.more_is_better(plan.primary) else "Lower"
-        parts.append(f"{direction} {plan.label(plan.primary)} is better. {ELSEWHERE}")
+        unknown = ELSEWHERE if found.results.cells is None else ELSEWHERE.partition(" Tests")[0]
+        parts.append(f"{direction} {plan.label(plan.primary)} is better. {unknown}")
     return " ".join([*parts, *([CHOSEN] if found.results.command == "compare" else [])])
 
 
@@ -125,7 +146,8 @@ def _relevance(found: Findings) -> list[str]:
 
 def _pairing(found: Findings) -> list[str]:
     """Say what pairing by seed bought: how alike the two results of a seed are, and the length of intervals."""
-    measured = {n: one.pairing for n, one in found.evidence.items() if not math.isnan(one.pairing.correlation)}
+    pairs = {name: one.pairing for name, one in found.evidence.items() if one.pairing is not None}
+    measured = {name: one for name, one in pairs.items() if not math.isnan(one.correlation)}
     if not measured:
         return []
     ordered = sorted(measured, key=lambda name: measured[name].correlation)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from fashionreg.config import flat
 from fashionreg.data.location import SYNTHETIC_SOURCE
 from fashionreg.studies.answer import listed
 from fashionreg.studies.curves import STALL
@@ -112,7 +113,11 @@ def _different(found: Findings) -> Iterator[Note]:
         ends = ", ".join(f"{name} {epochs}" for name, epochs in found.lengths.items())
         text = f"The variants were not trained equally long; the end of each counts: {ends} epochs."
         yield Note("lengths", text)
-    if len({str(sorted(run.data.fingerprints.items())) for run in runs}) > 1:
+    images: dict[object, set[str]] = {}
+    for run in runs:
+        split = flat(run.config).get("data.init_args.split_seed") if found.plan.splits > 1 else None
+        images.setdefault(split, set()).add(str(sorted(run.data.fingerprints.items())))
+    if any(len(different) > 1 for different in images.values()):
         yield Note("images", "The variants were not trained and tested on the same images.")
 
 

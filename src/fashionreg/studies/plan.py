@@ -10,6 +10,7 @@
     split: test                             # train, val or test; test if not given
     relevant: 0.5                           # the smallest difference of the primary outcome that matters
     max_seeds: 50                           # how many seeds the study has at most, if seeds are added to it
+    splits: 5                               # on how many splits of the images each seed is trained; 1 if not given
     targets: [0.7, 0.8]                     # values of the metric whose first epoch is asked for
     shared:                                 # for every variant: files, relative to this one, and overrides
       - trainer: {max_epochs: 100}
@@ -34,6 +35,10 @@ epochs on; the last epoch where training is shorter.
 With `max_seeds`, declared before results are looked at, tests are corrected for every look at fewer seeds.
 With `seeds: auto` seeds are added, from 10 on, until every variant is better, worse or equivalent by the primary
 outcome (equivalent only with `relevant`), or there are `max_seeds`, 50 if not given.
+
+With `splits: 5` each seed is trained on each of five splits: those of `split_seed` and the next four, with the data's
+`split: fixed`. Tests and intervals are then over splits and seeds (crossed). `tune`, `max_seeds` and `seeds: auto` are
+for one split.
 
 Every variant must have as many trials. Each is trained with the tuning's seeds, which are none of the study's; the
 trial with the best mean on validation images wins (of `metric`, by `estimate`). With its options the variant is then
@@ -67,13 +72,23 @@ from fashionreg.studies.estimand import read_estimand
 from fashionreg.studies.grid import Recipe, level, name_classes, recipes_of
 from fashionreg.studies.growth import FIRST_LOOK, MAX_SEEDS
 from fashionreg.studies.looks import LEAST, LOOKS_FILE, MOST
-from fashionreg.studies.results import PLAN_FILE, TUNING, Outcome, StudyPlan, Variant, check_targets
+from fashionreg.studies.results import (
+    MAX_SPLITS,
+    MIN_SPLITS,
+    PLAN_FILE,
+    TUNING,
+    Outcome,
+    StudyPlan,
+    Variant,
+    check_targets,
+    with_split,
+)
 from fashionreg.studies.tuning import FIRST_SEED, Tuning, UntunedPlan, read_tuning
 from fashionreg.training.fit import import_beside, resolve
 from fashionreg.yaml_files import read_yaml
 
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
-DEFAULTS |= {"relevant": None, "max_seeds": None, "outcomes": [], "estimate": "tail"}
+DEFAULTS |= {"relevant": None, "max_seeds": None, "outcomes": [], "estimate": "tail", "splits": 1}
 DEFAULTS |= {"targets": [], "shared": [], "variants": {}, "grid": {}, "tune": None}
 
 #: What a study writes into its folder, beside the folders of its variants.
@@ -148,6 +163,13 @@ def _check_shape(content: dict[str, Any]) -> list[str]:
         problems.append(f"relevant: must be a number above 0, in points, for a loss in nats, got {relevant!r:.60}")
     if most is not None and (type(most) is not int or not LEAST <= most <= MOST):
         problems.append(f"max_seeds: must be a whole number from {LEAST} to {MOST:,}, got {most!r:.60}")
+    splits = content.get("splits")
+    if splits is not None and (type(splits) is not int or not (splits == 1 or MIN_SPLITS <= splits <= MAX_SPLITS)):
+        problems.append(f"splits: must be 1 or a whole number from {MIN_SPLITS} to {MAX_SPLITS}, got {splits!r:.60}")
+    elif splits not in (None, 1):
+        unfit = [key for key in ("max_seeds", "tune") if content.get(key) is not None]
+        unfit += ["seeds: auto"] if content.get("seeds") == "auto" else []
+        problems += [f"splits: cannot be combined with {key}" for key in unfit]
     targets = content.get("targets", [])
     strange = [each for each in targets if type(each) not in (int, float) or not math.isfinite(each)]
     problems += [f"targets: {target!r} is not a number" for target in strange]
@@ -221,8 +243,10 @@ def _expand(
     fingerprints: dict[str, Any] = {}
     for name, (parts, levels) in recipes.items():
         try:
-            config, key = _resolve([*_layers(path, [*study["shared"], *parts]), *last], options, fingerprints)
-            variants.append(Variant(name, key, levels, config))
+            layers_of_variant = [*_layers(path, [*study["shared"], *parts]), *last]
+            config, key = _resolve(layers_of_variant, options, fingerprints)
+            keys = _keys_on_splits(study["splits"], config, layers_of_variant, options, fingerprints)
+            variants.append(Variant(name, key, levels, config, keys))
             problems += [f"{name}: {problem}" for problem in _unfit(config["trainer"])]
             problems += [f"{name}: {problem}" for problem in _unmeasured(study, config)]
         except (UserError, SchemaError) as error:
@@ -265,6 +289,7 @@ def _expand(
         "relevant": study["relevant"] if study["relevant"] is None else float(study["relevant"]),
         "max_seeds": most,
         "auto": auto,
+        "splits": study["splits"],
     }
     try:
         if not trials:
@@ -275,6 +300,39 @@ def _expand(
     except SchemaError as error:
         problems.append(str(error))
         return None
+
+
+def _keys_on_splits(
+    splits: int, config: Layer, layers: list[Layer], options: list[str], fingerprints: dict[str, Any]
+) -> list[str]:
+    """Return the key of a variant on each split; none where there is only one.
+
+    Args:
+        splits: Their number.
+        config: The resolved configuration of the variant.
+        layers: Its configurations and overrides.
+        options: Arguments of the command line, which win over them.
+        fingerprints: As `_resolve` is given them.
+
+    Raises:
+        SchemaError: If its data are not split here, or each seed has its own split.
+    """
+    if splits == 1:
+        return []
+    data = config["data"]["init_args"]
+    if "split_seed" not in data or data.get("split", "fixed") != "fixed":
+        got = f"got {data['split']}" if "split" in data else "and this data has no such option"
+        raise SchemaError(f"splits: needs data.init_args.split: fixed, {got}")
+    keys = []
+    for number in range(splits):
+        name = f"--data.init_args.split_seed={data['split_seed'] + number}"
+        keys.append(_resolve(layers, [*options, name], fingerprints)[1])
+    known = [
+        fingerprints[json.dumps(with_split(config["data"], data["split_seed"] + n), sort_keys=True)] for n in (0, 1)
+    ]
+    if known[0] == known[1]:
+        raise SchemaError("splits: no part of these images is drawn, so that all splits would be the same")
+    return keys
 
 
 def _trials(

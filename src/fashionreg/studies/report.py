@@ -36,7 +36,7 @@ def write_report(folder: Path) -> Findings:
     if seeds and any(found.compared.values()):
         # before anyone can read the report
         record_look(folder, Look(plan.digest, seeds[-1], plan.max_seeds))
-    return _write_one(found, folder, found.results.table)
+    return _write_one(found, folder, found.results.numbers)
 
 
 def write_combined_report(folders: Sequence[Path], out: Path) -> list[Findings]:
@@ -66,7 +66,7 @@ def write_combined_report(folders: Sequence[Path], out: Path) -> list[Findings]:
         pictures.prefix = f"{file_stem(found.plan.name)}_"
         blocks.append(Section(f"Study {found.plan.name}", sections(found, pictures)))
     blocks.append(EXPLAINED)
-    table = pd.concat([found.results.table for found in studies], ignore_index=True)
+    table = pd.concat([found.results.numbers for found in studies], ignore_index=True)
     _write(out, " and ".join(names), f"{len(names)} studies side by side", blocks, table, pictures)
     return studies
 
@@ -92,8 +92,8 @@ def write_comparison(results: StudyResults, out: Path, *, force: bool) -> Findin
     if not force and (out / "figures").exists():
         raise UserError(f"{out / 'figures'}: exists; choose another --out, or replace it with --force")
     # what was not known of the results is not there either
-    unknown = [name for name in ("epoch", "split") if results.table[name].isin([0, ""]).all()]
-    return _write_one(find(results), out, results.table.drop(columns=unknown))
+    unknown = [name for name in ("epoch", "split") if results.numbers[name].isin([0, ""]).all()]
+    return _write_one(find(results), out, results.numbers.drop(columns=unknown))
 
 
 def _read(folder: Path) -> Findings:

@@ -34,6 +34,7 @@ from fashionreg.runs.record import (
 from fashionreg.runs.schema import Between, SchemaError, read_json
 from fashionreg.runs.tables import read_table, refuse
 from fashionreg.studies.estimand import Estimand
+from fashionreg.studies.folds import Summary, mean_over_folds, over_folds, over_seeds_and_splits
 from fashionreg.studies.looks import LEAST, MOST, Look, digest, read_looks
 from fashionreg.text import METRIC_NAMES, POINTS, unit_of_difference
 
@@ -51,6 +52,9 @@ MAX_NUMBER = 1e30
 #: How many networks a study has at most: one for each variant and seed.
 MAX_NETWORKS = 1_000_000
 
+#: How many splits a study has at most, and at least where it has several: two say too little about others.
+MAX_SPLITS, MIN_SPLITS = 100, 3
+
 #: How many targets a study has at most: each is a panel of a figure and a column of a table.
 MAX_TARGETS = 20
 
@@ -65,12 +69,30 @@ class Variant:
             it was not trained as part of a study.
         levels: In a study made from a grid, the value of each option that varies.
         config: The resolved configuration, as plain data; empty where only a table of results is known.
+        keys: The key on each split, where there are several; `key` and `config` are those of the first.
     """
 
     name: str
     key: str
     levels: dict[str, Any]
     config: dict[str, Any]
+    keys: list[str] = field(default_factory=list)
+
+    def on_splits(self) -> "list[Variant]":
+        """Return the variant on each of its splits: each has another `split_seed`."""
+        if not self.keys:
+            return [self]
+        data = self.config["data"]
+        first = data["init_args"]["split_seed"]
+        return [
+            replace(self, key=key, keys=[], config=self.config | {"data": with_split(data, first + number)})
+            for number, key in enumerate(self.keys)
+        ]
+
+
+def with_split(data: dict[str, Any], split_seed: int) -> dict[str, Any]:
+    """Return the configuration of data with another split of the images."""
+    return data | {"init_args": data["init_args"] | {"split_seed": split_seed}}
 
 
 @dataclass(frozen=True)
@@ -96,6 +118,7 @@ class StudyPlan:
         auto: Whether seeds are added until every variant is decided by the primary outcome, or `max_seeds` are trained.
         tuned: Whether options of the variants were chosen on validation images, with other seeds.
         rising: The outcomes of which more is better.
+        splits: On how many splits of the images each seed is trained.
     """
 
     name: str
@@ -115,6 +138,7 @@ class StudyPlan:
     auto: bool = False
     tuned: bool = False
     rising: list[str] = field(default_factory=lambda: ["acc"])
+    splits: Annotated[int, Between(1, MAX_SPLITS)] = 1
 
     def __post_init__(self) -> None:
         check_seeds(self.seeds)
@@ -122,8 +146,9 @@ class StudyPlan:
         names = [variant.name for variant in self.variants]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise SchemaError(f"variants: {twice[0]}: appears twice")
-        if len(names) * len(self.seeds) > MAX_NETWORKS:
+        if len(names) * len(self.seeds) * self.splits > MAX_NETWORKS:
             what = f"{len(names):,} variants with {len(self.seeds):,} seeds"
+            what += f" on {self.splits} splits" * (self.splits > 1)
             raise SchemaError(f"variants: {what}: must be at most {MAX_NETWORKS:,} networks")
         if self.reference not in names:
             raise SchemaError(f"reference: must be one of {', '.join(names) or 'the variants'}, got {self.reference}")
@@ -133,6 +158,13 @@ class StudyPlan:
             raise SchemaError(
                 f"max_seeds: must be at least the number of seeds, {len(self.seeds)}, got {self.max_seeds}"
             )
+        if self.splits > 1:
+            if self.splits < MIN_SPLITS:
+                raise SchemaError(f"splits: must be from {MIN_SPLITS} to {MAX_SPLITS}, got {self.splits}")
+            if self.max_seeds is not None:
+                raise SchemaError("splits: cannot be combined with seeds: auto and max_seeds; choose one of them")
+            if wrong := [variant.name for variant in self.variants if len(variant.keys) not in (0, self.splits)]:
+                raise SchemaError(f"variants: {wrong[0]}: keys: must be {self.splits}, one for each split")
         if self.auto and self.max_seeds is None:
             raise SchemaError("auto: needs max_seeds")
         unit = unit_of_difference(self.primary)
@@ -233,6 +265,8 @@ class StudyResults:
         looks: Earlier looks at the same comparison.
         trials: The results of the trials, if the variants were tuned and the trials are still there.
         command: What makes the report: `study`, or `compare` for what was not trained as a study.
+        cells: Where there are several splits, every number: the columns of `table` and `fold`, the number of the split
+            from 0. `table` and `seconds` then have means over the splits of a seed, and `drift` is of the first.
     """
 
     plan: StudyPlan
@@ -244,6 +278,19 @@ class StudyResults:
     looks: list[Look] = field(default_factory=list)
     trials: "StudyResults | None" = None
     command: Literal["study", "compare"] = "study"
+    cells: pd.DataFrame | None = None
+
+    @property
+    def numbers(self) -> pd.DataFrame:
+        """Every single number, as `results.csv` has it."""
+        return self.table if self.cells is None else self.cells
+
+    @property
+    def summary(self) -> Summary | None:
+        """How differences of single results become their mean, where they are not independent of one another."""
+        if self.cells is None:
+            return None
+        return over_seeds_and_splits(self.plan.splits) if self.runs else over_folds(int(self.cells.fold.nunique()))
 
     def missing(self) -> dict[str, list[int]]:
         """Return for each variant that is not complete the seeds without results."""
@@ -400,14 +447,16 @@ def read_results(folder: Path) -> StudyResults:
     plan = read_plan(folder)
     chosen: list[ChosenRun] = []
     for variant in plan.variants:
-        needed, lengths = set(plan.seeds), set()
-        for path, about in finished_runs(folder, variant.name).items():
-            wanted = [seed for seed in about.seeds if seed in needed]
-            if not wanted or not has_key(about, variant.key):
-                continue
-            needed -= set(wanted)
-            lengths.add(len(about.epoch_seconds))
-            chosen.append(ChosenRun(variant.name, path, about, wanted))
+        finished, lengths = finished_runs(folder, variant.name), set()
+        for fold, part in enumerate(variant.on_splits()):
+            needed = set(plan.seeds)
+            for path, about in finished.items():
+                wanted = [seed for seed in about.seeds if seed in needed]
+                if not wanted or not has_key(about, part.key):
+                    continue
+                needed -= set(wanted)
+                lengths.add(len(about.epoch_seconds))
+                chosen.append(ChosenRun(variant.name, path, about, wanted, fold))
         if len(lengths) > 1:
             raise UserError(
                 f"{folder / variant.name}: its runs have different numbers of epochs "
@@ -428,12 +477,14 @@ class ChosenRun:
         folder: The folder of the run.
         about: What `record.json` says of it.
         seeds: Those of its seeds that count.
+        fold: The number of its split, from 0.
     """
 
     variant: str
     folder: Path
     about: Record
     seeds: list[int]
+    fold: int = 0
 
 
 def read_runs(
@@ -453,25 +504,38 @@ def read_runs(
     correct: dict[str, list[Correct]] = {}
     for run in tqdm(chosen, desc="records", unit="", delay=2, leave=False, disable=None):
         table = read_values(run.folder, run.about)
-        if (right := read_right(run.folder, run.about, table)) is not None:
+        right = read_right(run.folder, run.about, table)
+        if right is not None and plan.splits == 1:
             rows = [run.about.seeds.index(seed) for seed in run.seeds]
             correct.setdefault(run.variant, []).append(Correct(run.seeds, right[rows], run.about.data))
-        tables.append(table[table.seed.isin(run.seeds)].assign(study=plan.name, variant=run.variant))
-        if (drift := read_drift(run.folder, run.about)) is not None:
+        tables.append(table[table.seed.isin(run.seeds)].assign(study=plan.name, variant=run.variant, fold=run.fold))
+        if (drift := read_drift(run.folder, run.about)) is not None and run.fold == 0:
             drifts.append(drift[drift.seed.isin(run.seeds)].assign(variant=run.variant))
         share = [value / len(run.about.seeds) for value in run.about.epoch_seconds]
-        seconds += [(run.variant, seed, epoch + 1, value) for seed in run.seeds for epoch, value in enumerate(share)]
-    columns = ["study", "variant", *COLUMNS]
+        times = enumerate(share, start=1)
+        seconds += [(run.variant, seed, run.fold, epoch, value) for epoch, value in times for seed in run.seeds]
+    columns = ["study", "variant", "seed", "fold", *(name for name in COLUMNS if name != "seed")]
     table = pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
     drift_columns = ["variant", *DRIFT_COLUMNS]
     drift = pd.concat(drifts, ignore_index=True)[drift_columns] if drifts else pd.DataFrame(columns=drift_columns)
-    wall_time = pd.DataFrame(seconds, columns=["variant", "seed", "epoch", "seconds"])
+    wall_time = pd.DataFrame(seconds, columns=["variant", "seed", "fold", "epoch", "seconds"])
     runs = [run.about for run in chosen]
-    return StudyResults(plan, in_order(table, plan), wall_time, runs, drift, correct, command=command)
+    if plan.splits == 1:
+        table, wall_time = table.drop(columns="fold"), wall_time.drop(columns="fold")
+        return StudyResults(plan, in_order(table, plan), wall_time, runs, drift, correct, command=command)
+    table, wall_time = (each[_on_all(each, plan.splits)] for each in (table, wall_time))
+    means = in_order(mean_over_folds(table, "value"), plan)
+    times_of_seeds = mean_over_folds(wall_time, "seconds")
+    return StudyResults(plan, means, times_of_seeds, runs, drift, command=command, cells=in_order(table, plan))
+
+
+def _on_all(table: pd.DataFrame, splits: int) -> "pd.Series[bool]":
+    """Return which rows belong to seeds that have results on all splits; the others are not complete yet."""
+    return table.groupby(["variant", "seed"]).fold.transform("nunique") == splits
 
 
 def in_order(table: pd.DataFrame, plan: StudyPlan) -> pd.DataFrame:
     """Return the rows of `StudyResults.table` in their order."""
     order = {variant.name: position for position, variant in enumerate(plan.variants)}
-    keys = ["variant", "seed", "epoch", "split", "metric"]
+    keys = ["variant", "seed", *(["fold"] if "fold" in table else []), "epoch", "split", "metric"]
     return table.sort_values(keys, key=lambda c: c.map(order) if c.name == "variant" else c, ignore_index=True)

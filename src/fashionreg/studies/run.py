@@ -89,24 +89,22 @@ def run_study(plan: StudyPlan, folder: Path) -> dict[str, str]:
             raise UserError(f"{folder}: holds the study {other}; choose another --out for {plan.name}")
         with whole_file(folder / PLAN_FILE) as file:
             file.write(json.dumps(asdict(plan), indent=2).encode() + b"\n")
-        todo = {variant.name: _missing(folder, variant, plan.seeds) for variant in plan.variants}
-        epochs = [_max_epochs(each) - todo[each.name].epochs for each in plan.variants if todo[each.name].seeds]
+        todo = [(each, _missing(folder, each, plan.seeds)) for variant in plan.variants for each in variant.on_splits()]
+        epochs = [_max_epochs(each) - missing.epochs for each, missing in todo if missing.seeds]
         progress = StudyProgress(plan.name, sum(epochs))
-        steps = {variant.name: _step_of(variant) for variant in plan.variants if todo[variant.name].seeds}
-        alike = {name: list(steps.values()).count(step) for name, step in steps.items()}
+        steps = [_step_of(each) for each, missing in todo if missing.seeds]
         failures = {}
         try:
-            for position, variant in enumerate(plan.variants, start=1):
-                where = f"[{position}/{len(plan.variants)}] {variant.name}"
-                missing = todo[variant.name]
+            for position, (variant, missing) in enumerate(todo, start=1):
+                split = f", split {(position - 1) % plan.splits + 1} of {plan.splits}" * (plan.splits > 1)
+                where = f"[{position}/{len(todo)}] {variant.name}{split}"
                 progress.start(where)
                 try:
                     if missing.checkpoint is not None:
                         progress.say(f"{where}: goes on after epoch {missing.epochs} ({missing.checkpoint})")
                     if missing.seeds:
-                        progress.say(
-                            f"{where}: {_train(plan, folder, variant, missing, alike[variant.name], progress)}"
-                        )
+                        alike = steps.count(_step_of(variant))
+                        progress.say(f"{where}: {_train(plan, folder, variant, missing, alike, progress)}")
                     else:
                         progress.say(f"{where}: has all {len(plan.seeds)} seeds already")
                 except UserError as error:
@@ -179,6 +177,8 @@ def _step_of(variant: Variant) -> str:
     A rate or a strength is a tensor in a compiled step, and 0 may be none at all.
     """
     options = {name: bool(value) if isinstance(value, float) else value for name, value in flat(variant.config).items()}
+    # the same step on other images
+    options.pop("data.init_args.split_seed", None)
     return json.dumps(options, sort_keys=True)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fashionreg.config import flat
 from fashionreg.errors import shortened
+from fashionreg.runs.record import DataDescription
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.results import StudyPlan
@@ -48,17 +49,24 @@ def setup(found: Findings) -> list[tuple[str, str]]:
     data = [
         f"{data.source} ({', '.join(f'{size:,} {split}' for split, size in data.sizes.items())} images"
         f"{'; each seed has its own split' * bool(data.by_seed)})"
-        for data in {json.dumps(asdict(run.data), sort_keys=True): run.data for run in found.results.runs}.values()
+        for data in {_described(run.data, found.plan): run.data for run in found.results.runs}.values()
     ]
     seeds = f"{counted(len(found.plan.seeds), 'seed')} ({named_seeds(found.plan.seeds)})"
     made = ("data", data[0] if len(data) == 1 else "different data") if data else ("results of", found.plan.source)
+    splits = f", on {found.plan.splits} splits" * (found.plan.splits > 1)
     return [
         *lines,
         *([("in every variant", ", ".join(everywhere))] if everywhere else []),
         made,
-        ("compared", f"{counted(len(configs), 'variant')}, {seeds} each"),
+        ("compared", f"{counted(len(configs), 'variant')}, {seeds} each{splits}"),
         *([("what counts", title(found.phrase))] if found.epochs else []),
     ]
+
+
+def _described(data: DataDescription, plan: StudyPlan) -> str:
+    """Return what must be the same of the data of all runs; several splits of the same images differ in these."""
+    known = asdict(data)
+    return json.dumps(known | {"fingerprints": {}} if plan.splits > 1 else known, sort_keys=True)
 
 
 def learning_rate(plan: StudyPlan) -> str:

@@ -137,8 +137,10 @@ def compare(
 
     Args:
         frame: Columns `variant`, `seed`, `value`: one row for each variant and seed; with a column `epoch`, for each of
-            its epochs. Seeds that the reference does not have are left out. Columns `split` and `metric` are those of a
-            study's `results.csv`. Others are not read.
+            its epochs, and with a column `fold` (or `split` with whole numbers) for each fold of a cross-validation:
+            then tests and intervals are those of the corrected resampled t test (Nadeau and Bengio 2003). Seeds that
+            the reference does not have are left out. Columns `split` and `metric` are those of a study's
+            `results.csv`. Others are not read.
         reference: The variant that the others are compared with, as the column has it: a text or a number.
         higher_is_better: True for an accuracy, False for a loss. None: False for the metrics `loss` and `ece`, True for
             others.
@@ -167,6 +169,7 @@ def compare(
     from fashionreg.studies.estimand import Estimand
     from fashionreg.studies.evidence import gather
     from fashionreg.studies.findings import against_reference
+    from fashionreg.studies.folds import over_folds
     from fashionreg.text import unit_of_difference
 
     if estimate not in ("tail", "last"):
@@ -198,7 +201,8 @@ def compare(
     check_relevant(relevant, metric, frame.value)
     better = bool(rising(metric, higher_is_better))
     values = by_variant(frame, Estimand("last" if estimate == "last" else "tail"))
-    compared = against_reference(values, reference, better)
+    summary = over_folds(int(frame.fold.nunique())) if "fold" in frame.columns else None
+    compared = against_reference(values, reference, better, summary=summary)
     if relevant is None:
         return _as_table(compared)
     margin = relevant / unit_of_difference(metric).factor

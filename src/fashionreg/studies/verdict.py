@@ -12,6 +12,7 @@ from fashionreg.studies.answer import (
     is_equivalent,
     listed,
     matters,
+    sample,
     shown,
     tested,
     unadjusted,
@@ -47,6 +48,7 @@ def details(found: Findings) -> list[str]:
     sentences += _not_shown(found, open_ones)
     sentences += _would_decide(found)
     sentences += [_untested(found, name, one) for name, one in found.comparisons.items() if not tested(one)]
+    sentences += _over_splits(found)
     sentences += _not_finite(found)
     sentences += _few_seeds(found)
     sentences += images.sentences(found.over_images, found.compared.get("acc", {}) if plan.split == "test" else {})
@@ -61,9 +63,12 @@ def details(found: Findings) -> list[str]:
 
 def _adjusted(found: Findings, value: float) -> str:
     """Return the test with its p value, which is called adjusted where it is."""
+    test = "paired t test"
+    if found.results.cells is not None:
+        test = "t test over splits and seeds" if found.results.runs else "corrected t test over folds"
     if len(found.comparisons) > 1:
-        return f"paired t test with Holm's correction, adjusted {p_value(value)}"
-    return f"paired t test, {p_value(value)}"
+        return f"{test} with Holm's correction, adjusted {p_value(value)}"
+    return f"{test}, {p_value(value)}"
 
 
 def _shown(found: Findings, name: str, one: Comparison) -> str:
@@ -80,7 +85,7 @@ def _shown(found: Findings, name: str, one: Comparison) -> str:
     than = "over" if verb == "improves" else "compared with"
     return (
         f"{name} {verb} {'the ' * (primary == 'gap')}{plan.label(primary)} {than} {plan.reference} by "
-        f"{unit.text(abs(difference.mean))} ({interval}{_adjusted(found, one.t_p_holm)}, {counted(one.n, 'seed')})."
+        f"{unit.text(abs(difference.mean))} ({interval}{_adjusted(found, one.t_p_holm)}, {sample(found, one)})."
     )
 
 
@@ -98,7 +103,7 @@ def _unconfirmed(found: Findings) -> list[str]:
 
 def _untested(found: Findings, name: str, one: Comparison) -> str:
     """Say why there is no test: no spread, or too few seeds."""
-    plan, difference, seeds = found.plan, one.difference, counted(one.n, "seed")
+    plan, difference, seeds = found.plan, one.difference, sample(found, one)
     what, signed = plan.label(plan.primary), unit_of_difference(plan.primary).text(difference.mean, signed=True)
     if difference.std == 0:
         return f"The {what} of {name} differs from that of {plan.reference} by {signed} for every one of {seeds}."
@@ -119,10 +124,10 @@ def _not_shown(found: Findings, ones: dict[str, Comparison]) -> list[str]:
     sentence = f"No difference in {plan.label(primary)} between {plan.reference} and {listed(few, 'or')} was shown"
     if measured := [one for one in ones.values() if not math.isnan(one.detectable)]:
         widest = max(measured, key=lambda one: one.detectable)
-        sentence += f"; if the true spread equals the observed one, {counted(widest.n, 'seed')} show differences from "
+        sentence += f"; if the true spread equals the observed one, {sample(found, widest)} show differences from "
         sentence += f"{unit.text(widest.detectable)} on with 80% power"
         size, words = matters(plan)
-        if widest.detectable > size:
+        if widest.detectable > size and widest.difference.independent:
             needed = seeds_to_decide(widest.difference.std, widest.n, size, comparisons=len(found.comparisons))
             sentence += f", and {seeds_text(needed)} seeds would show {words}"
     return [sentence + "."]
@@ -180,11 +185,26 @@ def _not_finite(found: Findings) -> list[str]:
     return [f"{name} is not compared: its {what}." for name in names]
 
 
+def _over_splits(found: Findings) -> list[str]:
+    """Say over what the tests and intervals of a study on several splits are."""
+    if found.results.cells is None or not any(map(tested, found.comparisons.values())):
+        return []
+    if not found.results.runs:
+        return [
+            "These answers are over folds: tests and intervals allow for the overlap of the folds' training images "
+            "(corrected resampled t test, Nadeau and Bengio 2003)."
+        ]
+    return [
+        f"These answers are over splits and seeds: each seed was trained on {counted(found.plan.splits, 'split')} of "
+        "the images, and they describe other splits of the same images and other seeds."
+    ]
+
+
 def _few_seeds(found: Findings) -> list[str]:
     """Say where mean, interquartile mean and median of the differences lead to different answers."""
     unit, what, sentences = unit_of_difference(found.plan.primary), found.plan.label(found.plan.primary), []
     for name, one in found.evidence.items():
-        if one.robust.disagree:
+        if one.robust is not None and one.robust.disagree:
             three = (one.robust.mean, one.robust.interquartile_mean, one.robust.median)
             mean, trimmed, middle = (unit.with_interval(each.mean, each.low, each.high) for each in three)
             sentences.append(

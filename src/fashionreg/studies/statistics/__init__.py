@@ -7,6 +7,7 @@ input that is not a result (NaN or infinite where a number belongs, lengths that
 from fashionreg.studies.statistics.comparisons import Comparison, compare, corrected, differences_of
 from fashionreg.studies.statistics.convergence import Reaching, epochs_to_target, reaching, time_to_target
 from fashionreg.studies.statistics.correction import holm, simultaneous_intervals
+from fashionreg.studies.statistics.crossed import crossed
 from fashionreg.studies.statistics.equivalence import (
     Decision,
     Equivalence,
@@ -19,7 +20,7 @@ from fashionreg.studies.statistics.equivalence import (
 from fashionreg.studies.statistics.estimates import ALPHA, LEVEL, Estimate, Interval, estimate, t_interval
 from fashionreg.studies.statistics.factorial import Effect, factorial_effects
 from fashionreg.studies.statistics.images import SeedsAndImages, seeds_and_images
-from fashionreg.studies.statistics.looks import is_decided, looks_levels, next_seeds
+from fashionreg.studies.statistics.looks import looks_levels, next_seeds
 from fashionreg.studies.statistics.pairing import Pairing, pairing
 from fashionreg.studies.statistics.resampled import Resampled, corrected_t
 from fashionreg.studies.statistics.robust import Outliers, Robust, interquartile_mean, median, outliers, robust
@@ -45,6 +46,7 @@ __all__ = [
     "compare",
     "corrected",
     "corrected_t",
+    "crossed",
     "decide",
     "decision_power",
     "differences_of",
@@ -55,7 +57,6 @@ __all__ = [
     "factorial_effects",
     "holm",
     "interquartile_mean",
-    "is_decided",
     "log_rank",
     "looks_levels",
     "median",

@@ -1,6 +1,6 @@
 """Variants against a reference, paired by seed: tests, Holm's correction and the minimum detectable effect."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -75,6 +75,7 @@ def compare(
     *,
     higher_is_better: bool = True,
     family: int | None = None,
+    summary: Callable[[Floats], Estimate] = estimate,
 ) -> dict[str, Comparison]:
     """Compare variants with the reference, paired by seed: element i of every array belongs to the same seed.
 
@@ -91,6 +92,8 @@ def compare(
         higher_is_better: True for an accuracy, False for a loss; it decides `probability_better` alone.
         family: How many comparisons are made in all, where these are not all: `detectable` must pass Holm's strictest
             step, 5% divided by this number.
+        summary: Estimates the mean of differences `(n,)`, where they are not independent of one another: its standard
+            error is that of all tests and intervals. Wilcoxon's test needs independent ones, and there is none then.
 
     Returns:
         One comparison for each variant, in the same order.
@@ -101,7 +104,7 @@ def compare(
     reference = finite(reference, "reference")
     differences = {name: differences_of(results, reference, f"variant {name!r}") for name, results in variants.items()}
     alpha = ALPHA / (family or max(len(differences), 1))
-    alone = {name: _compare(difference, higher_is_better, alpha) for name, difference in differences.items()}
+    alone = {name: _compare(each, summary(each), higher_is_better, alpha) for name, each in differences.items()}
     return corrected(alone)
 
 
@@ -135,20 +138,19 @@ def corrected(comparisons: Mapping[str, Comparison], alpha: float = ALPHA) -> di
     }
 
 
-def _compare(difference: Floats, higher_is_better: bool, alpha: float) -> Comparison:
-    """Describe the settled differences `(n,)` of one variant, not corrected yet."""
-    one = estimate(difference)
+def _compare(difference: Floats, one: Estimate, higher_is_better: bool, alpha: float) -> Comparison:
+    """Describe the settled differences `(n,)` of one variant and their mean, not corrected yet."""
     gain = difference if higher_is_better else -difference
     return Comparison(
         n=one.n,
         difference=one,
         simultaneous=Interval(np.nan, np.nan),
-        t_p=t_test(difference),
-        wilcoxon_p=_wilcoxon_p(difference),
+        t_p=t_test(difference, one),
+        wilcoxon_p=_wilcoxon_p(difference) if one.independent else np.nan,
         t_p_holm=np.nan,
         wilcoxon_p_holm=np.nan,
         probability_better=mean_of((np.sign(gain) + 1) / 2),
-        detectable=_noncentrality(one.n, alpha) * one.std / one.n**0.5 if one.n > 2 and one.std > 0 else np.nan,
+        detectable=_noncentrality(one.freedom, alpha) * one.error if one.n > 2 and one.std > 0 else np.nan,
     )
 
 
@@ -161,14 +163,21 @@ def settled(differences: Floats, tolerance: float) -> Floats:
     return np.asarray(np.sign(differences) * settled[index[:-1]], dtype=np.float64)
 
 
-def t_test(values: Floats) -> float:
-    """Return the two-sided p value of the t test of the mean against 0; NaN for n < 3, and without spread."""
+def t_test(values: Floats, one: Estimate | None = None) -> float:
+    """Return the two-sided p value of the t test of the mean against 0; NaN for n < 3, and without spread.
+
+    Args:
+        values: `(n,)`.
+        one: Their mean with its standard error, where they are not independent of one another.
+    """
     n, std = len(values), std_of(values)
     if n < MIN_SEEDS_T:
         return np.nan
     if std == 0:
         # all 0 is what the null hypothesis expects; all equal to another number would claim certainty from no spread
         return np.nan if values[0] else 1.0
+    if one is not None and not one.independent:
+        return float(2 * special.stdtr(one.freedom, -abs(one.mean) / one.error))
     # as stats.t.sf, without its checks, which take most of the time of many tests
     return float(2 * special.stdtr(n - 1, -abs(mean_of(values)) / std * n**0.5))
 
@@ -199,13 +208,13 @@ def _wilcoxon_p(differences: Floats) -> float:
 
 
 @lru_cache
-def _noncentrality(n: int, alpha: float) -> float:
-    """Return the mean in standard errors that a two-sided t test with n >= 3 values shows with the stated power."""
-    critical = float(stats.t.ppf(1 - alpha / 2, n - 1))
+def _noncentrality(freedom: float, alpha: float) -> float:
+    """Return the mean in standard errors that a two-sided t test shows with the stated power."""
+    critical = float(stats.t.ppf(1 - alpha / 2, freedom))
 
     def surplus(mean: float) -> float:
         # far out scipy knows no numbers: there nothing is left below the critical value
-        above, below = stats.nct.sf(critical, n - 1, mean), stats.nct.cdf(-critical, n - 1, mean)
+        above, below = stats.nct.sf(critical, freedom, mean), stats.nct.cdf(-critical, freedom, mean)
         return float(np.nan_to_num(above, nan=1.0) + np.nan_to_num(below, nan=0.0)) - POWER
 
     # at 1 the power is below 20%, far above the critical value it is nearly 1

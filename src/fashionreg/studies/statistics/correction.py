@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fashionreg.studies.statistics.estimates import ALPHA, Estimate, Floats, Interval, t_interval, vector
+from fashionreg.studies.statistics.estimates import ALPHA, Estimate, Floats, Interval, vector
 
 
 def holm(p_values: ArrayLike) -> Floats:
@@ -70,7 +70,7 @@ def simultaneous_intervals(
         if np.isnan(adjusted):
             intervals.append(Interval(np.nan, np.nan))
             continue
-        low, high = t_interval(one.mean, one.std, one.n, 1 - alpha / tests)
+        low, high = one.interval(1 - alpha / tests)
         if adjusted >= alpha:  # holds already, but for rounding where an end is at 0
             low, high = min(low, 0.0), max(high, 0.0)
         elif one.mean > 0:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from fashionreg.studies.statistics.estimates import ALPHA, Floats, Interval, finite, mean_of, std_of, t_interval
+from fashionreg.studies.statistics.estimates import ALPHA, Estimate, Floats, Interval, estimate, finite
 
 Decision = Literal["better", "worse", "equivalent", "undecided"]
 
@@ -37,25 +37,24 @@ class Equivalence:
     probability_within: float
 
 
-def equivalence(differences: ArrayLike, relevant: float) -> Equivalence:
+def equivalence(differences: ArrayLike | Estimate, relevant: float) -> Equivalence:
     """Test by two one-sided t tests, TOST, whether a mean difference is too small to matter (Schuirmann 1987).
 
     Args:
-        differences: `(n,)`, finite, variant minus reference of each seed.
+        differences: `(n,)`, finite, variant minus reference of each seed; or their mean, as it was estimated.
         relevant: Above 0, in the same unit.
 
     Raises:
         ValueError: If the differences are not one-dimensional and finite, or `relevant` is not above 0.
     """
-    values = finite(differences, "differences")
+    one = differences if isinstance(differences, Estimate) else estimate(finite(differences, "differences"))
     _check_relevant(relevant)
-    mean, std, n = mean_of(values), std_of(values), len(values)
-    interval = t_interval(mean, std, n, 1 - 2 * ALPHA)
-    if n < 3 or std == 0:
+    interval = one.interval(1 - 2 * ALPHA)
+    if one.n < 3 or one.std == 0:
         return Equivalence(relevant, np.nan, interval, np.nan)
-    above, below = ((relevant + sign * mean) / std * n**0.5 for sign in (1, -1))
+    scale = one.n**0.5 / one.std if one.independent else 1 / one.error
     # P(-relevant < mean) + P(mean < relevant) - 1, from the small tails, so that nothing cancels
-    outside = [float(special.stdtr(n - 1, -distance)) for distance in (above, below)]
+    outside = [float(special.stdtr(one.freedom, -(relevant + sign * one.mean) * scale)) for sign in (1, -1)]
     return Equivalence(relevant, max(outside), interval, max(0.0, 1 - sum(outside)))
 
 

@@ -46,6 +46,63 @@ class Estimate:
     high: float
     n: int
 
+    @property
+    def independent(self) -> bool:
+        """Whether the values are independent of one another."""
+        return True
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean; NaN for n = 0."""
+        return self.std / self.n**0.5 if self.n else np.nan
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the standard error."""
+        return self.n - 1
+
+    def interval(self, level: float) -> Interval:
+        """Return the t interval of the mean at another level; NaN where there is none."""
+        return t_interval(self.mean, self.std, self.n, level)
+
+
+@dataclass(frozen=True)
+class DependentEstimate(Estimate):
+    """A mean of values that are not independent of one another; n is their number.
+
+    Attributes:
+        corrected_error: Standard error of the mean; NaN where it was not computed.
+        corrected_freedom: Its degrees of freedom.
+    """
+
+    corrected_error: float
+    corrected_freedom: float
+
+    @property
+    def independent(self) -> bool:
+        """Whether the values are independent of one another."""
+        return False
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean."""
+        return self.corrected_error
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the standard error."""
+        return self.corrected_freedom
+
+    def interval(self, level: float) -> Interval:
+        """Return the t interval of the mean at another level; NaN where there is none."""
+        return t_around(self.mean, self.error, self.freedom, level)
+
+
+def t_around(mean: float, error: float, freedom: float, level: float = LEVEL) -> Interval:
+    """Return the t interval of a mean with this standard error and its degrees of freedom; NaN where these are 0."""
+    half = float(special.stdtrit(freedom, (1 + level) / 2)) * error if freedom > 0 else np.nan
+    return Interval(mean - half, mean + half)
+
 
 def estimate(values: ArrayLike) -> Estimate:
     """Estimate the mean over seeds with its Student t interval: mean +- t(0.975, n - 1) * std / sqrt(n).

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
-from fashionreg.studies.statistics.estimates import LEVEL, Estimate, Interval, estimate
+from fashionreg.studies.statistics.crossed import MeanSquares
+from fashionreg.studies.statistics.estimates import Estimate, Interval, estimate, t_around
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,14 @@ def seeds_and_images(variant: ArrayLike, reference: ArrayLike) -> SeedsAndImages
     # of -1, 0, 1 the sum of squares is the number of cells that differ
     squares = float(np.count_nonzero(differences)) - n * m * mean**2
     squares_rest = max(squares - squares_seeds - squares_images, 0.0)
-    ms_seeds, ms_images = squares_seeds / (n - 1), squares_images / (m - 1)
-    ms_rest = squares_rest / ((n - 1) * (m - 1))
+    of = MeanSquares(squares_seeds / (n - 1), squares_images / (m - 1), squares_rest / ((n - 1) * (m - 1)), n, m)
+    ms_seeds, ms_images, ms_rest = of.rows, of.columns, of.rest
     seed_std, image_std = max((ms_seeds - ms_rest) / m, 0) ** 0.5, max((ms_images - ms_rest) / n, 0) ** 0.5
     interval = Interval(over_seeds.low, over_seeds.high)
-    total = ms_seeds + ms_images - ms_rest
-    if total > ms_seeds:
-        parts = ms_seeds**2 / (n - 1) + ms_images**2 / (m - 1) + ms_rest**2 / ((n - 1) * (m - 1))
-        half = float(stats.t.ppf((1 + LEVEL) / 2, total**2 / parts)) * (total / (n * m)) ** 0.5
+    if of.total > ms_seeds:
+        wider = t_around(mean, *of.error())
         # more degrees of freedom can make the quantile smaller by more than the variance has grown
-        interval = Interval(min(interval.low, mean - half), max(interval.high, mean + half))
+        interval = Interval(min(interval.low, wider.low), max(interval.high, wider.high))
     return SeedsAndImages(over_seeds, interval, seed_std, image_std)
 
 

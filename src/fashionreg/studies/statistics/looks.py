@@ -1,16 +1,12 @@
-"""Several looks at a growing study: the error of 5% spent over the looks, and when to stop."""
+"""Several looks at a growing study: the error of 5% spent over the looks, and how many seeds the next one has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from fashionreg.studies.statistics.comparisons import Comparison
-from fashionreg.studies.statistics.correction import holm
-from fashionreg.studies.statistics.equivalence import Decision, decide, equivalence
 from fashionreg.studies.statistics.estimates import ALPHA
 
 #: Number of studies that are simulated for the levels: their error is then known to 0.05%, and taken off twice.
@@ -61,40 +57,6 @@ def looks_levels(
         raise ValueError(f"comparisons, alpha: must be 1 or more and from 0 to 1, got {comparisons}, {alpha}")
     levels = [[q * level for level in _levels(tuple(looks), maximum, alpha / q)] for q in {1, comparisons}]
     return [min(column) for column in zip(*levels, strict=True)]
-
-
-def is_decided(
-    comparisons: Mapping[str, Comparison],
-    differences: Mapping[str, ArrayLike],
-    looks: Sequence[int],
-    maximum: int,
-    *,
-    relevant: float | None = None,
-    higher_is_better: bool = True,
-) -> dict[str, Decision]:
-    """Decide about each variant at the present look, with levels that make all looks together err in 5%.
-
-    A growing study stops when no variant is undecided, or at its maximum. The rule errs in at most 5%: to call any
-    variant better or worse that equals the reference, and to call any equivalent whose difference is relevant.
-
-    Args:
-        comparisons: Of `compare` or `corrected`: with p values after Holm's correction.
-        differences: `(n,)` of the same variants, variant minus reference of each seed.
-        looks: Number of seeds at each look so far, ascending, the present one last.
-        maximum: The largest number of seeds, stated before the first look.
-        relevant: The smallest difference that matters, above 0; None: nothing is called equivalent.
-        higher_is_better: True for an accuracy, False for a loss.
-    """
-    if not comparisons:
-        return {}
-    level = looks_levels(looks, maximum, comparisons=len(comparisons))[-1]
-    equivalent = np.full(len(comparisons), np.nan)
-    if relevant is not None:
-        equivalent = holm([equivalence(differences[name], relevant).p for name in comparisons])
-    return {
-        name: decide(one.difference.mean, one.t_p_holm, same, higher_is_better=higher_is_better, alpha=level)
-        for (name, one), same in zip(comparisons.items(), equivalent.tolist(), strict=True)
-    }
 
 
 def next_seeds(seeds: int, maximum: int) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from fashionreg.studies.statistics.estimates import LEVEL, Estimate, finite, mean_of, std_of
+from fashionreg.studies.statistics.estimates import DependentEstimate, finite, mean_of, std_of, t_around
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Resampled:
             where all are 0.
     """
 
-    difference: Estimate
+    difference: DependentEstimate
     p: float
 
 
@@ -44,13 +44,12 @@ def corrected_t(differences: ArrayLike, train_size: int, test_size: int) -> Resa
         raise ValueError(f"train_size, test_size: must be 1 or more, got {train_size}, {test_size}")
     mean, std, n = mean_of(values), std_of(values), len(values)
     if n < 2:
-        return Resampled(Estimate(mean, std, np.nan, np.nan, n), np.nan)
+        return Resampled(DependentEstimate(mean, std, np.nan, np.nan, n, np.nan, n - 1), np.nan)
     error = std * (1 / n + test_size / train_size) ** 0.5
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
     if n < 3:
         p = np.nan
     elif std == 0:
         p = np.nan if mean else 1.0
     else:
         p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
-    return Resampled(Estimate(mean, std, mean - half, mean + half, n), p)
+    return Resampled(DependentEstimate(mean, std, *t_around(mean, error, n - 1), n, error, n - 1), p)

@@ -1,0 +1,55 @@
+"""Folds of a cross-validation in `fashionreg compare` and `fr.compare`: the corrected resampled t test."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import fashionreg as fr
+
+
+def results(seeds=1, folds=5, column="fold"):
+    generator = np.random.default_rng(2)
+    rows = [
+        (variant, seed, fold, 0.8 + 0.03 * (variant == "bn") + generator.normal(0, 0.01))
+        for variant in ("plain", "bn")
+        for seed in range(seeds)
+        for fold in range(folds)
+    ]
+    return pd.DataFrame(rows, columns=["variant", "seed", column, "value"])
+
+
+@pytest.mark.parametrize("column", ["fold", "split"])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_folds_have_the_test_of_nadeau_and_bengio(run, drawn, seeds, column):
+    frame = results(seeds, 5, column)
+    frame.to_csv("cv.csv", index=False)
+    code, out, err = run("compare", "cv.csv", "--metric", "acc", "--out", "out")
+    assert (code, err) == (0, "")
+    wide = frame.pivot(index=["seed", column], columns="variant", values="value")
+    differences = (wide.bn - wide.plain).to_numpy()
+    n = len(differences)
+    # a test set of a fifth: n2 / n1 = 1 / 4
+    error = differences.std(ddof=1) * (1 / n + 1 / 4) ** 0.5
+    low, high = stats.t.interval(0.95, n - 1, differences.mean(), error)
+    table = fr.compare(frame, "plain")
+    assert (table.n["bn"], table.low["bn"], table.high["bn"]) == pytest.approx((n, low, high))
+    assert table.t_p["bn"] == pytest.approx(2 * stats.t.sf(abs(differences.mean()) / error, n - 1), rel=1e-6)
+    ends = re.search(r"95% interval ([\d.]+) to ([\d.]+),", out).groups()
+    # two or three digits are shown
+    assert [float(end) for end in ends] == pytest.approx([100 * low, 100 * high], abs=0.06)
+    assert ("3 seeds x 5 folds" if seeds > 1 else "5 folds)") in out
+    assert "corrected t test over folds, p" in out
+    assert "corrected resampled t test, Nadeau and Bengio 2003" in out
+    again = pd.read_csv("out/results.csv")
+    assert sorted(again.fold.unique()) == list(range(5))
+    assert "Nadeau and Bengio" in Path("out/report.md").read_text()
+
+
+def test_a_fold_that_is_missing_is_named(refusal):
+    results().drop(index=7).to_csv("cv.csv", index=False)
+    _, line = refusal("compare", "cv.csv")
+    assert "variant bn, seed 0: has results of 4 of 5 folds" in line

@@ -1,0 +1,109 @@
+"""A study that trains each seed on each of several splits: what is trained, what is compared, and what is said."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from fashionreg.studies.findings import find
+from fashionreg.studies.results import read_results
+from fashionreg.studies.statistics import crossed
+
+STUDY = {
+    "name": "crossed",
+    "seeds": 3,
+    "splits": 4,
+    "outcomes": ["acc"],
+    "relevant": 1,
+    "shared": [
+        {
+            "model": {"class_path": "RegularizedMLP", "init_args": {"hidden_sizes": [8]}},
+            "data": {"class_path": "SklearnDataModule", "init_args": {"dataset": "iris", "test_size": 0.3}},
+            "trainer": {"max_epochs": 1, "enable_progress_bar": False},
+        }
+    ],
+    "variants": {
+        "plain": [],
+        "norm": [{"model": {"init_args": {"regularizers": {"norm": {"class_path": "BatchNorm"}}}}}],
+    },
+}
+
+
+def written(**changes):
+    Path("crossed.yaml").write_text(yaml.safe_dump(STUDY | changes, sort_keys=False))
+    return "crossed.yaml"
+
+
+def test_each_seed_is_trained_on_each_split_and_tested_over_both(run, drawn):
+    code, out, err = run("study", written())
+    assert (code, err) == (0, "")
+    assert "study   crossed: 2 variants x 3 seeds x 4 splits, reference plain" in out
+    assert "[6/8] norm, split 2 of 4: " in out
+    assert "These answers are over splits and seeds: each seed was trained on 4 splits of the images" in out
+    assert "paired t test" not in out
+    folder = Path("logs/studies/crossed")
+    abouts = [json.loads(path.read_text()) for path in sorted(folder.glob("*/version_*/record.json"))]
+    assert sorted(about["config"]["data"]["init_args"]["split_seed"] for about in abouts) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len({about["data"]["fingerprints"]["test"] for about in abouts}) == 4
+    rows = pd.read_csv(folder / "results.csv").query("split == 'test' and metric == 'acc'")
+    assert len(rows) == 2 * 3 * 4
+    wide = {name: part.pivot(index="seed", columns="fold", values="value") for name, part in rows.groupby("variant")}
+    expected = crossed((wide["norm"] - wide["plain"]).to_numpy())
+    found = find(read_results(folder))
+    one = found.comparisons["norm"]
+    assert (one.n, one.difference.low, one.difference.high) == pytest.approx((12, expected.low, expected.high))
+    assert not one.difference.independent
+    # a seed stands for its mean over the splits
+    means = next(variant.values["acc"] for variant in found.variants if variant.name == "norm")
+    assert means.to_numpy() == pytest.approx(wide["norm"].mean(axis=1).to_numpy())
+    page = (folder / "report.md").read_text()
+    assert "seeds and splits as crossed random effects" in page
+    assert "not trained and tested on the same images" not in page
+    # nothing is trained twice
+    again = run("study", "crossed.yaml")
+    assert again[0] == 0
+    assert again[1].count("has all 3 seeds already") == 8
+
+
+def test_a_seed_that_lacks_a_split_is_missing(run, drawn):
+    assert run("study", written(splits=3))[0] == 0
+    folder = Path("logs/studies/crossed")
+    (run_folder,) = (
+        path.parent
+        for path in folder.glob("norm/version_*/record.json")
+        if json.loads(path.read_text())["config"]["data"]["init_args"]["split_seed"] == 1
+    )
+    about = json.loads((run_folder / "record.json").read_text())
+    about["seeds"] = [0, 1]
+    (run_folder / "record.json").write_text(json.dumps(about))
+    table = pd.read_csv(run_folder / "record.csv")
+    table[table.seed < 2].to_csv(run_folder / "record.csv", index=False)
+    (run_folder / "correct.npy").unlink()
+    results = read_results(folder)
+    assert results.missing() == {"norm": [2]}
+    assert set(results.table[results.table.variant == "norm"].seed) == {0, 1}
+    assert np.isfinite(find(results).comparisons["norm"].difference.low)
+
+
+BY_SEED = [{"data": {"init_args": {"split": "by_seed"}}}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"splits": 2}, "splits: must be 1 or a whole number from 3 to 100, got 2"),
+        ({"splits": "4"}, "splits: must be 1 or a whole number from 3 to 100, got '4'"),
+        ({"max_seeds": 20}, "splits: cannot be combined with max_seeds"),
+        ({"seeds": "auto"}, "splits: cannot be combined with seeds: auto"),
+        ({"tune": {"grid": {"lr": [0.1]}}}, "splits: cannot be combined with tune"),
+        ({"shared": [*STUDY["shared"], *BY_SEED]}, "plain: splits: needs data.init_args.split: fixed, got by_seed"),
+    ],
+)
+def test_a_study_that_cannot_be_crossed_is_refused_before_anything_runs(run, changes, fault):
+    code, out, err = run("study", written(**changes))
+    assert (code, out) == (1, "")
+    assert f"  {fault}\n" in err
+    assert not Path("logs").exists()
