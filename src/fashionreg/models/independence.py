@@ -21,7 +21,15 @@ from fashionreg.models.objective import (
     weights_key,
 )
 from fashionreg.randomness import Key, epoch_keys, generator
-from fashionreg.regularizers.base import Regularizer, Tensors, constructor_arguments, end_epoch, naming, with_hook
+from fashionreg.regularizers.base import (
+    LAYER_HOOKS,
+    Regularizer,
+    Tensors,
+    constructor_arguments,
+    end_epoch,
+    naming,
+    with_hook,
+)
 
 #: Two seeds, trained together and each alone, for so many steps of so many images.
 SEEDS, STEPS, IMAGES = [3, 7], 2, 4
@@ -91,7 +99,7 @@ def _trace(
     def refuse(hook: str, must: str, got: str) -> UserError:
         return UserError(f"regularizers.{name}: {hook}: must return {must}; got {got}")
 
-    layers = " or ".join(hook for hook in ("before_activation", "after_activation") if has(hook))
+    layers = " or ".join(filter(has, LAYER_HOOKS))
     with naming(name, layers or "network"):
         network = make(regularizer, seeds)
     with naming(name, "attach"):

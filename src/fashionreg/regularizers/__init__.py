@@ -32,6 +32,7 @@ from fashionreg.regularizers.random_shift import RandomShift
 from fashionreg.regularizers.rotation import Rotation
 from fashionreg.regularizers.sam import SAM
 from fashionreg.regularizers.spectral_norm import SpectralNorm
+from fashionreg.regularizers.stochastic_depth import StochasticDepth
 from fashionreg.regularizers.swa import SWA
 from fashionreg.regularizers.weight_clipping import WeightClipping
 from fashionreg.regularizers.weight_decay import WeightDecay
@@ -72,6 +73,7 @@ __all__ = [
     "ReplicaLayer",
     "Rotation",
     "SpectralNorm",
+    "StochasticDepth",
     "TrainingData",
     "WeightClipping",
     "WeightDecay",

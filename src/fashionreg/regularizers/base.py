@@ -21,6 +21,9 @@ from fashionreg.randomness import Key
 #: Parameters or gradients by the name of the parameter, each with a leading replica axis `(S, ...)`.
 Tensors = dict[str, Tensor]
 
+#: The hooks that insert layers into a network.
+LAYER_HOOKS = ("before_activation", "after_activation", "branch_end")
+
 #: From parameters to the gradients of the sum over replicas of their training losses, on the batch of this step.
 ComputeGradients = Callable[[Mapping[str, Tensor]], Tensors]
 
@@ -108,6 +111,16 @@ class Regularizer(nn.Module):
 
     def after_activation(self, features: int, seeds: Sequence[int]) -> ReplicaLayer | None:
         """Make the layer to insert after the activation of a hidden layer of `features` units; None for no layer."""
+        return None
+
+    def branch_end(self, features: int, depth: float, seeds: Sequence[int]) -> ReplicaLayer | None:
+        """Make the layer to insert at the end of a residual branch, before its input is added; None for no layer.
+
+        Args:
+            features: Units of the branch.
+            depth: Which of the L branches it is, `l / L` with l = 1 ... L from the inputs on.
+            seeds: The S seeds.
+        """
         return None
 
     def batch(self, images: Tensor, targets: Tensor, key: Key) -> tuple[Tensor, Tensor]:
