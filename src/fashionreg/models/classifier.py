@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any, Self
 
@@ -201,10 +201,17 @@ class Classifier(LightningModule, ABC):
                     with naming(name, "evaluating"):
                         stack.enter_context(regularizer.evaluating(self.network))
                 # of the weights that these have chosen
-                stack.enter_context(used_weights(self.network, self.objective.weight_hooks))
+                stack.enter_context(self.with_used_weights())
                 yield self.network
         finally:
             self.network.train(training)
+
+    def with_used_weights(self) -> AbstractContextManager[None]:
+        """Return a context in which the network holds the weights that it uses, where these are computed from others.
+
+        Those of the hooks `weights`, without random numbers and without averages: what observers of training show.
+        """
+        return used_weights(self.network, self.objective.weight_hooks)
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
