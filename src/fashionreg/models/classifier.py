@@ -18,12 +18,12 @@ from fashionreg.models.checkpoints import check_same_network, is_plain
 from fashionreg.models.independence import check_independent
 from fashionreg.models.metrics import EVALUATION_METRICS, TRAINING_METRICS, Totals
 from fashionreg.models.networks import ReplicaNetwork, single_precision
-from fashionreg.models.objective import Objective, StepLosses, cross_entropy, used_weights
+from fashionreg.models.objective import Objective, StepLosses, cross_entropy, predicted, used_weights
 from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
 from fashionreg.models.optimizers import check_replica_wise
 from fashionreg.models.trainers import check_averaging, check_data, check_single_backward, check_trainer, training_data
 from fashionreg.randomness import Key, epoch_keys, fold_in
-from fashionreg.regularizers.base import Regularizer, end_epoch, naming, show_data, with_hook
+from fashionreg.regularizers.base import ComputeLogits, Regularizer, end_epoch, naming, show_data, with_hook
 
 Batch = tuple[Tensor, Tensor]
 
@@ -186,9 +186,22 @@ class Classifier(LightningModule, ABC):
         return ", ".join([self.network.describe(), *(one.describe() for one in self.regularizers_by_name().values())])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute the logits, float `(S, B, K)`; see `ReplicaNetwork.forward`."""
-        logits: Tensor = self.network(images)
-        return logits
+        """Compute the logits, float `(S, B, K)`, in evaluation as regularizers change them."""
+        compute: ComputeLogits = self.network
+        if not self.network.training:
+            for name, regularizer in with_hook(self.regularizers_by_name(), "predict").items():
+                compute = partial(predicted, name, regularizer, compute)
+        return compute(images)
+
+    @torch.no_grad()
+    def plain(self, index: int) -> nn.Module:
+        """Return replica `index` as a plain module, `(B, D)` to `(B, K)`, that computes what is evaluated."""
+        with self.evaluating() as networks:
+            network = networks.replica(index)
+        for name, regularizer in with_hook(self.regularizers_by_name(), "exported").items():
+            with naming(name, "exported"):
+                network = regularizer.exported(network, index)
+        return network.eval()
 
     @contextmanager
     def evaluating(self) -> Iterator[ReplicaNetwork]:

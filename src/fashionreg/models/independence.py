@@ -172,15 +172,16 @@ def _trace(
         for measured in metrics:
             end_epoch(name, regularizer, network, {metric: images[0].mean(dim=(1, 2)) for metric in measured})
             yield "after_epoch", _state(network, len(seeds))
-    if computed or has("evaluating"):
+    if computed or has("evaluating") or has("predict"):
         network.eval()
-        with torch.no_grad(), naming(name, "evaluating" if has("evaluating") else computed):
+        hook = next(filter(has, ("evaluating", "predict")), computed)
+        with torch.no_grad(), naming(name, hook):
             context = regularizer.evaluating(network)
             if not hasattr(context, "__enter__"):
                 raise refuse("evaluating", "a context manager", _shown(context))
             with context, used_weights(network, forward):
-                result = {"logits": network(images[0]), **_state(network, len(seeds))}
-        yield ("evaluating" if has("evaluating") else computed), result
+                result = {"logits": regularizer.predict(network, images[0]), **_state(network, len(seeds))}
+        yield hook, result
 
 
 def _loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ from fashionreg.regularizers.sam import SAM
 from fashionreg.regularizers.spectral_norm import SpectralNorm
 from fashionreg.regularizers.stochastic_depth import StochasticDepth
 from fashionreg.regularizers.swa import SWA
+from fashionreg.regularizers.test_time_flip import TestTimeFlip
 from fashionreg.regularizers.weight_clipping import WeightClipping
 from fashionreg.regularizers.weight_decay import WeightDecay
 from fashionreg.regularizers.weight_norm import WeightNorm
@@ -74,6 +75,7 @@ __all__ = [
     "Rotation",
     "SpectralNorm",
     "StochasticDepth",
+    "TestTimeFlip",
     "TrainingData",
     "WeightClipping",
     "WeightDecay",

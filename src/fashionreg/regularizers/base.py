@@ -28,6 +28,10 @@ LAYER_HOOKS = ("before_activation", "after_activation", "branch_end")
 ComputeGradients = Callable[[Mapping[str, Tensor]], Tensors]
 
 
+#: From images `(S, B, D)`, or `(B, D)` shown to all replicas, to logits `(S, B, K)`, in evaluation.
+ComputeLogits = Callable[[Tensor], Tensor]
+
+
 class TrainingData(NamedTuple):
     """What there is to know about the images and labels that networks are trained on.
 
@@ -200,6 +204,28 @@ class Regularizer(nn.Module):
     def evaluating(self, network: nn.Module) -> AbstractContextManager[None]:
         """Return a context in which `network` holds the weights to evaluate and to export, for example an average."""
         return nullcontext()
+
+    def predict(self, compute: ComputeLogits, images: Tensor) -> Tensor:
+        """Compute the logits to evaluate, `(S, B, K)`; training never calls it.
+
+        Override `exported` too: an exported network must compute the same.
+
+        Args:
+            compute: From images to the logits of the networks, as regularizers that come before this one changed them.
+                It may be called several times.
+            images: float `(S, B, D)`, or `(B, D)` shown to all replicas.
+        """
+        return compute(images)
+
+    def exported(self, network: nn.Module, index: int) -> nn.Module:
+        """Return a plain module that computes for replica `index` alone what `predict` computes for all.
+
+        Args:
+            network: The replica as a plain module, `(B, D)` to `(B, K)`, as regularizers that come before this one
+                changed it.
+            index: Which replica it is.
+        """
+        return network
 
     def overrides(self, hook: str) -> bool:
         """Return whether this regularizer overrides a hook."""

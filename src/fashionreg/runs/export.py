@@ -165,8 +165,7 @@ def plain_network(model: "Classifier", seed: int) -> "nn.Module":
     from torch import nn
 
     replica = model.seeds.index(seed)
-    with model.evaluating() as networks:
-        network: nn.Module = networks.replica(replica)
+    network = model.plain(replica)
     if model.scaling is None:
         return network
     shift, scale = model.scaling[:, replica if model.scaling.shape[1] > 1 else 0]
