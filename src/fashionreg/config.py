@@ -54,7 +54,12 @@ _REGULARIZER_OPTION = re.compile(r"--(model(?:\.init_args)?\.regularizers(?:\.[^
 CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
 
 #: Options that a later version has added, with the values that say what every run did before: they identify nothing.
-_ADDED = {"data.init_args.split": "fixed", "data.init_args.test": "own", "data.init_args.kind": "pixels"}
+_ADDED = {
+    "data.init_args.split": "fixed",
+    "data.init_args.test": "own",
+    "data.init_args.kind": "pixels",
+    "model.init_args.residual": False,
+}
 
 #: Options that say how long a run is: a resumed run may be longer.
 _LENGTH = re.compile(r"trainer\.(max|min)_(epochs|steps|time)")

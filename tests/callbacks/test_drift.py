@@ -85,6 +85,21 @@ def test_statistics_of_the_first_measurement_are_numpys(drifting):
             assert row["gradient_norm"] > 0
 
 
+def test_where_weights_are_computed_from_others_those_are_observed_that_the_network_uses(drifting, workplace):
+    norm = "model: {init_args: {regularizers: {spectral: SpectralNorm}, batch_norm: false}}\n"
+    (workplace / "norm.yaml").write_text(norm)
+    table = drifting("--config", "norm.yaml", "--trainer.max_epochs", 1)
+    images = data().images[:64].flatten(1).float() / 255
+    plain = RegularizedMLP(hidden_sizes=[8, 6], seeds=[0, 1, 2]).build(784, 10).network
+    weight, bias = plain.layers[0].weight.detach(), plain.layers[0].bias.detach()
+    for seed in range(3):
+        x = images @ (weight[seed] / torch.linalg.matrix_norm(weight[seed], 2)) + bias[seed]
+        found = table[seed, 0, "hidden1"][["p15", "p50", "p85"]]
+        # six digits in the file, and a sum over the pixels
+        tolerance = 1e-5 + rounding(PIXELS, 3 * x.abs().max())
+        assert found.to_numpy() == pytest.approx(np.percentile(x[:, 0].numpy(), [15, 50, 85]), abs=tolerance)
+
+
 def test_drift_is_the_distance_from_the_first_measurement_in_its_standard_deviations(drifting):
     table = drifting("--trainer.max_epochs", 1)
     images = data().images[:64].flatten(1).float() / 255

@@ -83,6 +83,17 @@ def test_histograms_are_of_the_chosen_replica(histograms, replica):
         agree(found[f"pre_activations/relu{number}"][2], value, error=rounding(PIXELS, 3 * value.detach().abs().max()))
 
 
+def test_computed_weights_are_shown_as_the_network_uses_them(histograms):
+    found = histograms("--model.init_args.regularizers.spectral", "SpectralNorm")
+    state = torch.load(LAST, weights_only=True)["state_dict"]
+    name = "layers.0.weight"
+    weights = state[f"network.{name}"][0]
+    left, right = (state[f"regularizers.spectral.{name.replace('.', '/')}/{side}"][0] for side in ("left", "right"))
+    norm = left @ weights @ right
+    assert abs(norm - 1) > 0.05
+    agree(found["weights/linear1.weight"][2], weights / norm, error=rounding(PIXELS, weights.abs().max() / norm))
+
+
 def test_gradients_are_those_of_the_last_step_of_each_epoch(histograms, monkeypatch):
     gradients = []
     step = torch.optim.SGD.step

@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from fashionreg.errors import UserError
+from fashionreg.models.networks import MLP
 from fashionreg.regularizers.batch_norm import BatchNorm, ReplicaBatchNorm
+from fashionreg.runs.export import fold_batch_norm
 
 S, B, C = 3, 7, 5
 
@@ -38,7 +40,33 @@ def test_options_are_those_of_the_layers():
     assert (layer.replica(0).eps, layer.replica(1).momentum) == (0.1, 0.3)
 
 
-@pytest.mark.parametrize(("options", "fault"), [({"eps": 0.0}, "eps: must be above 0"), ({"momentum": 2}, "momentum")])
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [("before_activation", ["linear1", "norm1", "relu1"]), ("after_activation", ["linear1", "relu1", "norm1"])],
+)
+def test_it_stands_before_or_after_the_activation(place, names):
+    network = MLP([5, 4, 3], [0, 1], {"norm": BatchNorm(place=place)})
+    assert network.layer_names[:3] == names
+
+
+def test_after_the_activation_it_is_exported_unfolded_and_computes_the_same():
+    network = MLP([5, 4, 3], [0, 1], {"norm": BatchNorm(place="after_activation")}).double()
+    network(inputs(2, B, 5))
+    plain = network.eval().replica(1)
+    folded = fold_batch_norm(plain)
+    assert [type(layer).__name__ for layer in folded] == ["Linear", "ReLU", "BatchNorm1d", "Linear"]
+    x = inputs(B, 5)
+    torch.testing.assert_close(folded(x), network(x)[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"eps": 0.0}, "eps: must be above 0"),
+        ({"momentum": 2}, "momentum"),
+        ({"place": "here"}, "batch_norm: place: must be before_activation or after_activation, got here"),
+    ],
+)
 def test_options_out_of_range_are_refused(options, fault):
     with pytest.raises(UserError, match=fault):
         BatchNorm(**options)

@@ -14,7 +14,7 @@ from samples import LAST
 KINDS = {name: kind for name, kind in vars(regularizers).items() if isinstance(kind, type)}
 KINDS = {name: kind for name, kind in KINDS.items() if issubclass(kind, Regularizer) and kind is not Regularizer}
 
-#: A network with two hidden layers and with validation images, for those that need either.
+#: A network with two hidden layers, a residual connection and validation images, for those that need any of these.
 SMALL = {
     "name": "small",
     "seeds": 3,
@@ -22,6 +22,7 @@ SMALL = {
         "class_path": "RegularizedMLP",
         "init_args": {
             "hidden_sizes": [8, 8],
+            "residual": True,
             "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1, "momentum": 0.9}},
         },
     },

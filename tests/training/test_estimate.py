@@ -15,8 +15,9 @@ from fashionreg.data.batches import chunk_size
 from fashionreg.data.datamodules import SyntheticDataModule
 from fashionreg.errors import UserError
 from fashionreg.models import RegularizedMLP, StackedClassifier
+from fashionreg.models.objective import logits_of, weights_key
 from fashionreg.randomness import Key
-from fashionreg.regularizers import EMA
+from fashionreg.regularizers import EMA, DropConnect, SpectralNorm, WeightNorm
 from fashionreg.runs.contents import outline
 from fashionreg.training.estimate import (
     CORE_RATE,
@@ -92,12 +93,14 @@ class Own(nn.Sequential):
 
 SGD, MOMENTUM = torch.optim.SGD, partial(torch.optim.SGD, momentum=0.9)
 MLP = partial(RegularizedMLP, [64, 32])
+COMPUTED = {"norm": WeightNorm(), "spectral": SpectralNorm(), "drop": DropConnect(), "again": DropConnect(0.1)}
 CASES = {
     "plain": (MLP, SGD, {}, 5, 500),
     "all": (partial(RegularizedMLP, [256], True, 0.5), torch.optim.Adam, {}, 3, 1000),
     "wide": (partial(RegularizedMLP, [1000, 500], dropout=0.5), MOMENTUM, {}, 2, 32),
     "batch norm": (partial(RegularizedMLP, [256, 256, 256], True), SGD, {}, 4, 500),
     "average": (partial(RegularizedMLP, [1000, 1000]), SGD, {"ema": EMA(0.9)}, 5, 16),
+    "computed weights": (partial(RegularizedMLP, [1000, 1000]), SGD, COMPUTED, 3, 4),
     "own": (partial(StackedClassifier, Own), MOMENTUM, {}, 4, 500),
 }
 
@@ -112,12 +115,14 @@ def test_the_estimate_of_a_step_is_within_a_factor_of_two_of_what_is_allocated(c
     shapes = replace(shapes, batch_size=batch_size, images=0, chunk_size=0)
     model.build(784, 10)
     optimizer = maker(model.network.parameters())
-    keys = {name: Key(torch.zeros(replicas, 2, dtype=torch.int32)) for name in model.network.draws}
+    hooks = model.objective.weight_hooks
+    draws = [*model.network.draws, *map(weights_key, hooks)]
+    keys = {name: Key(torch.zeros(replicas, 2, dtype=torch.int32)) for name in draws}
 
     def step():
         images = torch.rand(replicas, batch_size, 784)
         optimizer.zero_grad()
-        model.network(images, keys).square().mean().backward()
+        logits_of(model.network, hooks, images, keys).square().mean().backward()
         optimizer.step()
         model.after_step()
 
@@ -148,6 +153,7 @@ def test_more_of_anything_needs_more_memory():
         {"replicas": 200},
         {"images": 10**6},
         {"batch_size": 10**5},
+        {"mapped": 10**9},
         {"parameters": 10**7},
         {"kept": 10**6},
         {"widest": 10**5},

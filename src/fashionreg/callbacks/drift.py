@@ -86,7 +86,8 @@ class ActivationDrift(Recorded):
         """Compute the statistics of every hidden layer, `(layers, statistics, S)`."""
         assert self._images is not None
         dtype = next(module.network.parameters()).dtype
-        inputs = module.network.pre_activations(self._images.to(dtype))
+        with module.with_used_weights():
+            inputs = module.network.pre_activations(self._images.to(dtype))
         weights = module.network.hidden_weights()
         rows = []
         for position, (name, x) in enumerate(inputs.items()):

@@ -19,7 +19,9 @@ class Histograms(Callback):
 
     Tags have the names of `ReplicaNetwork.readable_parameters`: `weights/linear1.weight`, `weights/linear1.bias`,
     `gradients/...` of the same (those of the last step of the epoch, after clipping) and `pre_activations/relu1`, the
-    input of each ReLU for the first 512 training images. Tensors with non-finite values are skipped.
+    input of each ReLU for the first 512 training images. Where a regularizer computes the weights from others, as
+    weight normalization does, these are the computed ones, and the gradients those of what is trained. Tensors with
+    non-finite values are skipped.
 
     Args:
         every_n_epochs: Epochs between two histograms, at least 1.
@@ -68,7 +70,9 @@ class Histograms(Callback):
         if not targets or not self._is_due(trainer) or not isinstance(pl_module, Classifier):
             return
         network = pl_module.network
-        values = {f"weights/{name}": x[self.replica] for name, x in network.readable_parameters().items()}
+        with pl_module.with_used_weights():
+            parameters = network.readable_parameters()
+            values = {f"weights/{name}": x[self.replica].detach().clone() for name, x in parameters.items()}
         values |= {f"gradients/{name}": gradient for name, gradient in self._gradients.items()}
         self._gradients = {}
         values |= {
@@ -88,7 +92,8 @@ class Histograms(Callback):
         if not isinstance(data, ImageDataModule):
             return {}
         images = data.first_images(data.splits.train, count)
-        return module.network.pre_activations(images.to(next(module.network.parameters()).dtype))
+        with module.with_used_weights():
+            return module.network.pre_activations(images.to(next(module.network.parameters()).dtype))
 
     def _is_due(self, trainer: Trainer) -> bool:
         return (trainer.current_epoch + 1) % self.every_n_epochs == 0

@@ -61,8 +61,8 @@ class TestFigures(Callback):
         from fashionreg.runs import figures
 
         test = data.splits.test
-        with trainer.precision_plugin.test_step_context(), pl_module.evaluating() as network:
-            given = answers(network, data.evaluation_loader(test))
+        with trainer.precision_plugin.test_step_context(), pl_module.evaluating():
+            given = answers(pl_module, data.evaluation_loader(test))
         counts = confusion(given, len(data.class_names))
         drawn = {
             "confusion_matrix": figures.confusion_matrix(counts.sum(axis=0), data.class_names),

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from fashionreg.models.independence import check_independent
 from fashionreg.models.independent_step import check_independent_step
 from fashionreg.models.metrics import EVALUATION_METRICS, TRAINING_METRICS, Totals
 from fashionreg.models.networks import ReplicaNetwork, single_precision
-from fashionreg.models.objective import Objective, StepLosses, cross_entropy, used_weights
+from fashionreg.models.objective import Objective, StepLosses, cross_entropy, predicted, used_weights
 from fashionreg.models.optimization import clip_each_replica, make_optimizer, make_scheduler
 from fashionreg.models.optimizers import check_replica_wise
 from fashionreg.models.schedulers import RunLength, Schedule
@@ -32,7 +32,7 @@ from fashionreg.models.trainers import (
     training_data,
 )
 from fashionreg.randomness import Key, epoch_keys, fold_in
-from fashionreg.regularizers.base import Regularizer, end_epoch, naming, show_data, with_hook
+from fashionreg.regularizers.base import ComputeLogits, Regularizer, end_epoch, naming, show_data, with_hook
 
 Batch = tuple[Tensor, Tensor]
 
@@ -200,9 +200,22 @@ class Classifier(LightningModule, ABC):
         return ", ".join([self.network.describe(), *(one.describe() for one in self.regularizers_by_name().values())])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute the logits, float `(S, B, K)`; see `ReplicaNetwork.forward`."""
-        logits: Tensor = self.network(images)
-        return logits
+        """Compute the logits, float `(S, B, K)`, in evaluation as regularizers change them."""
+        compute: ComputeLogits = self.network
+        if not self.network.training:
+            for name, regularizer in with_hook(self.regularizers_by_name(), "predict").items():
+                compute = partial(predicted, name, regularizer, compute)
+        return compute(images)
+
+    @torch.no_grad()
+    def plain(self, index: int) -> nn.Module:
+        """Return replica `index` as a plain module, `(B, D)` to `(B, K)`, that computes what is evaluated."""
+        with self.evaluating() as networks:
+            network = networks.replica(index)
+        for name, regularizer in with_hook(self.regularizers_by_name(), "exported").items():
+            with naming(name, "exported"):
+                network = regularizer.exported(network, index)
+        return network.eval()
 
     @contextmanager
     def evaluating(self) -> Iterator[ReplicaNetwork]:
@@ -215,10 +228,17 @@ class Classifier(LightningModule, ABC):
                     with naming(name, "evaluating"):
                         stack.enter_context(regularizer.evaluating(self.network))
                 # of the weights that these have chosen
-                stack.enter_context(used_weights(self.network, self.objective.weight_hooks))
+                stack.enter_context(self.with_used_weights())
                 yield self.network
         finally:
             self.network.train(training)
+
+    def with_used_weights(self) -> AbstractContextManager[None]:
+        """Return a context in which the network holds the weights that it uses, where these are computed from others.
+
+        Those of the hooks `weights`, without random numbers and without averages: what observers of training show.
+        """
+        return used_weights(self.network, self.objective.weight_hooks)
 
     # -- steps ---------------------------------------------------------------------------------------------------
 

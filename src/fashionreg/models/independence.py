@@ -21,7 +21,15 @@ from fashionreg.models.objective import (
     weights_key,
 )
 from fashionreg.randomness import Key, epoch_keys, generator
-from fashionreg.regularizers.base import Regularizer, Tensors, constructor_arguments, end_epoch, naming, with_hook
+from fashionreg.regularizers.base import (
+    LAYER_HOOKS,
+    Regularizer,
+    Tensors,
+    constructor_arguments,
+    end_epoch,
+    naming,
+    with_hook,
+)
 
 #: Two seeds, trained together and each alone, for so many steps of so many images.
 SEEDS, STEPS, IMAGES = [3, 7], 2, 4
@@ -91,7 +99,7 @@ def _trace(
     def refuse(hook: str, must: str, got: str) -> UserError:
         return UserError(f"regularizers.{name}: {hook}: must return {must}; got {got}")
 
-    layers = " or ".join(hook for hook in ("before_activation", "after_activation") if has(hook))
+    layers = " or ".join(filter(has, LAYER_HOOKS))
     with naming(name, layers or "network"):
         network = make(regularizer, seeds)
     with naming(name, "attach"):
@@ -164,15 +172,16 @@ def _trace(
         for measured in metrics:
             end_epoch(name, regularizer, network, {metric: images[0].mean(dim=(1, 2)) for metric in measured})
             yield "after_epoch", _state(network, len(seeds))
-    if computed or has("evaluating"):
+    if computed or has("evaluating") or has("predict"):
         network.eval()
-        with torch.no_grad(), naming(name, "evaluating" if has("evaluating") else computed):
+        hook = next(filter(has, ("evaluating", "predict")), computed)
+        with torch.no_grad(), naming(name, hook):
             context = regularizer.evaluating(network)
             if not hasattr(context, "__enter__"):
                 raise refuse("evaluating", "a context manager", shown(context))
             with context, used_weights(network, forward):
-                result = {"logits": network(images[0]), **_state(network, len(seeds))}
-        yield ("evaluating" if has("evaluating") else computed), result
+                result = {"logits": regularizer.predict(network, images[0]), **_state(network, len(seeds))}
+        yield hook, result
 
 
 def _loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The linear layer of S independent networks in one tensor operation."""
+"""The linear layer of S independent networks in one tensor operation, and the plain residual block."""
 
 import math
 
@@ -40,3 +40,14 @@ class ReplicaLinear(ReplicaLayer):
         linear = nn.Linear(inputs, outputs, dtype=self.weight.dtype)
         linear.load_state_dict({"weight": self.weight[index].T.contiguous(), "bias": self.bias[index]})
         return linear
+
+
+class Residual(nn.Sequential):
+    """A plain residual block, `x + layers(x)` (He et al. 2016): what a replica has where its network has a branch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(B, C)` to `(B, C)`."""
+        y = x
+        for layer in self:
+            y = layer(y)
+        return x + y

@@ -1,6 +1,7 @@
 """The networks of both notebooks as LightningModules, without any regularizer and with them, and a user's own."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -10,6 +11,7 @@ from fashionreg.models.classifier import Classifier
 from fashionreg.models.networks import MLP, ReplicaNetwork
 from fashionreg.models.stacked import NetworkCallable, StackedNetwork
 from fashionreg.regularizers import BatchNorm, Dropout, Regularizer
+from fashionreg.regularizers.base import LAYER_HOOKS
 
 
 class BaselineMLP(Classifier):
@@ -48,6 +50,7 @@ class RegularizedMLP(Classifier):
         optimizer: The optimizer; weight decay is its argument.
         lr_scheduler: Learning rate scheduler; none by default.
         seeds: One replica is trained for each seed.
+        residual: Whether each hidden layer that is as wide as what it is given adds its input to its output.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class RegularizedMLP(Classifier):
         optimizer: OptimizerCallable = torch.optim.SGD,
         lr_scheduler: LRSchedulerCallable | None = None,
         seeds: Sequence[int] = (0,),
+        residual: bool = False,
     ) -> None:
         named = dict(regularizers or {})
         short: dict[str, Regularizer] = {}
@@ -70,11 +74,20 @@ class RegularizedMLP(Classifier):
             raise UserError(f"{min(twice)}: is given in its short form and among the regularizers; give it once")
         super().__init__(short | named, optimizer, lr_scheduler, seeds)
         self.hidden_sizes = hidden_sizes
+        self.residual = residual
 
     def make_network(self, inputs: int, classes: int, seeds: Sequence[int]) -> MLP:
-        """Make multilayer perceptrons of the chosen widths, with the layers of the regularizers."""
+        """Make multilayer perceptrons of the chosen widths, with the layers of the regularizers.
+
+        Raises:
+            UserError: If there are to be residual connections, and no hidden layer can have one.
+        """
+        if self.residual and not any(fan_in == width for fan_in, width in pairwise([inputs, *self.hidden_sizes])):
+            raise UserError(
+                f"residual: needs a hidden layer as wide as what it is given, got widths {[inputs, *self.hidden_sizes]}"
+            )
         named = {name: one for name, one in self.regularizers.items() if isinstance(one, Regularizer)}
-        return MLP([inputs, *self.hidden_sizes, classes], seeds, named)
+        return MLP([inputs, *self.hidden_sizes, classes], seeds, named, residual=self.residual)
 
 
 class StackedClassifier(Classifier):
@@ -99,7 +112,7 @@ class StackedClassifier(Classifier):
         super().__init__(regularizers, optimizer, lr_scheduler, seeds)
         for name, one in self.regularizers.items():
             assert isinstance(one, Regularizer)
-            if one.overrides("before_activation") or one.overrides("after_activation"):
+            if any(map(one.overrides, LAYER_HOOKS)):
                 raise UserError(
                     f"regularizers.{name}: inserts layers, which only RegularizedMLP has a place for; put them into "
                     "your network"

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from fashionreg.errors import UserError
-from fashionreg.models.layers import ReplicaLinear
+from fashionreg.models.layers import ReplicaLinear, Residual
 from fashionreg.randomness import Key, generator
 from fashionreg.regularizers.base import Regularizer, ReplicaLayer, naming
+from fashionreg.text import counted
 
 #: The widest layer: torch can count the bytes of a matrix between two of these.
 MAX_WIDTH = 10**8
@@ -86,30 +87,42 @@ def single_precision() -> Iterator[None]:
 
 
 def _layers(
-    regularizers: Mapping[str, Regularizer], hook: str, width: int, seeds: Sequence[int]
+    regularizers: Mapping[str, Regularizer], hook: str, *arguments: int | float | Sequence[int]
 ) -> list[tuple[str, nn.Module]]:
     """Return the layers that a hook of the regularizers inserts, with the name of each regularizer."""
     layers = []
     for name, one in regularizers.items():
         with naming(name, hook):
-            layers.append((name, getattr(one, hook)(width, seeds)))
+            layers.append((name, getattr(one, hook)(*arguments)))
     return [(name, layer) for name, layer in layers if layer is not None]
 
 
 class MLP(ReplicaNetwork):
     """S multilayer perceptrons: each hidden layer is linear, [layers of regularizers], ReLU, [layers of regularizers].
 
+    With residual connections a hidden layer that is as wide as what it is given is a branch, to whose output its input
+    is added: `x + branch(x)` (He et al. 2016).
+
     Args:
         sizes: Width of the input, of each hidden layer, and number of classes: `[784, 128, 64, 10]`.
         seeds: One seed for each of the S replicas; seed k alone fixes the initial parameters of replica k.
         regularizers: By name; their layers stand before and after each activation in the order of this mapping.
+        residual: Whether there are residual connections.
+
+    Attributes:
+        branches: For each residual branch the index in `layers` of its first layer, and that after its last one.
 
     Raises:
         UserError: If a width is not positive.
     """
 
     def __init__(
-        self, sizes: Sequence[int], seeds: Sequence[int], regularizers: Mapping[str, Regularizer] | None = None
+        self,
+        sizes: Sequence[int],
+        seeds: Sequence[int],
+        regularizers: Mapping[str, Regularizer] | None = None,
+        *,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         if not all(isinstance(size, int) and 1 <= size <= MAX_WIDTH for size in sizes):
@@ -119,11 +132,18 @@ class MLP(ReplicaNetwork):
         regularizers = regularizers or {}
         generators = [generator(seed, "init") for seed in seeds]
         named: list[tuple[str, nn.Module]] = []
+        self.branches: dict[int, int] = {}
+        count = sum(fan_in == width for fan_in, width in pairwise(sizes[:-1])) if residual else 0
         for fan_in, width in pairwise(sizes[:-1]):
+            first = len(named)
             named.append(("linear", ReplicaLinear(fan_in, width, generators)))
             named += _layers(regularizers, "before_activation", width, seeds)
             named.append(("relu", nn.ReLU()))
             named += _layers(regularizers, "after_activation", width, seeds)
+            if count and fan_in == width:
+                depth = (len(self.branches) + 1) / count
+                named += _layers(regularizers, "branch_end", width, depth, seeds)
+                self.branches[first] = len(named)
         named.append(("linear", ReplicaLinear(sizes[-2], sizes[-1], generators)))
         self.layers = nn.ModuleList(layer for _, layer in named)
         self.sizes = list(sizes)
@@ -159,7 +179,8 @@ class MLP(ReplicaNetwork):
 
     def describe(self) -> str:
         """Return the widths: `784-64-32-10`."""
-        return "-".join(map(str, self.sizes))
+        widths = "-".join(map(str, self.sizes))
+        return f"{widths} with {counted(len(self.branches), 'residual connection')}" if self.branches else widths
 
     def readable_parameters(self) -> dict[str, nn.Parameter]:
         """Return each parameter `(S, ...)` by the name of its layer: `linear1.weight`."""
@@ -175,9 +196,23 @@ class MLP(ReplicaNetwork):
         Raises:
             ValueError: In training, if a layer that draws random numbers has no key.
         """
-        x = images
-        for name, layer in zip(self.key_names, self.layers, strict=True):
-            x = layer(x, keys[name]) if keys and name in keys else layer(x)
+
+        def compute(position: int, x: Tensor) -> Tensor:
+            name, layer = self.key_names[position], self.layers[position]
+            y: Tensor = layer(x, keys[name]) if keys and name in keys else layer(x)
+            return y
+
+        return self._through_layers(images, compute)
+
+    def _through_layers(self, x: Tensor, compute: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Apply `compute`, which is given the index of each layer and its input, and the residual connections."""
+        skipped, end = x, 0
+        for position in range(len(self.layers)):
+            if position in self.branches:
+                skipped, end = x, self.branches[position]
+            x = compute(position, x)
+            if position + 1 == end:
+                x = skipped + x
         return x
 
     @torch.no_grad()
@@ -191,11 +226,15 @@ class MLP(ReplicaNetwork):
             For each hidden layer (`relu1`, `relu2`, ...) float `(S, B, C)`.
         """
         inputs = {}
-        x = images
-        for name, layer in self._named_layers():
+
+        def compute(position: int, x: Tensor) -> Tensor:
+            layer = self.layers[position]
             if isinstance(layer, nn.ReLU):
-                inputs[name] = x
-            x = layer.probe(x) if isinstance(layer, ReplicaLayer) else layer(x)
+                inputs[self.layer_names[position]] = x
+            y: Tensor = layer.probe(x) if isinstance(layer, ReplicaLayer) else layer(x)
+            return y
+
+        self._through_layers(images, compute)
         return inputs
 
     def hidden_weights(self) -> dict[str, nn.Parameter]:
@@ -206,6 +245,14 @@ class MLP(ReplicaNetwork):
 
     @torch.no_grad()
     def replica(self, index: int) -> nn.Sequential:
-        """Return replica `index` as a plain `torch.nn.Sequential`, with copied parameters and statistics."""
-        plain = [layer.replica(index) if isinstance(layer, ReplicaLayer) else nn.ReLU() for layer in self.layers]
-        return nn.Sequential(*plain).train(self.training)
+        """Return replica `index` as a plain `torch.nn.Sequential`, with copied parameters and statistics.
+
+        Each residual branch is a module of it, a `Residual`.
+        """
+        layers = [layer.replica(index) if isinstance(layer, ReplicaLayer) else nn.ReLU() for layer in self.layers]
+        blocks: list[nn.Module] = []
+        done = 0
+        for first, end in self.branches.items():
+            blocks += [*layers[done:first], Residual(*layers[first:end])]
+            done = end
+        return nn.Sequential(*blocks, *layers[done:]).train(self.training)

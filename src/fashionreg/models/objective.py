@@ -12,7 +12,15 @@ from torch.func import functional_call
 
 from fashionreg.models.networks import ReplicaNetwork
 from fashionreg.randomness import Key
-from fashionreg.regularizers.base import ComputeGradients, Regularizer, Tensors, naming, swap_, with_hook
+from fashionreg.regularizers.base import (
+    ComputeGradients,
+    ComputeLogits,
+    Regularizer,
+    Tensors,
+    naming,
+    swap_,
+    with_hook,
+)
 
 #: From logits `(S, B, K)` and targets (int64 `(S, B)` or float `(S, B, K)`) to the loss of each image, `(S, B)`.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -150,6 +158,12 @@ def logits_of(
     parameters = {name: state.get(name, x) for name, x in network.named_parameters()}
     logits: Tensor = functional_call(network, state | _used(parameters, hooks, keys), (images, keys))
     return logits
+
+
+def predicted(name: str, regularizer: Regularizer, compute: ComputeLogits, images: Tensor) -> Tensor:
+    """Return the logits of evaluation as the hook `predict` of a regularizer changes them."""
+    with naming(name, "predict"):
+        return regularizer.predict(compute, images)
 
 
 @contextmanager

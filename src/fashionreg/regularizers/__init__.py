@@ -32,7 +32,9 @@ from fashionreg.regularizers.random_shift import RandomShift
 from fashionreg.regularizers.rotation import Rotation
 from fashionreg.regularizers.sam import SAM
 from fashionreg.regularizers.spectral_norm import SpectralNorm
+from fashionreg.regularizers.stochastic_depth import StochasticDepth
 from fashionreg.regularizers.swa import SWA
+from fashionreg.regularizers.test_time_flip import TestTimeFlip
 from fashionreg.regularizers.weight_clipping import WeightClipping
 from fashionreg.regularizers.weight_decay import WeightDecay
 from fashionreg.regularizers.weight_norm import WeightNorm
@@ -72,6 +74,8 @@ __all__ = [
     "ReplicaLayer",
     "Rotation",
     "SpectralNorm",
+    "StochasticDepth",
+    "TestTimeFlip",
     "TrainingData",
     "WeightClipping",
     "WeightDecay",

@@ -21,8 +21,15 @@ from fashionreg.randomness import Key
 #: Parameters or gradients by the name of the parameter, each with a leading replica axis `(S, ...)`.
 Tensors = dict[str, Tensor]
 
+#: The hooks that insert layers into a network.
+LAYER_HOOKS = ("before_activation", "after_activation", "branch_end")
+
 #: From parameters to the gradients of the sum over replicas of their training losses, on the batch of this step.
 ComputeGradients = Callable[[Mapping[str, Tensor]], Tensors]
+
+
+#: From images `(S, B, D)`, or `(B, D)` shown to all replicas, to logits `(S, B, K)`, in evaluation.
+ComputeLogits = Callable[[Tensor], Tensor]
 
 
 class TrainingData(NamedTuple):
@@ -110,6 +117,16 @@ class Regularizer(nn.Module):
         """Make the layer to insert after the activation of a hidden layer of `features` units; None for no layer."""
         return None
 
+    def branch_end(self, features: int, depth: float, seeds: Sequence[int]) -> ReplicaLayer | None:
+        """Make the layer to insert at the end of a residual branch, before its input is added; None for no layer.
+
+        Args:
+            features: Units of the branch.
+            depth: Which of the L branches it is, `l / L` with l = 1 ... L from the inputs on.
+            seeds: The S seeds.
+        """
+        return None
+
     def batch(self, images: Tensor, targets: Tensor, key: Key) -> tuple[Tensor, Tensor]:
         """Change the batch of a training step; evaluation never calls it.
 
@@ -187,6 +204,28 @@ class Regularizer(nn.Module):
     def evaluating(self, network: nn.Module) -> AbstractContextManager[None]:
         """Return a context in which `network` holds the weights to evaluate and to export, for example an average."""
         return nullcontext()
+
+    def predict(self, compute: ComputeLogits, images: Tensor) -> Tensor:
+        """Compute the logits to evaluate, `(S, B, K)`; training never calls it.
+
+        Override `exported` too: an exported network must compute the same.
+
+        Args:
+            compute: From images to the logits of the networks, as regularizers that come before this one changed them.
+                It may be called several times.
+            images: float `(S, B, D)`, or `(B, D)` shown to all replicas.
+        """
+        return compute(images)
+
+    def exported(self, network: nn.Module, index: int) -> nn.Module:
+        """Return a plain module that computes for replica `index` alone what `predict` computes for all.
+
+        Args:
+            network: The replica as a plain module, `(B, D)` to `(B, K)`, as regularizers that come before this one
+                changed it.
+            index: Which replica it is.
+        """
+        return network
 
     def overrides(self, hook: str) -> bool:
         """Return whether this regularizer overrides a hook."""

@@ -1,4 +1,4 @@
-"""Batch normalization before each activation (Ioffe and Szegedy 2015)."""
+"""Batch normalization of each hidden layer (Ioffe and Szegedy 2015)."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from fashionreg.errors import UserError
 from fashionreg.randomness import Key
-from fashionreg.regularizers.base import Regularizer, ReplicaLayer
+from fashionreg.regularizers.base import ReplicaLayer
+from fashionreg.regularizers.normalization import Normalization, Place
 
 
 class ReplicaBatchNorm(ReplicaLayer):
@@ -66,8 +67,8 @@ class ReplicaBatchNorm(ReplicaLayer):
         return norm
 
 
-class BatchNorm(Regularizer):
-    """Normalize the input of each activation to mean 0 and variance 1 over the batch, then scale and shift it.
+class BatchNorm(Normalization):
+    """Normalize each hidden unit to mean 0 and variance 1 over the batch, then scale and shift it.
 
     Each unit computes `weight * (x - mean) / sqrt(var + eps) + bias` with the mean and variance of the batch in
     training, and with their running averages in evaluation. Ioffe and Szegedy (2015) introduced it to reduce internal
@@ -76,10 +77,13 @@ class BatchNorm(Regularizer):
     Args:
         eps: Added to the variance, for numerical stability; above 0.
         momentum: Weight of the newest batch in the running averages, 0 to 1.
+        place: Whether it stands before the activation, as in the paper, or after it.
     """
 
-    def __init__(self, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        super().__init__()
+    option = "batch_norm"
+
+    def __init__(self, eps: float = 1e-5, momentum: float = 0.1, place: Place = "before_activation") -> None:
+        super().__init__(place)
         if not eps > 0:
             raise UserError(f"eps: must be above 0, got {eps}")
         if not 0 <= momentum <= 1:
@@ -87,6 +91,6 @@ class BatchNorm(Regularizer):
         self.eps = eps
         self.momentum = momentum
 
-    def before_activation(self, features: int, seeds: Sequence[int]) -> ReplicaBatchNorm:
-        """Make one normalization for each hidden layer."""
+    def layer(self, features: int, seeds: Sequence[int]) -> ReplicaBatchNorm:
+        """Make the normalization of one hidden layer."""
         return ReplicaBatchNorm(len(seeds), features, self.eps, self.momentum)

@@ -1,14 +1,13 @@
 """Ghost batch normalization (Hoffer et al. 2017)."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from fashionreg.errors import UserError
-from fashionreg.regularizers.base import Regularizer
 from fashionreg.regularizers.batch_norm import ReplicaBatchNorm
+from fashionreg.regularizers.normalization import Normalization, Place
 
 
 class ReplicaGhostBatchNorm(ReplicaBatchNorm):
@@ -33,7 +32,7 @@ class ReplicaGhostBatchNorm(ReplicaBatchNorm):
         return torch.cat([super(ReplicaGhostBatchNorm, self)._normalize(part, True, momentum) for part in parts], dim=1)
 
 
-class GhostBatchNorm(Regularizer):
+class GhostBatchNorm(Normalization):
     """Normalize as batch norm does, by the statistics of small parts of a batch instead of those of the whole batch.
 
     The noise of small batches regularizes (Hoffer et al. 2017). A batch of B images is divided into `B // size` parts
@@ -46,34 +45,22 @@ class GhostBatchNorm(Regularizer):
         place: Whether it stands before or after the activation.
     """
 
+    option = "ghost_batch_norm"
+
     def __init__(
-        self,
-        size: int = 16,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        place: Literal["before_activation", "after_activation"] = "before_activation",
+        self, size: int = 16, eps: float = 1e-5, momentum: float = 0.1, place: Place = "before_activation"
     ) -> None:
-        super().__init__()
+        super().__init__(place)
         if not size >= 2:
             raise UserError(f"ghost_batch_norm: size: must be at least 2, got {size}")
         if not eps > 0:
             raise UserError(f"ghost_batch_norm: eps: must be above 0, got {eps}")
         if not 0 <= momentum <= 1:
             raise UserError(f"ghost_batch_norm: momentum: must be from 0 to 1, got {momentum}")
-        if place not in ("before_activation", "after_activation"):
-            raise UserError(f"ghost_batch_norm: place: must be before_activation or after_activation, got {place}")
         self.size = size
         self.eps = eps
         self.momentum = momentum
-        self.place = place
 
-    def before_activation(self, features: int, seeds: Sequence[int]) -> ReplicaGhostBatchNorm | None:
-        """Make one normalization for each hidden layer, if they stand here."""
-        return self._layer(features, seeds) if self.place == "before_activation" else None
-
-    def after_activation(self, features: int, seeds: Sequence[int]) -> ReplicaGhostBatchNorm | None:
-        """Make one normalization for each hidden layer, if they stand here."""
-        return self._layer(features, seeds) if self.place == "after_activation" else None
-
-    def _layer(self, features: int, seeds: Sequence[int]) -> ReplicaGhostBatchNorm:
+    def layer(self, features: int, seeds: Sequence[int]) -> ReplicaGhostBatchNorm:
+        """Make the normalization of one hidden layer."""
         return ReplicaGhostBatchNorm(len(seeds), features, self.eps, self.momentum, self.size)

@@ -1,7 +1,6 @@
 """Layer normalization (Ba et al. 2016)."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +8,8 @@ from torch import Tensor, nn
 
 from fashionreg.errors import UserError
 from fashionreg.randomness import Key
-from fashionreg.regularizers.base import Regularizer, ReplicaLayer
+from fashionreg.regularizers.base import ReplicaLayer
+from fashionreg.regularizers.normalization import Normalization, Place
 
 
 class ReplicaLayerNorm(ReplicaLayer):
@@ -37,7 +37,7 @@ class ReplicaLayerNorm(ReplicaLayer):
         return norm
 
 
-class LayerNorm(Regularizer):
+class LayerNorm(Normalization):
     """Normalize the units of a hidden layer to mean 0 and variance 1 for each image, then scale and shift them.
 
     Each unit computes `weight * (x - mean) / sqrt(var + eps) + bias` with mean and variance over the units of its layer
@@ -48,21 +48,14 @@ class LayerNorm(Regularizer):
         place: Whether it stands before or after the activation.
     """
 
-    def __init__(
-        self, eps: float = 1e-5, place: Literal["before_activation", "after_activation"] = "before_activation"
-    ) -> None:
-        super().__init__()
+    option = "layer_norm"
+
+    def __init__(self, eps: float = 1e-5, place: Place = "before_activation") -> None:
+        super().__init__(place)
         if not eps > 0:
             raise UserError(f"layer_norm: eps: must be above 0, got {eps}")
-        if place not in ("before_activation", "after_activation"):
-            raise UserError(f"layer_norm: place: must be before_activation or after_activation, got {place}")
         self.eps = eps
-        self.place = place
 
-    def before_activation(self, features: int, seeds: Sequence[int]) -> ReplicaLayerNorm | None:
-        """Make one normalization for each hidden layer, if they stand here."""
-        return ReplicaLayerNorm(len(seeds), features, self.eps) if self.place == "before_activation" else None
-
-    def after_activation(self, features: int, seeds: Sequence[int]) -> ReplicaLayerNorm | None:
-        """Make one normalization for each hidden layer, if they stand here."""
-        return ReplicaLayerNorm(len(seeds), features, self.eps) if self.place == "after_activation" else None
+    def layer(self, features: int, seeds: Sequence[int]) -> ReplicaLayerNorm:
+        """Make the normalization of one hidden layer."""
+        return ReplicaLayerNorm(len(seeds), features, self.eps)

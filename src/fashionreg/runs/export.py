@@ -20,6 +20,7 @@ _DESCRIPTION = """\
 Takes the network of one seed out of a checkpoint and writes it as
 
   torch   the state dict of a plain torch.nn.Sequential, whose layers are printed; load it with weights_only=True
+          (Residual, where a network has residual connections, is a Sequential that adds its input to its output)
   onnx    an ONNX file with the input `images` (batch, pixels) and the output `logits` (batch, classes)
 
 Input of both: float32, one row for each image, its pixels row by row, black background, divided by 255 (if the run had
@@ -164,8 +165,7 @@ def plain_network(model: "Classifier", seed: int) -> "nn.Module":
     from torch import nn
 
     replica = model.seeds.index(seed)
-    with model.evaluating() as networks:
-        network: nn.Module = networks.replica(replica)
+    network = model.plain(replica)
     if model.scaling is None:
         return network
     shift, scale = model.scaling[:, replica if model.scaling.shape[1] > 1 else 0]
@@ -183,10 +183,14 @@ def fold_batch_norm(network: "nn.Sequential") -> "nn.Sequential":
     from torch import nn
     from torch.nn.utils.fusion import fuse_linear_bn_eval
 
+    from fashionreg.models.layers import Residual
+
     layers: list[nn.Module] = []
     for layer in network:
         if isinstance(layer, nn.BatchNorm1d) and layers and isinstance(linear := layers[-1], nn.Linear):
             layers[-1] = fuse_linear_bn_eval(linear, layer)
+        elif isinstance(layer, Residual):
+            layers.append(Residual(*fold_batch_norm(layer)))
         elif not isinstance(layer, nn.Dropout | nn.Identity):
             layers.append(layer)
     return nn.Sequential(*layers).eval()

@@ -66,6 +66,8 @@ class Shapes:
         optimizer_state: Numbers that the optimizer keeps for each parameter (SGD 0, momentum 1, Adam 2).
         regularizer_state: Numbers that the regularizers keep for one replica (an average of the weights).
         gradients: Gradients of each parameter that a step holds at once.
+        mapped: Bytes that a training step keeps in one replica to compute the weights that it uses from those that are
+            trained.
         by_seed: Whether each replica may have its own images to train on and to be evaluated on.
     """
 
@@ -80,6 +82,7 @@ class Shapes:
     optimizer_state: int = 0
     regularizer_state: int = 0
     gradients: int = 1
+    mapped: int = 0
     by_seed: bool = False
 
 
@@ -100,12 +103,14 @@ def memory_needed(shapes: Shapes) -> int:
     image = shapes.inputs * (_FLOAT + 1)
     # a layer holds its input, its output, and what lies between
     evaluation = shapes.chunk_size * ((s if shapes.by_seed else 1) * image + s * 3 * shapes.widest)
+    # the trained weights wait beside those that are used
+    evaluation += parameters if shapes.mapped else 0
     if not training:
         return state + data + max(evaluation, parameters)
     # an order of each epoch and, where images are drawn by seed, which these are
     orders = s * shapes.images * _FLOAT * (2 if shapes.by_seed else 1)
     # besides what is kept: random bits and masks in the forward pass, the gradients of two outputs in the backward pass
-    step = s * shapes.batch_size * (image + shapes.kept + 2 * shapes.widest)
+    step = s * (shapes.batch_size * (image + shapes.kept + 2 * shapes.widest) + shapes.mapped)
     checkpoint = averages + parameters * (1 + shapes.optimizer_state)
     return state + data + orders + max(step, evaluation, checkpoint)
 
@@ -317,6 +322,7 @@ def shapes_of(
         regularizer_state=sum(_state_of(one, network) for one in regularizers),
         # that of the loss, and those at other parameters, with a copy of these
         gradients=3 if any(one.overrides("gradients") for one in regularizers) else 1,
+        mapped=_kept_for_weights([one for one in regularizers if one.overrides("weights")], network),
         by_seed=by_seed,
     )
 
@@ -346,6 +352,35 @@ def _kept_for_an_image(network: ReplicaNetwork, inputs: int, classes: int) -> tu
     except Exception:  # whatever the network of a user says to tensors without numbers: nothing is known of its layers
         return 0, 0
     return sum(more), max(more)
+
+
+def _kept_for_weights(regularizers: Sequence[Regularizer], network: ReplicaNetwork) -> int:
+    """Return the bytes that hooks `weights` leave in a training step of one replica: used weights, and for autograd."""
+    if not regularizers:
+        return 0
+    tried, hooks = copy.deepcopy(network), copy.deepcopy(regularizers)
+    try:
+        with torch.device("meta"):
+            for one in hooks:
+                one.attach(tried, [0])
+            parameters: dict[str, Tensor] = dict(tried.named_parameters())
+            known = [x.untyped_storage() for x in parameters.values()]
+            own = len(known)
+
+            def keep(tensor: Tensor) -> Tensor:
+                storage = tensor.untyped_storage()
+                if not any(storage is each for each in known):
+                    known.append(storage)
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                for one in hooks:
+                    parameters = one.weights(parameters, Key(torch.zeros(1, 2, dtype=torch.int32)))
+            for x in parameters.values():
+                keep(x)
+    except Exception:  # as above
+        return 0
+    return sum(storage.nbytes() for storage in known[own:])
 
 
 def _state_of(regularizer: Regularizer, network: ReplicaNetwork) -> int:
