@@ -27,6 +27,8 @@ class Pictures:
         svg = plots.render(figure, "svg")
         stem = f"figures/{self.prefix}{name}"
         self.files[f"{stem}.svg"] = svg
+        # the layout stands: to find it again takes as long as to draw
+        figure.set_layout_engine("none")
         self.files[f"{stem}.png"] = plots.render(figure, "png")
         self._bar.update()
         return Picture(f"{stem}.png", svg, text, caption + self.note)

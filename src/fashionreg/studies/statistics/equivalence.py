@@ -1,6 +1,7 @@
 """Is a difference large enough to matter? Equivalence, the decision between four answers, and the seeds that decide."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -152,6 +153,7 @@ def decision_power(n: int, difference: float, relevant: float, alpha: float = AL
     return float(1 - weights @ undecided)
 
 
+@cache
 def _nodes() -> tuple[Floats, Floats]:
     """Return nodes and weights of an integral over the probabilities 0 to 1."""
     nodes, weights = np.polynomial.legendre.leggauss(100)
