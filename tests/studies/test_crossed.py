@@ -88,3 +88,12 @@ def test_test_and_interval_and_equivalence_agree_and_ranks_are_not_tested():
     # 80% power at the minimum detectable effect, by the noncentral t distribution
     limit = stats.t.ppf(0.975, one.freedom)
     assert stats.nct.sf(limit, one.freedom, found.detectable / one.error) == pytest.approx(0.8, abs=1e-3)
+
+
+def test_one_seed_on_several_splits_has_a_mean_and_no_test():
+    values = np.array([0.1, 0.4, 0.2])
+    found = compare({"v": values}, np.zeros(3), summary=lambda each: crossed(each.reshape(1, 3)))["v"]
+    assert found.difference.mean == pytest.approx(0.7 / 3)
+    same = equivalence(found.difference, 0.5)
+    unknown = (found.t_p, found.detectable, *found.simultaneous, same.p, *same.interval, same.probability_within)
+    assert np.isnan(unknown).all()

@@ -88,6 +88,12 @@ def test_a_seed_that_lacks_a_split_is_missing(run, drawn):
     assert np.isfinite(find(results).comparisons["norm"].difference.low)
 
 
+def test_one_seed_is_too_few_whatever_the_number_of_splits(run, drawn):
+    code, out, err = run("study", written(seeds=1, splits=3))
+    assert (code, err) == (0, "")
+    assert "1 seed is too few to test norm against plain" in out
+
+
 BY_SEED = [{"data": {"init_args": {"split": "by_seed"}}}]
 
 

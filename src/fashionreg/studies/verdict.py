@@ -103,12 +103,16 @@ def _unconfirmed(found: Findings) -> list[str]:
 
 def _untested(found: Findings, name: str, one: Comparison) -> str:
     """Say why there is no test: no spread, or too few seeds."""
-    plan, difference, seeds = found.plan, one.difference, sample(found, one)
+    plan, difference = found.plan, one.difference
     what, signed = plan.label(plan.primary), unit_of_difference(plan.primary).text(difference.mean, signed=True)
     if difference.std == 0:
-        return f"The {what} of {name} differs from that of {plan.reference} by {signed} for every one of {seeds}."
+        every = sample(found, one)
+        return f"The {what} of {name} differs from that of {plan.reference} by {signed} for every one of {every}."
+    # however many the splits, it is seeds that are lacking
+    few = one.n // plan.splits
+    few_words = counted(few, "seed") if plan.splits > 1 else sample(found, one)
     return (
-        f"{seeds} {'is' if one.n == 1 else 'are'} too few to test {name} against {plan.reference} "
+        f"{few_words} {'is' if few == 1 else 'are'} too few to test {name} against {plan.reference} "
         f"(difference in {what}: {signed}); run at least 5, better 10."
     )
 
