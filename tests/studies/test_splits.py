@@ -88,6 +88,24 @@ def test_a_seed_that_lacks_a_split_is_missing(run, drawn):
     assert np.isfinite(find(results).comparisons["norm"].difference.low)
 
 
+def test_means_differ_by_what_is_compared_whatever_epoch_is_the_best_of_a_split(run, drawn):
+    shared = [*STUDY["shared"], {"data": {"init_args": {"val_size": 0.2}}, "trainer": {"max_epochs": 6}}]
+    assert run("study", written(splits=3, estimate="best", shared=shared))[0] == 0
+    found = find(read_results(Path("logs/studies/crossed")))
+    plain, norm = found.variants
+    difference = norm.final["test/acc"].mean - plain.final["test/acc"].mean
+    assert found.comparisons["norm"].difference.mean == pytest.approx(difference, abs=1e-12)
+    rows = pd.read_csv("logs/studies/crossed/results.csv").query("variant == 'plain' and metric == 'acc'")
+    val, test = (
+        rows[rows.split == name].pivot(index=["seed", "fold"], columns="epoch", values="value")
+        for name in ("val", "test")
+    )
+    best = val.idxmax(axis=1)
+    by_hand = np.mean([test.at[cell, epoch] for cell, epoch in best.items()])
+    assert plain.final["test/acc"].mean == pytest.approx(by_hand, abs=1e-12)
+    assert plain.best_epoch.mean == pytest.approx(best.mean())
+
+
 def test_one_seed_is_too_few_whatever_the_number_of_splits(run, drawn):
     code, out, err = run("study", written(seeds=1, splits=3))
     assert (code, err) == (0, "")
