@@ -98,13 +98,17 @@ class Schedule:
         Raises:
             UserError: If the scheduler refuses its arguments, or they do not fit the length of the run.
         """
-        length = None
-        if run_length is not None and (self.follows_run or _parts(self._factory)[0] is OneCycleLR):
+        length, ends = None, OneCycleLR in _kinds(self._factory)
+        if run_length is not None and (self.follows_run or ends):
             length = run_length(self.interval)
             if self.follows_run and length == math.inf:
                 raise UserError(
                     "lr_scheduler: leaves its length to the run, which has no planned end; give "
                     f"{' or '.join(sorted({*LENGTHS.values()}))}, or set trainer.max_epochs"
+                )
+            if length == math.inf:
+                raise UserError(
+                    "lr_scheduler: OneCycleLR has an end, and the run has no planned one; set trainer.max_epochs"
                 )
         try:
             return self._make(self._factory, optimizer, length)
@@ -154,6 +158,10 @@ class Schedule:
                 f"lr_scheduler: SequentialLR: milestones: {late[0]} is not within the run, which has "
                 f"{counted(end, self.interval)}; a number below 1 is a share of the run"
             )
+        if begins != sorted(begins):
+            raise UserError(
+                f"lr_scheduler: SequentialLR: milestones: must increase; in this run {milestones} are {begins}"
+            )
         parts = zip(schedulers, [0, *begins], [*begins, end], strict=True)
         made = [self._make(factory, optimizer, max(1, last - first)) for factory, first, last in parts]
         return {"schedulers": made, "milestones": begins}
@@ -165,6 +173,12 @@ def _parts(factory: LRSchedulerCallable) -> tuple[type | None, dict[str, Any]]:
     arguments = dict(factory.keywords) if isinstance(factory, partial) else {}
     kinds = [each for each in named if isinstance(each, type) and issubclass(each, LRScheduler)]
     return (kinds[0] if kinds else None), arguments
+
+
+def _kinds(factory: LRSchedulerCallable) -> set[type | None]:
+    """Return the class of a scheduler, and of those in a sequence."""
+    kind, arguments = _parts(factory)
+    return {kind}.union(*map(_kinds, arguments["schedulers"] if kind is SequentialLR else []))
 
 
 def _leaves_length(kind: type | None, arguments: Mapping[str, Any]) -> bool:
