@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import fashionreg as fr
+from fashionreg.errors import UserError
 
 
 def results(seeds=1, folds=5, column="fold"):
@@ -53,3 +54,11 @@ def test_a_fold_that_is_missing_is_named(refusal):
     results().drop(index=7).to_csv("cv.csv", index=False)
     _, line = refusal("compare", "cv.csv")
     assert "variant bn, seed 0: has results of 4 of 5 folds" in line
+
+
+@pytest.mark.parametrize("fold", ["first", float("nan"), 0.5])
+def test_a_fold_that_is_no_number_is_refused(fold):
+    frame = results().astype({"fold": object})
+    frame.loc[frame.fold == 3, "fold"] = fold
+    with pytest.raises(UserError, match=rf"^variant plain, seed 0: fold must be a whole number, got {fold}$"):
+        fr.compare(frame, "plain")

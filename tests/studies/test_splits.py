@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import fashionreg as fr
 from fashionreg.studies.findings import find
 from fashionreg.studies.results import read_results
 from fashionreg.studies.statistics import crossed
@@ -50,7 +51,9 @@ def test_each_seed_is_trained_on_each_split_and_tested_over_both(run, drawn):
     assert len({about["data"]["fingerprints"]["test"] for about in abouts}) == 4
     rows = pd.read_csv(folder / "results.csv").query("split == 'test' and metric == 'acc'")
     assert len(rows) == 2 * 3 * 4
-    wide = {name: part.pivot(index="seed", columns="fold", values="value") for name, part in rows.groupby("variant")}
+    wide = {
+        name: part.pivot(index="seed", columns="split_number", values="value") for name, part in rows.groupby("variant")
+    }
     expected = crossed((wide["norm"] - wide["plain"]).to_numpy())
     found = find(read_results(folder))
     one = found.comparisons["norm"]
@@ -66,6 +69,23 @@ def test_each_seed_is_trained_on_each_split_and_tested_over_both(run, drawn):
     again = run("study", "crossed.yaml")
     assert again[0] == 0
     assert again[1].count("has all 3 seeds already") == 8
+
+
+def test_the_results_of_a_study_compared_elsewhere_have_the_test_of_the_study(run, drawn, refusal):
+    assert run("study", written())[0] == 0
+    found = find(read_results(Path("logs/studies/crossed"))).comparisons["norm"]
+    table = Path("logs/studies/crossed/results.csv")
+    code, out, err = run("compare", table, "--reference", "plain", "--out", "out")
+    assert (code, err) == (0, "")
+    assert "fold" not in out
+    assert "These answers are over splits and seeds: each seed was trained on 4 splits of the images" in out
+    frame = pd.read_csv(table)
+    row = fr.compare(frame, "plain").loc["norm"]
+    assert (row.t_p, row.low, row.high) == pytest.approx((found.t_p, found.difference.low, found.difference.high))
+    # and once more from what is written there
+    assert list(pd.read_csv("out/results.csv").split_number.unique()) == [0, 1, 2, 3]
+    frame.assign(fold=frame.split_number).to_csv("both.csv", index=False)
+    assert "fold, split_number: there are both; keep one" in refusal("compare", "both.csv")[1]
 
 
 def test_a_seed_that_lacks_a_split_is_missing(run, drawn):
@@ -97,7 +117,7 @@ def test_means_differ_by_what_is_compared_whatever_epoch_is_the_best_of_a_split(
     assert found.comparisons["norm"].difference.mean == pytest.approx(difference, abs=1e-12)
     rows = pd.read_csv("logs/studies/crossed/results.csv").query("variant == 'plain' and metric == 'acc'")
     val, test = (
-        rows[rows.split == name].pivot(index=["seed", "fold"], columns="epoch", values="value")
+        rows[rows.split == name].pivot(index=["seed", "split_number"], columns="epoch", values="value")
         for name in ("val", "test")
     )
     best = val.idxmax(axis=1)

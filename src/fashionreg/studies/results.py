@@ -34,7 +34,7 @@ from fashionreg.runs.record import (
 from fashionreg.runs.schema import Between, SchemaError, read_json
 from fashionreg.runs.tables import read_table, refuse
 from fashionreg.studies.estimand import Estimand
-from fashionreg.studies.folds import Summary, mean_over_folds, over_folds, over_seeds_and_splits
+from fashionreg.studies.folds import SPLIT_NUMBER, Summary, mean_over_folds, summary_of
 from fashionreg.studies.looks import LEAST, MOST, Look, digest, read_looks
 from fashionreg.text import METRIC_NAMES, POINTS, unit_of_difference
 
@@ -118,7 +118,7 @@ class StudyPlan:
         auto: Whether seeds are added until every variant is decided by the primary outcome, or `max_seeds` are trained.
         tuned: Whether options of the variants were chosen on validation images, with other seeds.
         rising: The outcomes of which more is better.
-        splits: On how many splits of the images each seed is trained.
+        splits: On how many splits of the images each seed is trained; 1 for folds of a cross-validation.
     """
 
     name: str
@@ -159,7 +159,7 @@ class StudyPlan:
                 f"max_seeds: must be at least the number of seeds, {len(self.seeds)}, got {self.max_seeds}"
             )
         if self.splits > 1:
-            if self.splits < MIN_SPLITS:
+            if not MIN_SPLITS <= self.splits <= MAX_SPLITS:
                 raise SchemaError(f"splits: must be from {MIN_SPLITS} to {MAX_SPLITS}, got {self.splits}")
             if self.max_seeds is not None:
                 raise SchemaError("splits: cannot be combined with seeds: auto and max_seeds; choose one of them")
@@ -283,14 +283,16 @@ class StudyResults:
     @property
     def numbers(self) -> pd.DataFrame:
         """Every single number, as `results.csv` has it."""
-        return self.table if self.cells is None else self.cells
+        if self.cells is None:
+            return self.table
+        return self.cells.rename(columns={"fold": SPLIT_NUMBER}) if self.plan.splits > 1 else self.cells
 
     @property
     def summary(self) -> Summary | None:
         """How differences of single results become their mean, where they are not independent of one another."""
         if self.cells is None:
             return None
-        return over_seeds_and_splits(self.plan.splits) if self.runs else over_folds(int(self.cells.fold.nunique()))
+        return summary_of(int(self.cells.fold.nunique()), crossed_with_seeds=self.plan.splits > 1)
 
     def missing(self) -> dict[str, list[int]]:
         """Return for each variant that is not complete the seeds without results."""

@@ -65,7 +65,7 @@ def _adjusted(found: Findings, value: float) -> str:
     """Return the test with its p value, which is called adjusted where it is."""
     test = "paired t test"
     if found.results.cells is not None:
-        test = "t test over splits and seeds" if found.results.runs else "corrected t test over folds"
+        test = "t test over splits and seeds" if found.plan.splits > 1 else "corrected t test over folds"
     if len(found.comparisons) > 1:
         return f"{test} with Holm's correction, adjusted {p_value(value)}"
     return f"{test}, {p_value(value)}"
@@ -193,7 +193,7 @@ def _over_splits(found: Findings) -> list[str]:
     """Say over what the tests and intervals of a study on several splits are."""
     if found.results.cells is None or not any(map(tested, found.comparisons.values())):
         return []
-    if not found.results.runs:
+    if found.plan.splits == 1:
         return [
             "These answers are over folds: tests and intervals allow for the overlap of the folds' training images "
             "(corrected resampled t test, Nadeau and Bengio 2003)."
