@@ -163,8 +163,11 @@ class StudyPlan:
                 raise SchemaError(f"splits: must be from {MIN_SPLITS} to {MAX_SPLITS}, got {self.splits}")
             if self.max_seeds is not None:
                 raise SchemaError("splits: cannot be combined with seeds: auto and max_seeds; choose one of them")
-            if wrong := [variant.name for variant in self.variants if len(variant.keys) not in (0, self.splits)]:
-                raise SchemaError(f"variants: {wrong[0]}: keys: must be {self.splits}, one for each split")
+        # a table of results has no keys, whatever its splits
+        several = (0, self.splits) if self.splits > 1 else (0,)
+        if wrong := [variant for variant in self.variants if len(variant.keys) not in several]:
+            must = f"must be {self.splits}, one for each split" if self.splits > 1 else "must be none for one split"
+            raise SchemaError(f"variants: {wrong[0].name}: keys: {must}, got {len(wrong[0].keys)}")
         if self.auto and self.max_seeds is None:
             raise SchemaError("auto: needs max_seeds")
         unit = unit_of_difference(self.primary)
@@ -193,7 +196,8 @@ class StudyPlan:
     @property
     def digest(self) -> str:
         """What is compared, in short: the same for the same configurations, data and reference."""
-        return digest([self.reference, *(variant.key for variant in self.variants)])
+        keys = [key for variant in self.variants for key in (variant.keys or [variant.key])]
+        return digest([self.reference, *keys])
 
     @property
     def margin(self) -> float | None:
@@ -324,6 +328,13 @@ def read_plan(folder: Path) -> StudyPlan:
         data = variant.config.get("data")
         if not isinstance(data, dict) or not isinstance(data.get("init_args"), dict):
             raise UserError(f"{file}: variants: {variant.name}: config.data.init_args: must be a mapping")
+        if plan.splits == 1:
+            continue
+        if not variant.keys:
+            raise UserError(f"{file}: variants: {variant.name}: keys: must be {plan.splits}, one for each split, got 0")
+        if type(seed := data["init_args"].get("split_seed")) is not int:
+            where = f"variants: {variant.name}: config.data.init_args.split_seed"
+            raise UserError(f"{file}: {where}: must be a whole number where there are several splits, got {seed!r:.60}")
     return plan
 
 
