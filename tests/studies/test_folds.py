@@ -56,6 +56,19 @@ def test_a_fold_that_is_missing_is_named(refusal):
     assert "variant bn, seed 0: has results of 4 of 5 folds" in line
 
 
+def test_a_result_that_collapsed_in_one_fold_is_named(run, drawn):
+    frame = results(seeds=3)
+    frame.loc[(frame.variant == "bn") & (frame.seed == 2) & (frame.fold == 4), "value"] = 0.1
+    frame.to_csv("cv.csv", index=False)
+    usual = frame.value[frame.variant == "bn"].median()
+    assert run("compare", "cv.csv", "--metric", "acc", "--out", "out")[0] == 0
+    expected = (
+        f"Collapsed: 1 result of bn (seed 2, fold 4): accuracy 10.00%, where the median of its results is {usual:.2%}."
+    )
+    lines = [line for line in Path("out/report.md").read_text().splitlines() if "Collapsed: " in line]
+    assert {line.lstrip("> -") for line in lines} == {expected}
+
+
 @pytest.mark.parametrize("fold", ["first", float("nan"), 0.5])
 def test_a_fold_that_is_no_number_is_refused(fold):
     frame = results().astype({"fold": object})

@@ -45,6 +45,8 @@ class VariantFindings:
             generalization gap is train accuracy minus test accuracy.
         values: The same of each seed, by outcome (`acc`, `loss`, `ece` on the plan's split; `gap`), indexed by seed.
             With several folds, here and in the others, the mean over the folds of what counts in each.
+        single: The single results that these are means of, by outcome, indexed by seed and fold; `values` where there
+            is one fold.
         best_epoch: The epoch (from 1) with the highest validation accuracy of each seed, over seeds; None without
             validation images.
         best: The plan's metric at that epoch, over seeds; None without validation images.
@@ -55,6 +57,7 @@ class VariantFindings:
     seeds: list[int]
     final: dict[str, Estimate]
     values: "dict[str, pd.Series[float]]"
+    single: "dict[str, pd.Series[float]]"
     best_epoch: Estimate | None
     best: Estimate | None
     seconds: float
@@ -155,12 +158,11 @@ def find(results: StudyResults) -> Findings:
     lengths = {name: int(rows[name].epoch.max()) for name in present}
     singles = None if results.cells is None else _singles(results.cells)
     variants = [
-        _describe(plan, name, [curves[name]] if singles is None else [*singles[name].values()], wall_times[name])
+        _describe(plan, name, {0: curves[name]} if singles is None else singles[name], wall_times[name])
         for name in present
     ]
 
-    means = {variant.name: variant.values for variant in variants}
-    values = means if singles is None else {name: _in_folds(plan, singles[name], plan.estimate) for name in present}
+    values = {variant.name: variant.single for variant in variants}
     by_primary = {name: each[plan.primary] for name, each in values.items() if plan.primary in each}
     alternatives: dict[Estimand, dict[str, dict[str, Comparison]]] = {}
     compared: dict[str, dict[str, Comparison]] = {}
@@ -302,22 +304,26 @@ def _most_pairs(plan: StudyPlan, variants: Sequence[VariantFindings]) -> int:
 
 
 def _describe(
-    plan: StudyPlan, name: str, folds: Sequence[dict[str, pd.DataFrame]], wall_time: pd.DataFrame
+    plan: StudyPlan, name: str, folds: dict[int, dict[str, pd.DataFrame]], wall_time: pd.DataFrame
 ) -> VariantFindings:
     """Describe a variant by its curves in each fold: a seed stands for its mean over the folds."""
-    ends = [_ends(curves, plan.estimate) for curves in folds]
+    ends = [_ends(curves, plan.estimate) for curves in folds.values()]
     over_folds = {key: _mean([each[key] for each in ends]) for key in ends[0]}
-    chosen = [epochs for curves in folds if (epochs := best_epochs(curves)) is not None]
+    chosen = [epochs for curves in folds.values() if (epochs := best_epochs(curves)) is not None]
     best_epoch: Estimate | None = None
     best: Estimate | None = None
     if chosen:
         best_epoch = estimate(_mean(chosen).to_numpy(float))
         key = plan.key(plan.metric)
-        there = [Estimand("best").of(curves[key], epochs) for curves, epochs in zip(folds, chosen, strict=True)]
+        there = [
+            Estimand("best").of(curves[key], epochs) for curves, epochs in zip(folds.values(), chosen, strict=True)
+        ]
         best = _finite_estimate(_mean(there), plan.metric)
     final = {key: _finite_estimate(values, key.rpartition("/")[2]) for key, values in over_folds.items()}
     seeds, seconds = [int(seed) for seed in wall_time.index], float(np.median(wall_time.to_numpy()))
-    return VariantFindings(name, seeds, final, _by_outcome(plan, over_folds), best_epoch, best, seconds)
+    values = _by_outcome(plan, over_folds)
+    single = values if len(folds) == 1 else _in_folds(plan, folds, plan.estimate)
+    return VariantFindings(name, seeds, final, values, single, best_epoch, best, seconds)
 
 
 def _mean(folds: "Sequence[pd.Series[Any]]") -> "pd.Series[Any]":
