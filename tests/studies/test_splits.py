@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import fashionreg as fr
-from fashionreg.studies.findings import find
+from fashionreg.studies.findings import find, most_telling
 from fashionreg.studies.results import read_results
 from fashionreg.studies.statistics import crossed
 
@@ -59,6 +59,7 @@ def test_each_seed_is_trained_on_each_split_and_tested_over_both(run, drawn):
     one = found.comparisons["norm"]
     assert (one.n, one.difference.low, one.difference.high) == pytest.approx((12, expected.low, expected.high))
     assert not one.difference.independent
+    assert set(most_telling(found, 1).results.numbers.variant) == {"plain"}
     # a seed stands for its mean over the splits
     means = next(variant.values["acc"] for variant in found.variants if variant.name == "norm")
     assert means.to_numpy() == pytest.approx(wide["norm"].mean(axis=1).to_numpy())

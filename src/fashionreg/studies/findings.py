@@ -217,8 +217,12 @@ def only(found: Findings, chosen: set[str]) -> Findings:
     def of(parts: "dict[str, _T]") -> "dict[str, _T]":
         return {name: part for name, part in parts.items() if name in chosen}
 
-    table, drift = found.results.table, found.results.drift
-    results = replace(found.results, table=table[table.variant.isin(chosen)], drift=drift[drift.variant.isin(chosen)])
+    def rows_of(table: pd.DataFrame) -> pd.DataFrame:
+        return table[table.variant.isin(chosen)]
+
+    full = found.results
+    cells = None if full.cells is None else rows_of(full.cells)
+    results = replace(full, table=rows_of(full.table), drift=rows_of(full.drift), cells=cells)
     return replace(
         found,
         results=results,
