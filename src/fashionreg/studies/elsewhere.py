@@ -17,7 +17,8 @@ from fashionreg.runs.schema import SchemaError
 from fashionreg.runs.tables import MAX_TABLE, checked_column, refuse
 from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.folds import SPLIT_NUMBER, by_seed_and_fold, each_fold, mean_over_folds
-from fashionreg.studies.results import StudyPlan, StudyResults, Variant, in_order, without_huge
+from fashionreg.studies.results import StudyPlan, StudyResults, Variant, in_order
+from fashionreg.studies.run_files import without_huge
 
 #: The columns that a table has, and what it may have besides; others are not read.
 NEEDED = ("variant", "seed", "value")
