@@ -111,7 +111,9 @@ def test_a_seed_that_lacks_a_split_is_missing(run, drawn):
 
 def test_means_differ_by_what_is_compared_whatever_epoch_is_the_best_of_a_split(run, drawn):
     shared = [*STUDY["shared"], {"data": {"init_args": {"val_size": 0.2}}, "trainer": {"max_epochs": 6}}]
-    assert run("study", written(splits=3, estimate="best", shared=shared))[0] == 0
+    code, out, _ = run("study", written(splits=3, estimate="best", shared=shared))
+    assert code == 0
+    assert "(log-rank test, over seeds, on curves that are means over splits)" in out
     found = find(read_results(Path("logs/studies/crossed")))
     plain, norm = found.variants
     difference = norm.final["test/acc"].mean - plain.final["test/acc"].mean

@@ -246,6 +246,8 @@ def _convergence(found: Findings) -> list[str]:
     if not tests:
         return [sentence]
     test = "log-rank test with Holm's correction" if len(tests) > 1 else "log-rank test"
+    if found.results.cells is not None:
+        test += f", over seeds, on curves that are means over {'splits' if plan.splits > 1 else 'folds'}"
     adjusted = "adjusted " * (len(tests) > 1)
     apart = [f"{name} ({adjusted}{p_value(p)})" for name, p in tests.items() if p < ALPHA]
     if apart:
