@@ -276,4 +276,6 @@ def test_a_factory_of_code_is_taken_as_it_is():
     open_ = Schedule(partial(lr_scheduler.CosineAnnealingLR, eta_min=0.01))
     assert (open_.interval, open_.follows_run) == ("step", True)
     assert open_(optimizer, {"step": 9, "epoch": 3}.__getitem__).T_max == 9
-    assert open_(optimizer).T_max > 0
+    assert open_.without_run(optimizer).T_max > 0
+    with pytest.raises(UserError, match="leaves its length to the run, and is made without one"):
+        open_(optimizer)

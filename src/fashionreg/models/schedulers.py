@@ -93,11 +93,16 @@ class Schedule:
 
         Args:
             optimizer: The optimizer.
-            run_length: The length of the run; without it any length is taken, and nothing is compared with it.
+            run_length: The length of the run; None where the scheduler does not depend on it.
 
         Raises:
-            UserError: If the scheduler refuses its arguments, or they do not fit the length of the run.
+            UserError: If the scheduler refuses its arguments, or they do not fit the length of the run or need one.
         """
+        if run_length is None and self.follows_run:
+            raise UserError(
+                "lr_scheduler: leaves its length to the run, and is made without one; give the length, or let "
+                "configure_optimizers of Classifier make the scheduler"
+            )
         length, ends = None, OneCycleLR in _kinds(self._factory)
         if run_length is not None and (self.follows_run or ends):
             length = run_length(self.interval)
@@ -110,6 +115,18 @@ class Schedule:
                 raise UserError(
                     "lr_scheduler: OneCycleLR has an end, and the run has no planned one; set trainer.max_epochs"
                 )
+        return self._checked(optimizer, length)
+
+    def without_run(self, optimizer: Optimizer) -> LRScheduler:
+        """Make the scheduler with any length, to see which state it has; its rates are not those of a run.
+
+        Raises:
+            UserError: If the scheduler refuses its arguments.
+        """
+        return self._checked(optimizer, None)
+
+    def _checked(self, optimizer: Optimizer, length: float | None) -> LRScheduler:
+        """Make the scheduler; what it refuses is a mistake of the user."""
         try:
             return self._make(self._factory, optimizer, length)
         except UserError:
