@@ -229,6 +229,17 @@ def test_a_study_varies_what_a_scheduler_is_given(run, warm_up):
             "some of its numbers count steps, others epochs; say which by interval: step or interval: epoch",
         ),
         (
+            "{class_path: SequentialLR, init_args: {milestones: [2], interval: step, schedulers: [{class_path: "
+            "LinearLR, init_args: {total_iters: 2}}, {class_path: OneCycleLR, init_args: {max_lr: 0.5, total_steps: "
+            "3}}]}}",
+            "OneCycleLR: total_steps: is 3, and there are 6 steps to go through",
+        ),
+        (
+            "{class_path: SequentialLR, init_args: {milestones: [0.9, 3], interval: step, schedulers: [LinearLR, "
+            "LinearLR, LinearLR]}}",
+            "milestones: must increase; in this run [0.9, 3] are [7, 3]",
+        ),
+        (
             "{class_path: SequentialLR, init_args: {milestones: [0.2, 0.1], schedulers: [LinearLR, LinearLR, "
             "LinearLR]}}",
             "milestones: must increase, got [0.2, 0.1]",
@@ -252,6 +263,12 @@ def test_a_run_without_an_end_leaves_no_length(refusal):
     )
 
 
+def test_one_cycle_has_an_end_and_a_run_without_one_is_refused(refusal):
+    words = [OPTION, "OneCycleLR", f"{OPTION}.max_lr", 0.5, f"{OPTION}.total_steps", 20, "--trainer.max_epochs", -1]
+    line = refusal("fit", "--config", "tiny.yaml", *words)[1]
+    assert "lr_scheduler: OneCycleLR has an end, and the run has no planned one; set trainer.max_epochs" in line
+
+
 def test_a_factory_of_code_is_taken_as_it_is():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], RATE)
     hidden = Schedule(lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 5))
@@ -259,4 +276,6 @@ def test_a_factory_of_code_is_taken_as_it_is():
     open_ = Schedule(partial(lr_scheduler.CosineAnnealingLR, eta_min=0.01))
     assert (open_.interval, open_.follows_run) == ("step", True)
     assert open_(optimizer, {"step": 9, "epoch": 3}.__getitem__).T_max == 9
-    assert open_(optimizer).T_max > 0
+    assert open_.without_run(optimizer).T_max > 0
+    with pytest.raises(UserError, match="leaves its length to the run, and is made without one"):
+        open_(optimizer)

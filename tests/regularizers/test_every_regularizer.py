@@ -100,7 +100,7 @@ def traced(monkeypatch):
 
     def compiled(model, step):
         graphs.append(step)
-        return torch.compile(step, backend="eager", fullgraph=True, dynamic=False)
+        return torch.compile(step, backend="eager", fullgraph=True)
 
     monkeypatch.setattr("fashionreg.training.step.compiled", compiled)
     return graphs

@@ -16,7 +16,7 @@ from fashionreg.errors import UserError
 from fashionreg.runs.correct import check_packed, packed, read_correct, write_correct
 from fashionreg.runs.export import load_classifier
 from fashionreg.runs.schema import SchemaError
-from fashionreg.studies.results import read_right, read_values
+from fashionreg.studies.run_files import read_right, read_values
 from samples import LAST, message
 
 FOLDER = Path("logs/tiny/version_0")

@@ -54,12 +54,20 @@ def test_values_without_spread_or_with_interaction_only():
 
 
 @pytest.mark.parametrize(
-    ("spread", "least", "most"),
+    ("n", "k", "spread", "least", "most"),
     # standard deviations of seeds, splits and their interaction
-    [((1, 1, 1), 0.94, 0.965), ((0, 1, 1), 0.94, 0.965), ((1, 0, 1), 0.94, 0.965), ((0, 0, 1), 0.95, 0.985)],
+    [
+        (10, 5, (1, 1, 1), 0.94, 0.965),
+        (10, 5, (0, 1, 1), 0.94, 0.965),
+        (10, 5, (1, 0, 1), 0.94, 0.965),
+        (10, 5, (0, 0, 1), 0.95, 0.985),
+        # what is said of few seeds and splits
+        (3, 20, (1, 1, 1), 0.915, 0.965),
+        (3, 3, (0, 0, 1), 0.95, 0.995),
+    ],
 )
-def test_the_interval_covers_the_mean_over_all_seeds_and_splits(spread, least, most):
-    n, k, studies = 10, 5, 6000
+def test_the_interval_covers_the_mean_over_all_seeds_and_splits(n, k, spread, least, most):
+    studies = 6000
     generator, (seeds, splits, rest) = np.random.default_rng(8), spread
     values = seeds * generator.normal(size=(studies, n, 1)) + splits * generator.normal(size=(studies, 1, k))
     values = values + rest * generator.normal(size=(studies, n, k))
@@ -88,3 +96,12 @@ def test_test_and_interval_and_equivalence_agree_and_ranks_are_not_tested():
     # 80% power at the minimum detectable effect, by the noncentral t distribution
     limit = stats.t.ppf(0.975, one.freedom)
     assert stats.nct.sf(limit, one.freedom, found.detectable / one.error) == pytest.approx(0.8, abs=1e-3)
+
+
+def test_one_seed_on_several_splits_has_a_mean_and_no_test():
+    values = np.array([0.1, 0.4, 0.2])
+    found = compare({"v": values}, np.zeros(3), summary=lambda each: crossed(each.reshape(1, 3)))["v"]
+    assert found.difference.mean == pytest.approx(0.7 / 3)
+    same = equivalence(found.difference, 0.5)
+    unknown = (found.t_p, found.detectable, *found.simultaneous, same.p, *same.interval, same.probability_within)
+    assert np.isnan(unknown).all()

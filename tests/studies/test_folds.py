@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import fashionreg as fr
+from fashionreg.errors import UserError
 
 
 def results(seeds=1, folds=5, column="fold"):
@@ -53,3 +54,24 @@ def test_a_fold_that_is_missing_is_named(refusal):
     results().drop(index=7).to_csv("cv.csv", index=False)
     _, line = refusal("compare", "cv.csv")
     assert "variant bn, seed 0: has results of 4 of 5 folds" in line
+
+
+def test_a_result_that_collapsed_in_one_fold_is_named(run, drawn):
+    frame = results(seeds=3)
+    frame.loc[(frame.variant == "bn") & (frame.seed == 2) & (frame.fold == 4), "value"] = 0.1
+    frame.to_csv("cv.csv", index=False)
+    usual = frame.value[frame.variant == "bn"].median()
+    assert run("compare", "cv.csv", "--metric", "acc", "--out", "out")[0] == 0
+    expected = (
+        f"Collapsed: 1 result of bn (seed 2, fold 4): accuracy 10.00%, where the median of its results is {usual:.2%}."
+    )
+    lines = [line for line in Path("out/report.md").read_text().splitlines() if "Collapsed: " in line]
+    assert {line.lstrip("> -") for line in lines} == {expected}
+
+
+@pytest.mark.parametrize("fold", ["first", float("nan"), 0.5])
+def test_a_fold_that_is_no_number_is_refused(fold):
+    frame = results().astype({"fold": object})
+    frame.loc[frame.fold == 3, "fold"] = fold
+    with pytest.raises(UserError, match=rf"^variant plain, seed 0: fold must be a whole number, got {fold}$"):
+        fr.compare(frame, "plain")

@@ -1,6 +1,7 @@
 """A study is read back as it was left, and what is damaged is named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -98,6 +99,17 @@ def test_runs_of_a_variant_that_are_not_equally_long_are_refused(folder, tmp_pat
     (folder / "study.json").write_text(json.dumps(plan | {"seeds": [0, 1, 2, 3]}))
     with pytest.raises(UserError, match="different numbers of epochs"):
         read_results(folder)
+
+
+def test_a_study_on_more_splits_is_another_comparison(folder):
+    plan = read_plan(folder)
+
+    def on_splits(count):
+        keys = [f"split{number}" for number in range(1, count)]
+        variants = [replace(each, keys=[each.key, *keys]) for each in plan.variants]
+        return replace(plan, splits=count, variants=variants)
+
+    assert len({each.digest for each in (plan, on_splits(3), on_splits(4))}) == 3
 
 
 def test_what_is_no_study_is_refused(tmp_path, folder):
@@ -214,6 +226,15 @@ def test_a_record_that_cannot_be_is_refused_with_its_key(folder, changes, fault)
         ({"variants__1__config": {}}, "variants: bn: config.data.init_args: must be a mapping"),
         ({"variants__1__key": 3}, "variants[1].key: must be text, got 3"),
         ({"options": [1]}, "options[0]: must be text, got 1"),
+        ({"splits": 2}, "splits: must be from 3 to 100, got 2"),
+        ({"splits": 3}, "variants: plain: keys: must be 3, one for each split, got 0"),
+        ({"splits": 3, "variants__0__keys": ["a"]}, "variants: plain: keys: must be 3, one for each split, got 1"),
+        (
+            {"splits": 3, "variants__0__keys": ["a", "b", "c"]},
+            "variants: plain: config.data.init_args.split_seed: must be a whole number where there are several splits, "
+            "got None",
+        ),
+        ({"variants__0__keys": ["a", "b", "c"]}, "variants: plain: keys: must be none for one split, got 3"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_with_its_key(folder, changes, fault):

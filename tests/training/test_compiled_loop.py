@@ -74,9 +74,10 @@ def fit(
     lr_scheduler=None,
     regularizers=None,
     kind=RegularizedMLP,
+    batch_size=64,
     **options,
 ):
-    """Train for three epochs of four steps."""
+    """Train for three epochs, of four steps unless batches have another size."""
     model = kind(
         hidden_sizes=[8],
         batch_norm=batch_norm,
@@ -85,7 +86,7 @@ def fit(
         lr_scheduler=lr_scheduler,
         seeds=[0, 5],
     )
-    data = SyntheticDataModule(train_size=200, test_size=50, batch_size=64, seeds=[0, 5])
+    data = SyntheticDataModule(train_size=200, test_size=50, batch_size=batch_size, seeds=[0, 5])
     options = {"accelerator": "cpu", "max_epochs": 3, "num_sanity_val_steps": 0} | options
     trainer = Trainer(
         logger=False,
@@ -434,6 +435,58 @@ SCHEDULERS = {
 }
 
 
+class OwnSchedule(RegularizedMLP):
+    """A model of a user that makes its scheduler itself, to step after each training step."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9)
+        scheduler = OneCycleLR(optimizer, 0.1, total_steps=3 * STEPS, cycle_momentum=False)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def test_a_scheduler_that_a_model_makes_itself_steps_after_each_compiled_step(monkeypatch):
+    monkeypatch.setattr(
+        step_module, "compiled", lambda model, step: torch.compile(step, backend="eager", fullgraph=True)
+    )
+    torch._dynamo.reset()
+
+    class Rates(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def needs_gradients(self, trainer):
+            return False
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    rates = Rates()
+    trainer = fit(kind=OwnSchedule, callbacks=[rates])
+    assert steps(trainer) == 3 * BETWEEN
+    scheduler = OneCycleLR(torch.optim.SGD([torch.zeros(1)], lr=0.01), 0.1, total_steps=3 * STEPS, cycle_momentum=False)
+    expected = scheduler.get_last_lr()
+    for _ in range(3 * STEPS - 1):
+        scheduler.optimizer.step()
+        scheduler.step()
+        expected += scheduler.get_last_lr()
+    assert rates.seen == expected
+    assert_same_to_rounding(trainer, fit(compiling=False, kind=OwnSchedule))
+
+
+def test_a_step_is_traced_for_constant_shapes_whatever_shapes_an_earlier_step_had(monkeypatch):
+    traced = []
+
+    def backend(graph, inputs):
+        traced.append(any(isinstance(x, torch.SymInt) for x in inputs))
+        return graph.forward
+
+    monkeypatch.setattr(step_module, "compiled", lambda model, step: torch.compile(step, backend=backend))
+    torch._dynamo.reset()
+    for size in (32, 40, 48):
+        fit(batch_size=size)
+    assert traced == [False] * 3
+
+
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -450,7 +503,7 @@ def test_a_fit_has_one_graph_whatever_its_optimizer_scheduler_and_clipping(optim
     from torch._dynamo.utils import counters
 
     monkeypatch.setattr(
-        step_module, "compiled", lambda model, step: torch.compile(step, backend="eager", fullgraph=True, dynamic=False)
+        step_module, "compiled", lambda model, step: torch.compile(step, backend="eager", fullgraph=True)
     )
     # what one test has compiled is not handed to the next
     torch._dynamo.reset()

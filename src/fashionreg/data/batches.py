@@ -21,10 +21,10 @@ EVALUATION_FETCHED = 2 * EVALUATION_CHUNK
 
 
 class Loader(DataLoader[Any]):
-    """A loader of whole batches: its sampler yields index tensors, and its dataset fetches what they name.
+    """A loader without worker processes, whose sampler yields the index of a whole batch, which the dataset fetches.
 
-    What an ordinary one does between two batches, for worker processes and profilers, takes as long as the fetching of
-    a small batch.
+    It calls the dataset directly. What `DataLoader` does for each batch besides, for worker processes and profilers,
+    takes as long as to fetch a small batch.
     """
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]

@@ -28,12 +28,12 @@ def make_optimizer(
 
 
 def make_scheduler(schedule: Schedule, optimizer: Optimizer, replicas: int, run_length: RunLength | None) -> Any:
-    """Make the learning rate scheduler, in a form that Lightning takes.
+    """Make the learning rate scheduler, in a form that Lightning takes; without a run, one that has its state only.
 
     Raises:
         UserError: If it refuses its arguments, or would let replicas influence one another.
     """
-    scheduler = schedule(optimizer, run_length)
+    scheduler = schedule.without_run(optimizer) if run_length is None else schedule(optimizer, run_length)
     if not isinstance(scheduler, ReduceLROnPlateau):
         return {"scheduler": scheduler, "interval": schedule.interval}
     if replicas > 1:

@@ -93,19 +93,40 @@ class Schedule:
 
         Args:
             optimizer: The optimizer.
-            run_length: The length of the run; without it any length is taken, and nothing is compared with it.
+            run_length: The length of the run; None where the scheduler does not depend on it.
 
         Raises:
-            UserError: If the scheduler refuses its arguments, or they do not fit the length of the run.
+            UserError: If the scheduler refuses its arguments, or they do not fit the length of the run or need one.
         """
-        length = None
-        if run_length is not None and (self.follows_run or _parts(self._factory)[0] is OneCycleLR):
+        if run_length is None and self.follows_run:
+            raise UserError(
+                "lr_scheduler: leaves its length to the run, and is made without one; give the length, or let "
+                "configure_optimizers of Classifier make the scheduler"
+            )
+        length, ends = None, OneCycleLR in _kinds(self._factory)
+        if run_length is not None and (self.follows_run or ends):
             length = run_length(self.interval)
             if self.follows_run and length == math.inf:
                 raise UserError(
                     "lr_scheduler: leaves its length to the run, which has no planned end; give "
                     f"{' or '.join(sorted({*LENGTHS.values()}))}, or set trainer.max_epochs"
                 )
+            if length == math.inf:
+                raise UserError(
+                    "lr_scheduler: OneCycleLR has an end, and the run has no planned one; set trainer.max_epochs"
+                )
+        return self._checked(optimizer, length)
+
+    def without_run(self, optimizer: Optimizer) -> LRScheduler:
+        """Make the scheduler with any length, to see which state it has; its rates are not those of a run.
+
+        Raises:
+            UserError: If the scheduler refuses its arguments.
+        """
+        return self._checked(optimizer, None)
+
+    def _checked(self, optimizer: Optimizer, length: float | None) -> LRScheduler:
+        """Make the scheduler; what it refuses is a mistake of the user."""
         try:
             return self._make(self._factory, optimizer, length)
         except UserError:
@@ -154,6 +175,10 @@ class Schedule:
                 f"lr_scheduler: SequentialLR: milestones: {late[0]} is not within the run, which has "
                 f"{counted(end, self.interval)}; a number below 1 is a share of the run"
             )
+        if begins != sorted(begins):
+            raise UserError(
+                f"lr_scheduler: SequentialLR: milestones: must increase; in this run {milestones} are {begins}"
+            )
         parts = zip(schedulers, [0, *begins], [*begins, end], strict=True)
         made = [self._make(factory, optimizer, max(1, last - first)) for factory, first, last in parts]
         return {"schedulers": made, "milestones": begins}
@@ -165,6 +190,12 @@ def _parts(factory: LRSchedulerCallable) -> tuple[type | None, dict[str, Any]]:
     arguments = dict(factory.keywords) if isinstance(factory, partial) else {}
     kinds = [each for each in named if isinstance(each, type) and issubclass(each, LRScheduler)]
     return (kinds[0] if kinds else None), arguments
+
+
+def _kinds(factory: LRSchedulerCallable) -> set[type | None]:
+    """Return the class of a scheduler, and of those in a sequence."""
+    kind, arguments = _parts(factory)
+    return {kind}.union(*map(_kinds, arguments["schedulers"] if kind is SequentialLR else []))
 
 
 def _leaves_length(kind: type | None, arguments: Mapping[str, Any]) -> bool:

@@ -275,7 +275,7 @@ def _kept_by(model: Classifier) -> set[str] | None:
         optimizer = model.optimizer([parameter])
         if model.lr_scheduler is not None:
             # some set the momentum too
-            model.lr_scheduler(optimizer)
+            model.lr_scheduler.without_run(optimizer)
         optimizer.step()
     except Exception:  # whatever an optimizer of the user raises
         return None

@@ -157,7 +157,7 @@ def sample(found: Findings, one: Comparison) -> str:
     if found.results.cells is None:
         return counted(one.n, "seed")
     splits = int(found.results.cells.fold.nunique())
-    seeds, word = one.n // splits, "split" if found.results.runs else "fold"
+    seeds, word = one.n // splits, "split" if found.plan.splits > 1 else "fold"
     return f"{counted(seeds, 'seed')} x {counted(splits, word)}" if seeds > 1 else counted(splits, word)
 
 

@@ -16,12 +16,13 @@ from fashionreg.runs.record import COLUMNS, DRIFT_COLUMNS
 from fashionreg.runs.schema import SchemaError
 from fashionreg.runs.tables import MAX_TABLE, checked_column, refuse
 from fashionreg.studies.estimand import Estimand
-from fashionreg.studies.folds import by_seed_and_fold, each_fold, mean_over_folds
-from fashionreg.studies.results import StudyPlan, StudyResults, Variant, in_order, without_huge
+from fashionreg.studies.folds import SPLIT_NUMBER, by_seed_and_fold, each_fold, mean_over_folds
+from fashionreg.studies.results import StudyPlan, StudyResults, Variant, in_order
+from fashionreg.studies.run_files import without_huge
 
 #: The columns that a table has, and what it may have besides; others are not read.
 NEEDED = ("variant", "seed", "value")
-FURTHER = ("fold", "epoch", "split", "metric")
+FURTHER = ("fold", SPLIT_NUMBER, "epoch", "split", "metric")
 
 #: What is compared where a table has several splits or metrics and nobody chose; and what a table without them has.
 USUAL = {"split": "test", "metric": "acc"}
@@ -87,7 +88,7 @@ def _column(cells: "pd.Series[str]", file: str) -> "pd.Series[Any]":
     """Return a column of texts as what its name says."""
     if cells.name == "value":
         return checked_column(cells, float, file)
-    if cells.name in ("seed", "fold", "epoch"):
+    if cells.name in ("seed", "fold", SPLIT_NUMBER, "epoch"):
         numbers = checked_column(cells, int, file)
         if cells.name == "epoch":
             refuse(numbers < 1, numbers, file, "must be counted from 1")
@@ -106,7 +107,7 @@ def chosen(frame: pd.DataFrame, split: str | None, metric: str | None) -> tuple[
     """Return the rows of one split and metric, and their names; `UNNAMED` where there is no such column.
 
     Where each variant and seed has one row, its epoch says nothing, and that column is left out. A column `split` of
-    whole numbers is the column `fold`.
+    whole numbers is the column `fold`, and so is `SPLIT_NUMBER`.
 
     Args:
         frame: With the columns `split` and `metric`, or without.
@@ -114,10 +115,15 @@ def chosen(frame: pd.DataFrame, split: str | None, metric: str | None) -> tuple[
         metric: As `split`.
 
     Raises:
-        UserError: If there is no such split or metric, or there are several and no choice.
+        UserError: If there is no such split or metric, or there are several and no choice; or if there are folds and
+            `SPLIT_NUMBER`.
     """
     names = []
-    if split is None and "fold" not in frame and "split" in frame and frame.split.astype(str).str.isdecimal().all():
+    if SPLIT_NUMBER in frame:
+        if "fold" in frame:
+            raise UserError(f"fold, {SPLIT_NUMBER}: there are both; keep one of these columns")
+        frame = frame.rename(columns={SPLIT_NUMBER: "fold"})
+    elif split is None and "fold" not in frame and "split" in frame and frame.split.astype(str).str.isdecimal().all():
         # numbers of splits, not names of parts
         frame = frame.assign(fold=frame.split.astype(int)).drop(columns="split")
     for column, wanted in (("split", split), ("metric", metric)):
@@ -266,6 +272,7 @@ def results_of_table(
         UserError: With file, row, column and value, if something is missing or cannot be.
     """
     file, frame = shortened(path, 300), read_results_table(path)
+    crossed_with_seeds = SPLIT_NUMBER in frame
     try:
         frame, split, metric = chosen(frame, split, metric)
     except UserError as error:
@@ -300,6 +307,7 @@ def results_of_table(
             [metric],  # type: ignore[list-item]
             relevant,
             rising=rising(metric, higher_is_better),
+            splits=int(frame.fold.nunique()) if crossed_with_seeds else 1,
         )
     except (UserError, SchemaError) as error:
         raise UserError(f"{file}: {error}") from None

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,9 @@ class VariantFindings:
         final: What the estimand makes of each curve, by `split/metric` and `gap`: estimates over seeds; the
             generalization gap is train accuracy minus test accuracy.
         values: The same of each seed, by outcome (`acc`, `loss`, `ece` on the plan's split; `gap`), indexed by seed.
+            With several folds, here and in the others, the mean over the folds of what counts in each.
+        single: The single results that these are means of, by outcome, indexed by seed and fold; `values` where there
+            is one fold.
         best_epoch: The epoch (from 1) with the highest validation accuracy of each seed, over seeds; None without
             validation images.
         best: The plan's metric at that epoch, over seeds; None without validation images.
@@ -54,6 +57,7 @@ class VariantFindings:
     seeds: list[int]
     final: dict[str, Estimate]
     values: "dict[str, pd.Series[float]]"
+    single: "dict[str, pd.Series[float]]"
     best_epoch: Estimate | None
     best: Estimate | None
     seconds: float
@@ -152,11 +156,13 @@ def find(results: StudyResults) -> Findings:
     if plan.estimate.kind == "best" and not validated:
         raise UserError(f"{plan.name}: estimate: best needs validation accuracy, and there are runs without it")
     lengths = {name: int(rows[name].epoch.max()) for name in present}
-    variants = [_describe(plan, name, curves[name], wall_times[name]) for name in present]
-
-    means = {variant.name: variant.values for variant in variants}
     singles = None if results.cells is None else _singles(results.cells)
-    values = means if singles is None else {name: _in_folds(plan, singles[name], plan.estimate) for name in present}
+    variants = [
+        _describe(plan, name, {0: curves[name]} if singles is None else singles[name], wall_times[name])
+        for name in present
+    ]
+
+    values = {variant.name: variant.single for variant in variants}
     by_primary = {name: each[plan.primary] for name, each in values.items() if plan.primary in each}
     alternatives: dict[Estimand, dict[str, dict[str, Comparison]]] = {}
     compared: dict[str, dict[str, Comparison]] = {}
@@ -211,8 +217,12 @@ def only(found: Findings, chosen: set[str]) -> Findings:
     def of(parts: "dict[str, _T]") -> "dict[str, _T]":
         return {name: part for name, part in parts.items() if name in chosen}
 
-    table, drift = found.results.table, found.results.drift
-    results = replace(found.results, table=table[table.variant.isin(chosen)], drift=drift[drift.variant.isin(chosen)])
+    def rows_of(table: pd.DataFrame) -> pd.DataFrame:
+        return table[table.variant.isin(chosen)]
+
+    full = found.results
+    cells = None if full.cells is None else rows_of(full.cells)
+    results = replace(full, table=rows_of(full.table), drift=rows_of(full.drift), cells=cells)
     return replace(
         found,
         results=results,
@@ -243,9 +253,19 @@ def most_telling(found: Findings, count: int) -> Findings:
 
 def _values(plan: StudyPlan, curves: dict[str, pd.DataFrame], estimand: Estimand) -> "dict[str, pd.Series[float]]":
     """Return by outcome what an estimand makes of the curve of each seed."""
-    named = {outcome: curves.get(plan.key(outcome)) for outcome in (*get_args(Outcome), *plan.outcomes)}
+    return _by_outcome(plan, _ends(curves, estimand))
+
+
+def _ends(curves: dict[str, pd.DataFrame], estimand: Estimand) -> "dict[str, pd.Series[float]]":
+    """Return by `split/metric`, and `gap`, what an estimand makes of the curve of each seed."""
     best = best_epochs(curves)
-    return {outcome: estimand.of(curve, best) for outcome, curve in named.items() if curve is not None}
+    return {key: estimand.of(curve, best) for key, curve in curves.items()}
+
+
+def _by_outcome(plan: StudyPlan, ends: "dict[str, pd.Series[float]]") -> "dict[str, pd.Series[float]]":
+    """Return the outcomes that were measured, by their names in a study file."""
+    outcomes = (*get_args(Outcome), *plan.outcomes)
+    return {outcome: ends[key] for outcome in outcomes if (key := plan.key(outcome)) in ends}
 
 
 def _singles(cells: pd.DataFrame) -> dict[str, dict[int, dict[str, pd.DataFrame]]]:
@@ -287,17 +307,32 @@ def _most_pairs(plan: StudyPlan, variants: Sequence[VariantFindings]) -> int:
     return max((len(each & reference) for each in seeds.values()), default=0)
 
 
-def _describe(plan: StudyPlan, name: str, curves: dict[str, pd.DataFrame], wall_time: pd.DataFrame) -> VariantFindings:
-    chosen, best_epoch, best = best_epochs(curves), None, None
-    if chosen is not None:
-        best_epoch = estimate(chosen.to_numpy(float))
-        best = _finite_estimate(Estimand("best").of(curves[plan.key(plan.metric)], chosen), plan.metric)
-    final = {
-        key: _finite_estimate(plan.estimate.of(curve, chosen), key.rpartition("/")[2]) for key, curve in curves.items()
-    }
-    values = _values(plan, curves, plan.estimate)
-    seeds = [int(seed) for seed in wall_time.index]
-    return VariantFindings(name, seeds, final, values, best_epoch, best, float(np.median(wall_time.to_numpy())))
+def _describe(
+    plan: StudyPlan, name: str, folds: dict[int, dict[str, pd.DataFrame]], wall_time: pd.DataFrame
+) -> VariantFindings:
+    """Describe a variant by its curves in each fold: a seed stands for its mean over the folds."""
+    ends = [_ends(curves, plan.estimate) for curves in folds.values()]
+    over_folds = {key: _mean([each[key] for each in ends]) for key in ends[0]}
+    chosen = [epochs for curves in folds.values() if (epochs := best_epochs(curves)) is not None]
+    best_epoch: Estimate | None = None
+    best: Estimate | None = None
+    if chosen:
+        best_epoch = estimate(_mean(chosen).to_numpy(float))
+        key = plan.key(plan.metric)
+        there = [
+            Estimand("best").of(curves[key], epochs) for curves, epochs in zip(folds.values(), chosen, strict=True)
+        ]
+        best = _finite_estimate(_mean(there), plan.metric)
+    final = {key: _finite_estimate(values, key.rpartition("/")[2]) for key, values in over_folds.items()}
+    seeds, seconds = [int(seed) for seed in wall_time.index], float(np.median(wall_time.to_numpy()))
+    values = _by_outcome(plan, over_folds)
+    single = values if len(folds) == 1 else _in_folds(plan, folds, plan.estimate)
+    return VariantFindings(name, seeds, final, values, single, best_epoch, best, seconds)
+
+
+def _mean(folds: "Sequence[pd.Series[Any]]") -> "pd.Series[Any]":
+    """Return the mean over the folds of each seed; not finite where a number is not."""
+    return folds[0] if len(folds) == 1 else pd.concat(folds, axis=1).mean(axis=1, skipna=False)
 
 
 def _finite_estimate(values: "pd.Series[float]", metric: str) -> Estimate:

@@ -11,17 +11,24 @@ import pandas as pd
 from fashionreg.studies.statistics import Estimate, corrected_t, crossed
 from fashionreg.studies.statistics.estimates import Floats
 
+#: The column of `results.csv` with the number of the split, where each seed was trained on each of several splits; that
+#: of a cross-validation is `fold`.
+SPLIT_NUMBER = "split_number"
+
 #: What a difference rests on: from differences of single results, sorted by seed and fold, to their mean.
 Summary = Callable[[Floats], Estimate]
 
 
-def over_seeds_and_splits(splits: int) -> Summary:
-    """Return the summary of a study that trains each seed on each of this many splits."""
-    return lambda differences: crossed(differences.reshape(-1, splits))
+def summary_of(folds: int, *, crossed_with_seeds: bool) -> Summary:
+    """Return how differences of several splits become their mean.
 
-
-def over_folds(folds: int) -> Summary:
-    """Return the summary of folds of a cross-validation, whose training images overlap (Nadeau and Bengio 2003)."""
+    Args:
+        folds: Number of splits.
+        crossed_with_seeds: Whether each seed was trained on each split, both drawn at random; otherwise the splits are
+            the folds of a cross-validation, whose training images overlap (Nadeau and Bengio 2003).
+    """
+    if crossed_with_seeds:
+        return lambda differences: crossed(differences.reshape(-1, folds))
     return lambda differences: corrected_t(differences, folds - 1, 1).difference
 
 

@@ -83,7 +83,7 @@ def _tests(found: Findings) -> str:
     """Name the tests; with several results of a seed, say what the standard error knows."""
     if found.results.cells is None:
         return "paired t test; Wilcoxon's signed-rank test as a check; both"
-    if found.results.runs:
+    if found.plan.splits > 1:
         return (
             "paired t test with the standard error of a two-way analysis of variance, seeds and splits as crossed "
             "random effects (Searle, Casella and McCulloch 1992; degrees of freedom of Satterthwaite 1946);"

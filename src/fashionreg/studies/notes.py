@@ -1,8 +1,8 @@
 """What a reader must know of a study before believing its numbers, as values that say which kind they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from fashionreg.data.location import SYNTHETIC_SOURCE
 from fashionreg.studies.answer import listed
 from fashionreg.studies.curves import STALL
 from fashionreg.studies.estimand import title
-from fashionreg.studies.findings import Findings
+from fashionreg.studies.findings import Findings, VariantFindings
+from fashionreg.studies.folds import SPLIT_NUMBER
 from fashionreg.studies.statistics import outliers
 from fashionreg.text import counted, named_seeds, unit_of
 
@@ -87,18 +88,37 @@ def _collapsed(found: Findings) -> Iterator[Note]:
     """Yield the seeds that did not train, though all of their numbers are finite."""
     plan = found.plan
     metric = "loss" if plan.primary == "loss" else "acc"
+    beside = any(one.robust is not None for one in found.evidence.values())
     for variant in found.variants:
-        if metric not in variant.values:
+        if metric not in variant.single:
             continue
-        values = variant.values[metric]
+        # a mean over splits would hide the one on which a network collapsed
+        values = variant.single[metric]
         positions = outliers(values.to_numpy(), COLLAPSED[metric], higher_is_better=metric == "acc").collapsed
         if positions:
-            unit, seeds = unit_of(metric), [int(values.index[position]) for position in positions]
-            which = f"{counted(len(seeds), 'seed')} of {variant.name} ({named_seeds(seeds)})"
+            unit = unit_of(metric)
+            which, of = _collapsed_results(found, variant, [values.index[position] for position in positions])
             worst = ", ".join(unit.text(values.iloc[position]) for position in positions[:MOST_NAMED])
             usual = unit.text(float(values[np.isfinite(values)].median()))
-            text = f"Collapsed: {which}: {plan.label(metric)} {worst}, where the median of its seeds is {usual}."
-            yield Note("collapsed", f"{text} Median and interquartile mean stand beside the mean.")
+            text = f"Collapsed: {which}: {plan.label(metric)} {worst}, where the median of its {of} is {usual}."
+            text += " Median and interquartile mean stand beside the mean." * beside
+            yield Note("collapsed", text)
+
+
+def _collapsed_results(found: Findings, variant: VariantFindings, where: Sequence[Any]) -> tuple[str, str]:
+    """Return which results of a variant collapsed, and what its results are called.
+
+    Args:
+        found: The findings.
+        variant: The variant.
+        where: Their seeds; pairs of seed and fold where each seed has several results.
+    """
+    if found.results.cells is None:
+        return f"{counted(len(where), 'seed')} of {variant.name} ({named_seeds(list(map(int, where)))})", "seeds"
+    column = SPLIT_NUMBER if found.plan.splits > 1 else "fold"
+    named = [f"seed {seed}, {column} {fold}" for seed, fold in where[:MOST_NAMED]]
+    more = f" and {len(where) - len(named)} more" * (len(where) > len(named))
+    return f"{counted(len(where), 'result')} of {variant.name} ({'; '.join(named)}{more})", "results"
 
 
 def _different(found: Findings) -> Iterator[Note]:

@@ -16,10 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fashionreg.config import cache_key, flat
+from fashionreg.config import flat
 from fashionreg.errors import UserError, shortened
 from fashionreg.files import is_folder_name
-from fashionreg.runs.correct import FILE, read_correct
 from fashionreg.runs.record import (
     COLUMNS,
     DRIFT_COLUMNS,
@@ -29,13 +28,12 @@ from fashionreg.runs.record import (
     Seed,
     Split,
     check_seeds,
-    read_about,
 )
 from fashionreg.runs.schema import Between, SchemaError, read_json
-from fashionreg.runs.tables import read_table, refuse
 from fashionreg.studies.estimand import Estimand
-from fashionreg.studies.folds import Summary, mean_over_folds, over_folds, over_seeds_and_splits
+from fashionreg.studies.folds import SPLIT_NUMBER, Summary, mean_over_folds, summary_of
 from fashionreg.studies.looks import LEAST, MOST, Look, digest, read_looks
+from fashionreg.studies.run_files import MAX_NUMBER, finished_runs, has_key, read_drift, read_right, read_values
 from fashionreg.text import METRIC_NAMES, POINTS, unit_of_difference
 
 #: What a study can ask for: a metric, or the generalization gap.
@@ -45,9 +43,6 @@ PLAN_FILE = "study.json"
 
 #: The folder, beside those of the variants, with the trials from which their options were chosen.
 TUNING = "tuning"
-
-#: A loss or an activation beyond this is that of a diverged network; sums of such numbers leave the range of float64.
-MAX_NUMBER = 1e30
 
 #: How many networks a study has at most: one for each variant and seed.
 MAX_NETWORKS = 1_000_000
@@ -118,7 +113,7 @@ class StudyPlan:
         auto: Whether seeds are added until every variant is decided by the primary outcome, or `max_seeds` are trained.
         tuned: Whether options of the variants were chosen on validation images, with other seeds.
         rising: The outcomes of which more is better.
-        splits: On how many splits of the images each seed is trained.
+        splits: On how many splits of the images each seed is trained; 1 for folds of a cross-validation.
     """
 
     name: str
@@ -159,12 +154,15 @@ class StudyPlan:
                 f"max_seeds: must be at least the number of seeds, {len(self.seeds)}, got {self.max_seeds}"
             )
         if self.splits > 1:
-            if self.splits < MIN_SPLITS:
+            if not MIN_SPLITS <= self.splits <= MAX_SPLITS:
                 raise SchemaError(f"splits: must be from {MIN_SPLITS} to {MAX_SPLITS}, got {self.splits}")
             if self.max_seeds is not None:
                 raise SchemaError("splits: cannot be combined with seeds: auto and max_seeds; choose one of them")
-            if wrong := [variant.name for variant in self.variants if len(variant.keys) not in (0, self.splits)]:
-                raise SchemaError(f"variants: {wrong[0]}: keys: must be {self.splits}, one for each split")
+        # a table of results has no keys, whatever its splits
+        several = (0, self.splits) if self.splits > 1 else (0,)
+        if wrong := [variant for variant in self.variants if len(variant.keys) not in several]:
+            must = f"must be {self.splits}, one for each split" if self.splits > 1 else "must be none for one split"
+            raise SchemaError(f"variants: {wrong[0].name}: keys: {must}, got {len(wrong[0].keys)}")
         if self.auto and self.max_seeds is None:
             raise SchemaError("auto: needs max_seeds")
         unit = unit_of_difference(self.primary)
@@ -193,7 +191,8 @@ class StudyPlan:
     @property
     def digest(self) -> str:
         """What is compared, in short: the same for the same configurations, data and reference."""
-        return digest([self.reference, *(variant.key for variant in self.variants)])
+        keys = [key for variant in self.variants for key in (variant.keys or [variant.key])]
+        return digest([self.reference, *keys])
 
     @property
     def margin(self) -> float | None:
@@ -283,14 +282,16 @@ class StudyResults:
     @property
     def numbers(self) -> pd.DataFrame:
         """Every single number, as `results.csv` has it."""
-        return self.table if self.cells is None else self.cells
+        if self.cells is None:
+            return self.table
+        return self.cells.rename(columns={"fold": SPLIT_NUMBER}) if self.plan.splits > 1 else self.cells
 
     @property
     def summary(self) -> Summary | None:
         """How differences of single results become their mean, where they are not independent of one another."""
         if self.cells is None:
             return None
-        return over_seeds_and_splits(self.plan.splits) if self.runs else over_folds(int(self.cells.fold.nunique()))
+        return summary_of(int(self.cells.fold.nunique()), crossed_with_seeds=self.plan.splits > 1)
 
     def missing(self) -> dict[str, list[int]]:
         """Return for each variant that is not complete the seeds without results."""
@@ -322,120 +323,14 @@ def read_plan(folder: Path) -> StudyPlan:
         data = variant.config.get("data")
         if not isinstance(data, dict) or not isinstance(data.get("init_args"), dict):
             raise UserError(f"{file}: variants: {variant.name}: config.data.init_args: must be a mapping")
+        if plan.splits == 1:
+            continue
+        if not variant.keys:
+            raise UserError(f"{file}: variants: {variant.name}: keys: must be {plan.splits}, one for each split, got 0")
+        if type(seed := data["init_args"].get("split_seed")) is not int:
+            where = f"variants: {variant.name}: config.data.init_args.split_seed"
+            raise UserError(f"{file}: {where}: must be a whole number where there are several splits, got {seed!r:.60}")
     return plan
-
-
-def has_key(about: Record, key: str) -> bool:
-    """Return whether a run of a study belongs to the variant with this cache key.
-
-    The key that the run carries may be made otherwise, by another version; then its configuration and data decide.
-    """
-    return about.key == key or (about.key is not None and cache_key(about.config, about.data.fingerprints) == key)
-
-
-def finished_runs(folder: Path, variant: str) -> dict[Path, Record]:
-    """Return the run folders of a variant that hold a whole record of a finished run, with their `record.json`.
-
-    Raises:
-        UserError: If a `record.json` is damaged.
-    """
-    runs = {}
-    for path in sorted((folder / variant).glob("version_*/record.json"), key=lambda path: (len(path.parts[-2]), path)):
-        try:
-            about = read_about(path.parent)
-        except UserError as error:
-            raise UserError(f"{error}; remove the folder of a damaged record to run its seeds anew") from None
-        if about.status == "finished":
-            runs[path.parent] = about
-    return runs
-
-
-def read_values(folder: Path, about: Record) -> pd.DataFrame:
-    """Read and check the `record.csv` of a run: a number for every seed and epoch of each metric that is there.
-
-    A network that diverges has a loss and a calibration error that may be NaN or infinite; its accuracy is a share of
-    images all the same. A loss above 1e30 is read as infinite.
-
-    Raises:
-        UserError: With file and row, if something is missing, double, or cannot be.
-    """
-    path, epochs = folder / "record.csv", len(about.epoch_seconds)
-    table = read_table(path, COLUMNS, "record", about.rows)
-    _check_keys(table, path, about)
-    refuse(~table.epoch.between(1, epochs), table.epoch, str(path), f"must be from 1 to {epochs}")
-    value, metric = table.value, table.metric
-    # no rounding takes them further: a cross entropy is log(sum of exp) - logit with a sum of at least exp(0) = 1, and
-    # an error that is a mean of numbers up to 1 has a sum up to their count, since rounding never passes a whole number
-    share = value.between(0, 1)
-    refuse((metric == "acc") & ~share, value, str(path), "an accuracy must be from 0 to 1")
-    refuse((metric == "ece") & ~share & np.isfinite(value), value, str(path), "a calibration error is from 0 to 1")
-    refuse((metric != "acc") & (value < 0), value, str(path), "must be at least 0")
-    counts = table.groupby(["split", "metric"]).size()
-    if table.empty or (counts != len(about.seeds) * epochs).any():
-        least = [] if table.empty else counts.index[int(counts.argmin())]
-        what = "it is empty" if table.empty else f"{'/'.join(least)} has {counts.min()} rows"
-        raise UserError(
-            f"{path}: is not whole: {what}, where {len(about.seeds)} seeds and {epochs} epochs make "
-            f"{len(about.seeds) * epochs}"
-        )
-    return without_huge(table)
-
-
-def read_drift(folder: Path, about: Record) -> pd.DataFrame | None:
-    """Read and check the `drift.csv` of a run; None if there is none.
-
-    Raises:
-        UserError: As `read_values`.
-    """
-    path = folder / "drift.csv"
-    if not path.exists():
-        return None
-    table = read_table(path, DRIFT_COLUMNS, "table")
-    _check_keys(table, path, about)
-    amount = ~table.statistic.str.startswith("p")
-    refuse(amount & (table.value < 0), table.value, str(path), "must be at least 0")
-    refuse((table.statistic == "dead") & (table.value > 1), table.value, str(path), "must be from 0 to 1")
-    return without_huge(table)
-
-
-def read_right(folder: Path, about: Record, values: pd.DataFrame) -> NDArray[np.bool_] | None:
-    """Read and check the `correct.npy` of a run; None if there is none.
-
-    Args:
-        folder: The run's folder.
-        about: Its `record.json`.
-        values: Its `record.csv`, as `read_values` returns it.
-
-    Raises:
-        UserError: As `read_correct`; or if the shares of right answers are not the accuracies of the last epoch.
-    """
-    right = read_correct(folder, len(about.seeds), about.data.sizes.get("test", 0))
-    if right is None:
-        return None
-    rows = (values.epoch == len(about.epoch_seconds)) & (values.split == "test") & (values.metric == "acc")
-    accuracies = values[rows].set_index("seed").value
-    for seed, share in zip(about.seeds, right.mean(axis=1), strict=True):
-        # 15 digits of it are written
-        if not abs(accuracies.get(seed, math.nan) - share) < 1e-12:
-            raise UserError(
-                f"{folder / FILE}: seed {seed}: is right about {share:.6g} of the test images, and record.csv says "
-                f"{accuracies.get(seed, math.nan):.6g}"
-            )
-    return right
-
-
-def without_huge(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with infinity in place of values beyond `MAX_NUMBER`."""
-    huge = table.value.abs() > MAX_NUMBER
-    return table.assign(value=table.value.mask(huge, np.copysign(np.inf, table.value)))
-
-
-def _check_keys(table: pd.DataFrame, path: Path, about: Record) -> None:
-    """Refuse seeds that the run does not have, and rows with the same keys."""
-    refuse(~table.seed.isin(about.seeds), table.seed, str(path), "must be a seed of record.json")
-    double = table.duplicated([name for name in table.columns if name != "value"])
-    if double.any():
-        raise UserError(f"{path}: row {double.to_numpy().argmax() + 2}: appears twice")
 
 
 def read_results(folder: Path) -> StudyResults:

@@ -18,7 +18,8 @@ from fashionreg.runs.checkpoint import check_resume, read_checkpoint
 from fashionreg.runs.record import Record, Seed
 from fashionreg.runs.run import Run
 from fashionreg.runs.schema import read_json
-from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant, finished_runs, has_key, read_plan
+from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant, read_plan
+from fashionreg.studies.run_files import finished_runs, has_key
 from fashionreg.text import in_percent
 from fashionreg.training.fit import train
 

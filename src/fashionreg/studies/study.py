@@ -138,9 +138,10 @@ def compare(
     Args:
         frame: Columns `variant`, `seed`, `value`: one row for each variant and seed; with a column `epoch`, for each of
             its epochs, and with a column `fold` (or `split` with whole numbers) for each fold of a cross-validation:
-            then tests and intervals are those of the corrected resampled t test (Nadeau and Bengio 2003). Seeds that
-            the reference does not have are left out. Columns `split` and `metric` are those of a study's
-            `results.csv`. Others are not read.
+            then tests and intervals are those of the corrected resampled t test (Nadeau and Bengio 2003). With a
+            column `split_number`, of a study that trains each seed on each of several splits, they are over splits and
+            seeds, as its own. Seeds that the reference does not have are left out. Columns `split` and `metric` are
+            those of a study's `results.csv`. Others are not read.
         reference: The variant that the others are compared with, as the column has it: a text or a number.
         higher_is_better: True for an accuracy, False for a loss. None: False for the metrics `loss` and `ece`, True for
             others.
@@ -169,7 +170,7 @@ def compare(
     from fashionreg.studies.estimand import Estimand
     from fashionreg.studies.evidence import gather
     from fashionreg.studies.findings import against_reference
-    from fashionreg.studies.folds import over_folds
+    from fashionreg.studies.folds import SPLIT_NUMBER, summary_of
     from fashionreg.text import unit_of_difference
 
     if estimate not in ("tail", "last"):
@@ -182,6 +183,7 @@ def compare(
     for name in ("variant", "seed"):
         if frame[name].isna().any():
             raise UserError(f"{name}: is missing in row {int(frame[name].isna().to_numpy().argmax())}")
+    crossed_with_seeds = SPLIT_NUMBER in frame.columns
     frame, _, metric = chosen(frame, split, metric)
     numbers = pd.to_numeric(frame.value, errors="coerce")
     if len(wrong := frame[numbers.isna() & frame.value.notna()]):
@@ -195,13 +197,23 @@ def compare(
             what = f"epoch must be a whole number from 1, got {shortened(str(row.epoch))}"
             raise UserError(f"variant {row.variant}, seed {row.seed}: {what}")
         frame = frame.assign(epoch=epochs.astype(int))
+    if "fold" in frame.columns:
+        folds = pd.to_numeric(frame.fold, errors="coerce")
+        if len(wrong := frame[~(folds % 1 == 0)]):
+            row = wrong.iloc[0]
+            name = SPLIT_NUMBER if crossed_with_seeds else "fold"
+            what = f"{name} must be a whole number, got {shortened(str(row.fold))}"
+            raise UserError(f"variant {row.variant}, seed {row.seed}: {what}")
+        frame = frame.assign(fold=folds.astype(int))
     check_rows(frame, reference, lambda index: "")
     if len(wrong := frame[~frame.value.abs().lt(float("inf"))]):
         raise UserError(f"variant {wrong.iloc[0].variant}: has a value that is not finite")
     check_relevant(relevant, metric, frame.value)
     better = bool(rising(metric, higher_is_better))
     values = by_variant(frame, Estimand("last" if estimate == "last" else "tail"))
-    summary = over_folds(int(frame.fold.nunique())) if "fold" in frame.columns else None
+    summary = None
+    if "fold" in frame.columns:
+        summary = summary_of(int(frame.fold.nunique()), crossed_with_seeds=crossed_with_seeds)
     compared = against_reference(values, reference, better, summary=summary)
     if relevant is None:
         return _as_table(compared)

@@ -65,7 +65,7 @@ def _adjusted(found: Findings, value: float) -> str:
     """Return the test with its p value, which is called adjusted where it is."""
     test = "paired t test"
     if found.results.cells is not None:
-        test = "t test over splits and seeds" if found.results.runs else "corrected t test over folds"
+        test = "t test over splits and seeds" if found.plan.splits > 1 else "corrected t test over folds"
     if len(found.comparisons) > 1:
         return f"{test} with Holm's correction, adjusted {p_value(value)}"
     return f"{test}, {p_value(value)}"
@@ -103,12 +103,16 @@ def _unconfirmed(found: Findings) -> list[str]:
 
 def _untested(found: Findings, name: str, one: Comparison) -> str:
     """Say why there is no test: no spread, or too few seeds."""
-    plan, difference, seeds = found.plan, one.difference, sample(found, one)
+    plan, difference = found.plan, one.difference
     what, signed = plan.label(plan.primary), unit_of_difference(plan.primary).text(difference.mean, signed=True)
     if difference.std == 0:
-        return f"The {what} of {name} differs from that of {plan.reference} by {signed} for every one of {seeds}."
+        every = sample(found, one)
+        return f"The {what} of {name} differs from that of {plan.reference} by {signed} for every one of {every}."
+    # however many the splits, it is seeds that are lacking
+    few = one.n // plan.splits
+    few_words = counted(few, "seed") if plan.splits > 1 else sample(found, one)
     return (
-        f"{seeds} {'is' if one.n == 1 else 'are'} too few to test {name} against {plan.reference} "
+        f"{few_words} {'is' if few == 1 else 'are'} too few to test {name} against {plan.reference} "
         f"(difference in {what}: {signed}); run at least 5, better 10."
     )
 
@@ -189,7 +193,7 @@ def _over_splits(found: Findings) -> list[str]:
     """Say over what the tests and intervals of a study on several splits are."""
     if found.results.cells is None or not any(map(tested, found.comparisons.values())):
         return []
-    if not found.results.runs:
+    if found.plan.splits == 1:
         return [
             "These answers are over folds: tests and intervals allow for the overlap of the folds' training images "
             "(corrected resampled t test, Nadeau and Bengio 2003)."
@@ -242,6 +246,8 @@ def _convergence(found: Findings) -> list[str]:
     if not tests:
         return [sentence]
     test = "log-rank test with Holm's correction" if len(tests) > 1 else "log-rank test"
+    if found.results.cells is not None:
+        test += f", over seeds, on curves that are means over {'splits' if plan.splits > 1 else 'folds'}"
     adjusted = "adjusted " * (len(tests) > 1)
     apart = [f"{name} ({adjusted}{p_value(p)})" for name, p in tests.items() if p < ALPHA]
     if apart:

@@ -261,7 +261,8 @@ class DirectEpochLoop(_TrainingEpochLoop):
         """Call the callbacks that have this hook; within it they may log."""
         if listeners := self._listeners[hook]:
             trainer, module = self.trainer, self.trainer.lightning_module
-            # a module looks for tensors in all that it is given as an attribute, in a time that a small step feels
+            # not `module._current_fx_name = hook`: the search of `nn.Module.__setattr__` for tensors and modules takes
+            # a notable part of the time of a small step
             attributes = vars(module)
             attributes["_current_fx_name"] = hook
             for listener in listeners:

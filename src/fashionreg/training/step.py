@@ -150,12 +150,12 @@ class CompiledStep:
         if rates != self._rates:
             self._rates = rates
             self._rate_tensor = torch.tensor(rates, dtype=torch.float64, device=model.device)
-        as_always: AbstractContextManager[object] = nullcontext()
+        shapes: AbstractContextManager[object] = nullcontext()
         if self._step is None:
             self._step = compiled(model, self._make(normalize=source.normalize))
-            # shapes are constants, whatever shapes an earlier step had: said here, since the argument `dynamic` of
-            # torch.compile says it anew in each call, in a time that a small step feels
-            as_always = torch._dynamo.config.patch(automatic_dynamic_shapes=False)
+            # this call compiles; shapes are constants, whatever an earlier step had: `torch.compile(dynamic=False)`
+            # sets the same option again in each call, which takes a notable part of the time of a small step
+            shapes = torch._dynamo.config.patch(automatic_dynamic_shapes=False)
         totals, number_of_step = model.totals("train"), self._numbers[number]
         keys = self._no_keys if model.epoch_keys is None else model.epoch_keys
         total: Tensor | None = None
@@ -163,7 +163,7 @@ class CompiledStep:
             pixels, labels = source.fetch(select_replicas(replicas, batch.index))
             own_keys = keys if replicas is None else keys[:, replicas]
             sums = select_replicas(replicas, totals.loss), select_replicas(replicas, totals.correct)
-            with as_always:
+            with shapes:
                 loss = self._step(*tensors, self._rate_tensor, pixels, labels, own_keys, number_of_step, *sums)
             total = loss if total is None else total + loss
         if self._counters:

@@ -11,7 +11,7 @@ from fashionreg.data.location import SYNTHETIC_SOURCE
 from fashionreg.data.splits import Division, ImageCount
 from fashionreg.errors import UserError
 
-#: A set of at most so many images is kept for the next who asks for it: 16 MB.
+#: A set of at most so many images is kept in memory for the next module that draws the same: 16 MB.
 KEPT_SIZE = 20_000
 
 
@@ -86,12 +86,12 @@ class SyntheticDataModule(ImageDataModule):
 
 @lru_cache(maxsize=1)
 def _kept(size: int, seed: int) -> LabelledImages:
-    """Draw garments, and keep the last ones: a study reads the same data twice for each variant."""
+    """Draw garments and keep the last set: a study reads the same data twice for each variant."""
     return draw_garments(size, seed)
 
 
 def _drawn(size: int, seed: int) -> LabelledImages:
-    """Return garments as `draw_garments` does: nobody else holds these tensors."""
+    """Return garments as `draw_garments` does, in tensors of their own: who changes them changes no other set."""
     if size > KEPT_SIZE:
         return draw_garments(size, seed)
     kept = _kept(size, seed)

@@ -55,7 +55,7 @@ class Comparison:
         probability_better: 0 to 1, the share of seeds for which the variant beats the reference; ties count half. It
             estimates P(variant better than reference, same seed). NaN for n = 0.
         detectable: The smallest absolute mean difference that a two-sided paired t test at 5% would have shown with 80%
-            power, given n and the spread of the differences. NaN for n < 3 or without spread.
+            power, given n and the spread of the differences. NaN for n < 3, and without spread or standard error.
     """
 
     n: int
@@ -150,7 +150,7 @@ def _compare(difference: Floats, one: Estimate, higher_is_better: bool, alpha: f
         t_p_holm=np.nan,
         wilcoxon_p_holm=np.nan,
         probability_better=mean_of((np.sign(gain) + 1) / 2),
-        detectable=_noncentrality(one.freedom, alpha) * one.error if one.n > 2 and one.std > 0 else np.nan,
+        detectable=_noncentrality(one.freedom, alpha) * one.error if one.n > 2 and one.error > 0 else np.nan,
     )
 
 

@@ -24,7 +24,8 @@ class Equivalence:
     Attributes:
         relevant: The smallest difference that matters, in the unit of the differences.
         p: TOST, the larger p value of two one-sided t tests: that the difference is at or below -relevant, and that it
-            is at or above +relevant. Below 0.05 the difference is shown to be within. NaN for n < 3 or no spread.
+            is at or above +relevant. Below 0.05 the difference is shown to be within. NaN for n < 3, and without spread
+            or standard error.
         interval: Student's t interval at 90%, which lies within +-relevant exactly where `p` is below 0.05. NaN for
             n < 2.
         probability_within: 0 to 1, the posterior probability that the true mean difference lies within, for normal
@@ -51,7 +52,7 @@ def equivalence(differences: ArrayLike | Estimate, relevant: float) -> Equivalen
     one = differences if isinstance(differences, Estimate) else estimate(finite(differences, "differences"))
     _check_relevant(relevant)
     interval = one.interval(1 - 2 * ALPHA)
-    if one.n < 3 or one.std == 0:
+    if one.n < 3 or not one.error > 0:
         return Equivalence(relevant, np.nan, interval, np.nan)
     scale = one.n**0.5 / one.std if one.independent else 1 / one.error
     # P(-relevant < mean) + P(mean < relevant) - 1, from the small tails, so that nothing cancels
