@@ -14,6 +14,7 @@ from fashionreg.runs.schema import SchemaError
 from fashionreg.studies.plan import read_study
 from fashionreg.studies.results import read_plan, read_results
 from fashionreg.studies.tuning import FIRST_SEED, read_tuning, scores
+from fashionreg.yaml_files import parse_yaml
 from sample_studies import write_study
 
 NAMES = ["plain", "dropout"]
@@ -62,6 +63,11 @@ def test_draws_are_the_same_each_time_and_of_what_was_given():
     # uniform on the logarithmic scale: a third in each decade; four standard errors of a share of 400
     shares = np.histogram(np.log10(rates), bins=[-4, -3, -2, -1])[0] / 400
     assert shares == pytest.approx(1 / 3, abs=4 * math.sqrt(2 / 9 / 400))
+
+
+def test_a_range_is_read_as_the_documentation_writes_it():
+    content = parse_yaml("grid: {lr: {from: 1e-4, to: 0.1, log: true}}\ndraws: 5", "tune")
+    assert all(1e-4 <= trial["lr"] <= 0.1 for trial in read_tuning(content, NAMES).trials("plain"))
 
 
 @pytest.mark.parametrize(
