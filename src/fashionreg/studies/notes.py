@@ -16,7 +16,17 @@ from fashionreg.studies.statistics import outliers
 from fashionreg.text import counted, named_seeds, unit_of
 
 #: What makes results doubtful.
-Alarm = Literal["incomplete", "mixed", "diverged", "collapsed", "synthetic", "lengths", "images", "uncorrected_looks"]
+Alarm = Literal[
+    "incomplete",
+    "mixed",
+    "diverged",
+    "collapsed",
+    "synthetic",
+    "lengths",
+    "images",
+    "uncorrected_looks",
+    "looks_at_more",
+]
 
 #: What explains how results were made.
 Remark = Literal["selection", "running_means", "stalls", "looks"]
@@ -124,6 +134,13 @@ def _different(found: Findings) -> Iterator[Note]:
 def _looks(found: Findings) -> Iterator[Note]:
     """Yield how often results were compared while seeds were added, and what that does to the tests."""
     looked = found.looked
+    if looked.more:
+        more = listed([str(number) for number in looked.more])
+        yield Note(
+            "looks_at_more",
+            f"This is not the last look: results were compared with {more} seeds before, and that counts. Whoever "
+            "chooses the number of seeds after a look chooses the result.",
+        )
     if not looked.seeds or (len(looked.seeds) == 1 and looked.maximum is None):
         return
     numbers = listed([str(number) for number in looked.seeds])
