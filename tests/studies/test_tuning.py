@@ -147,6 +147,21 @@ def test_the_best_mean_on_validation_images_wins_and_one_that_diverged_never_doe
     assert [score.chosen for score in found] == ([False, True, False] if metric == "acc" else [True, False, False])
 
 
+def test_a_trial_with_a_loss_that_is_no_number_never_wins_by_its_accuracy(tmp_path):
+    levels = {f"plain, lr={lr}": {"variant": "plain", "lr": lr} for lr in (1, 2)}
+    folder = write_study(tmp_path / "trials", levels, seeds=range(3), validation=True, metric="acc", split="val")
+    for name, accuracy, loss in (("plain, lr=1", 0.095, 2.4), ("plain, lr=2", 0.1, math.nan)):
+        path = folder / name / "version_0" / "record.csv"
+        table = pd.read_csv(path)
+        last = (table.split == "val") & (table.epoch == table.epoch.max())
+        table.loc[last & (table.metric == "acc"), "value"] = accuracy
+        table.loc[last & (table.metric == "loss"), "value"] = loss
+        table.to_csv(path, index=False, na_rep="nan")
+    slow, diverged = scores(read_results(folder))
+    assert (slow.chosen, slow.mean) == (True, pytest.approx(0.095))
+    assert (diverged.chosen, math.isnan(diverged.mean)) == (False, True)
+
+
 def test_winners_are_trained_anew_with_the_seeds_of_the_study_and_only_they_are_compared(written, run, drawn):
     path = written()
     code, out, err = run("study", path)
