@@ -155,8 +155,8 @@ def _looks(found: Findings) -> Iterator[Note]:
     else:
         yield Note(
             "looks",
-            f"{times}, of at most {looked.maximum}. So that all looks together err in 5%, an adjusted p value shows "
-            f"a difference below {found.level:.3g} at this one, and intervals are as wide (Lan and DeMets 1983).",
+            f"{times}, of at most {looked.maximum}. So that all looks together err in 5%, an adjusted p value shows a "
+            f"difference below {found.level:.3g} at this one, and intervals are wider to match (Lan and DeMets 1983).",
         )
 
 
@@ -165,7 +165,7 @@ def _remarks(found: Findings) -> Iterator[Note]:
     if not found.results.runs:
         return
     if found.plan.split == "test" and found.results.command == "study":
-        best = ", and the best epoch is chosen on validation images" if found.variants[0].best else ""
+        best = "; beside it stands the epoch that is best on validation images" if found.variants[0].best else ""
         text = "Test results are shown for every epoch, and nothing was selected by them. What counts for a seed"
         yield Note("selection", f"{text}: {title(found.phrase).lower()}{best}.")
     if found.stalls:
