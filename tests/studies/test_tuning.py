@@ -172,13 +172,14 @@ def test_winners_are_trained_anew_with_the_seeds_of_the_study_and_only_they_are_
     assert plan.seeds == [0, 1, 2]
     assert set(trials.table.seed) == {FIRST_SEED, FIRST_SEED + 1}
     # an independent choice, from the record files of the trials
+    chosen = {}
     for variant, option in (("plain", "lr"), ("dropout", "dropout")):
         means = {}
         for trial in sorted(folder.glob(f"tuning/{variant}, *")):
             table = pd.read_csv(trial / "version_0" / "record.csv")
             last = table[(table.split == "val") & (table.metric == "acc") & (table.epoch == 2)]
             means[float(trial.name.rpartition("=")[2])] = last.value.mean()
-        best = max(means, key=means.get)
+        best = chosen[variant] = max(means, key=means.get)
         arguments = next(each for each in plan.variants if each.name == variant).config["model"]["init_args"]
         assert (arguments["optimizer"]["init_args"] if option == "lr" else arguments)[option] == best
         # what the study has of it is the fit of that configuration
@@ -194,6 +195,10 @@ def test_winners_are_trained_anew_with_the_seeds_of_the_study_and_only_they_are_
     report = (folder / "report.md").read_text()
     assert "each variant tuned on validation images, after 2 epochs" in report
     assert report.count("| chosen |") == 2
+    assert (
+        f"By val accuracy, tuning chose lr {chosen['plain']} for plain and dropout {chosen['dropout']} for dropout."
+        in out
+    )
     assert "Tuned for each variant: lr, dropout; 2 trials each, with 2 seeds that the comparison does not use" in report
     assert "nothing was tuned" not in report
 
