@@ -71,6 +71,8 @@ def test_a_fault_is_one_line_with_file_and_line(tmp_path, text, line, fault):
         ("x: .inf", {"x": float("inf")}),
         ("x: &a {y: 1}\nz: {<<: *a, y: 2}\nw: *a", {"x": {"y": 1}, "z": {"y": 2}, "w": {"y": 1}}),
         ("x: {0: a, 0.5: b}", {"x": {0: "a", 0.5: "b"}}),
+        ("x: [1e-4, -2E3, .5e1, 1.e+2, 1.5e3]", {"x": [1e-4, -2e3, 5.0, 100.0, 1500.0]}),
+        ("x: ['1e-4', 1e-4s, e1, 1e]", {"x": ["1e-4", "1e-4s", "e1", "1e"]}),
     ],
 )
 def test_what_a_configuration_may_say_is_read(text, expected):

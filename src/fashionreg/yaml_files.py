@@ -5,6 +5,7 @@ ten aliases, a thousand nested lists. Limits on size, depth and the number of va
 alias is replaced by what it names, keep reading fast and everything that walks the result safe.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,12 @@ class PlainLoader(yaml.SafeLoader):
         if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
             raise ConstructorError(None, None, f"the number {node.value} is too large", node.start_mark)
         return value
+
+
+# 1e-4 is a number in YAML 1.2, and to the parser of a run's options; YAML 1.1 asks for 1.0e-4
+PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+.0123456789")
+)
 
 
 def _children(node: Node) -> list[Node]:

@@ -15,7 +15,7 @@ from scipy import stats
 import fashionreg as fr
 from conftest import made_by
 from fashionreg.errors import UserError
-from fashionreg.studies.elsewhere import results_of_table
+from fashionreg.studies.elsewhere import read_results_table, results_of_table
 from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.findings import find
 from fashionreg.studies.report import write_report
@@ -179,6 +179,31 @@ def test_seeds_that_a_variant_lacks_are_named_and_the_others_compared(run, drawn
     assert {name: one.n for name, one in compared.items()} == {"bn": 8, "dropout": 10}
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace(",", ", "),
+        lambda text: text.replace(",", " ,"),
+        lambda text: "\ufeff" + text,
+    ],
+    ids=["old line ends", "line ends of Windows", "spaces after commas", "spaces before commas", "byte order mark"],
+)
+def test_line_ends_and_spaces_around_cells_say_nothing(tmp_path, other):
+    path = tmp_path / "results.csv"
+    path.write_bytes(other(results().to_csv(index=False)).encode())
+    read = read_results_table(path)
+    pd.testing.assert_frame_equal(read, results(), check_exact=True)
+
+
+@pytest.mark.parametrize(("word", "value"), [("NaN", np.nan), ("Infinity", np.inf), ("-Inf", -np.inf)])
+def test_the_words_of_other_programs_for_what_is_no_finite_number_are_read(tmp_path, word, value):
+    path = tmp_path / "results.csv"
+    path.write_text(f"{CELLS}bn,1,{word}\n")
+    assert np.array_equal(read_results_table(path).value, [0.5, 0.6, 0.7, value], equal_nan=True)
+
+
 CELLS = "variant,seed,value\nplain,0,0.5\nplain,1,0.6\nbn,0,0.7\n"
 
 
@@ -202,7 +227,13 @@ CELLS = "variant,seed,value\nplain,0,0.5\nplain,1,0.6\nbn,0,0.7\n"
         ((CELLS + "bn,1,0.5,1\n").encode(), "row 5: has 4 cells, where the header has 3 columns"),
         (b"variant,seed,value\nplain,0,0.5,\nbn,0,0.5,\n", "row 2: has 4 cells, where the header has 3 columns"),
         (b"variant;seed;value\nplain;0;1\n", "variant: there is no such column; there are variant;seed;value; commas"),
-        ((CELLS + '"bn,1,0.5\n').encode(), "cannot be read: "),
+        ((CELLS + '"bn,1,0.5\n').encode(), "row 5: a quotation mark is not closed"),
+        (f"{CELLS}bn,1,{'x' * 200_000}\n".encode(), "row 5: value: must be a number, got xxx"),
+        (f"{'x' * 200_000},seed,value\n".encode(), "row 1: field larger than field limit"),
+        ((CELLS + "bn, 0 ,0.5\n").encode(), "row 5: variant bn, seed 0: appears twice"),
+        ((CELLS + "bn , 0,0.5\n").encode(), "row 5: variant bn, seed 0: appears twice"),
+        ((CELLS + "bn,1, \n").encode(), "row 5: value: is empty"),
+        ((CELLS + "bn,1,0.5\n" * 2).replace("\n", "\r").encode(), "row 6: variant bn, seed 1: appears twice"),
         (
             (CELLS + "a\x1b[2Jb,1,0.5\n").encode(),
             "row 5: variant: must be 1 to 200 printable characters, got a\\x1b[2Jb",

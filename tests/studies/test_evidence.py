@@ -58,7 +58,7 @@ def test_the_verdict_says_what_is_too_small_to_matter_and_how_many_seeds_would_d
     assert answer == (
         "Compared with plain, after 12 epochs, up raises test accuracy (+3.0 points); down lowers test accuracy "
         f"({MINUS}3.0 points); the effect of same on test accuracy is too small to matter (within ±0.5 points); no "
-        "effect was shown of open on any outcome."
+        "effect was shown of open on test accuracy."
     )
     assert sum(sentence.startswith(("up improves", "down worsens")) for sentence in sentences) == 2
     assert not any(sentence.startswith("same ") for sentence in sentences)

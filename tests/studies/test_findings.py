@@ -191,7 +191,8 @@ def test_the_best_epoch_is_chosen_on_validation_images_alone(findings):
         assert variant.best_epoch.mean == pytest.approx(np.mean([epoch for epoch, _ in chosen]))
         test = rows[rows.split == "test"].set_index(["seed", "epoch"]).value
         assert variant.best.mean == pytest.approx(np.mean([test[seed, epoch] for epoch, seed in chosen]))
-    assert any("the best epoch is chosen on validation images" in note.text for note in notes(found))
+    (said,) = (note.text for note in notes(found) if note.kind == "selection")
+    assert said.endswith("; beside it stands the epoch that is best on validation images.")
 
 
 def test_without_validation_images_there_is_no_best_epoch(findings):

@@ -59,6 +59,21 @@ def test_a_report_with_more_seeds_is_a_look_and_one_with_the_same_is_not(look, t
     assert recorded(tmp_path) == [5, 8, 20]
 
 
+def test_a_report_with_fewer_seeds_than_an_earlier_one_had_says_so(look):
+    def alarms(found):
+        return [note.text for note in notes(found) if note.kind == "looks_at_more" and note.warns]
+
+    assert [alarms(look(seeds)) for seeds in (5, 8, 20)] == [[], [], []]
+    said = (
+        "This is not the last look: results were compared with {} seeds before, and that counts. Whoever chooses the "
+        "number of seeds after a look chooses the result."
+    )
+    assert alarms(look(8)) == [said.format("20")]
+    # one with a number that nobody has looked at before, too
+    assert alarms(look(6)) == [said.format("8 and 20")]
+    assert alarms(look(20)) == []
+
+
 def test_a_maximum_that_was_declared_corrects_every_look(look):
     for seeds, looks in ((5, [5]), (10, [5, 10]), (20, [5, 10, 20])):
         found = look(seeds, max_seeds=20)

@@ -8,6 +8,7 @@ import pytest
 from lifelines import KaplanMeierFitter
 from lifelines.statistics import logrank_test
 from lifelines.utils import restricted_mean_survival_time
+from scipy import stats
 
 from fashionreg.studies.statistics import (
     holm,
@@ -54,8 +55,8 @@ def test_smoothing_refuses_what_has_no_middle(curves, window, fault):
 
 # lifelines 0.30 calls pandas as pandas 4 will no longer allow
 @pytest.mark.filterwarnings("ignore:Starting with pandas version 4.0")
-@pytest.mark.parametrize(("n", "m"), [(5, 5), (10, 10), (30, 12)])
-def test_log_rank_test_is_that_of_lifelines(n, m):
+@pytest.mark.parametrize(("n", "m"), [(11, 10), (11, 11), (30, 12)])
+def test_log_rank_test_of_many_seeds_is_that_of_lifelines(n, m):
     reference = arrivals(1, m, 12)
     # whole epochs make ties
     variants = {scale: arrivals(scale, n, scale) for scale in (3, 12, 40)} | {"ties": np.ceil(arrivals(9, n, 6))}
@@ -65,6 +66,34 @@ def test_log_rank_test_is_that_of_lifelines(n, m):
         expected = logrank_test(one, two, seen, seen_two).p_value
         assert results[name][0] == pytest.approx(expected)
     assert [adjusted for _, adjusted in results.values()] == pytest.approx(holm([p for p, _ in results.values()]))
+
+
+def arrivals_above_expected(one, two):
+    """By hand: at each arrival, those of the first group minus its share of all who are still under way."""
+    both, excess = [*one, *two], 0.0
+    for time in sorted({t for t in both if t < INF}):
+        share = sum(t >= time for t in one) / sum(t >= time for t in both)
+        excess += sum(t == time for t in one) - share * sum(t == time for t in both)
+    return excess
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (3, 3), (5, 5), (4, 6)])
+def test_log_rank_test_of_few_seeds_is_the_permutation_test_of_scipy(n, m):
+    reference = np.ceil(arrivals(1, m, 12))
+    variants = {scale: arrivals(scale, n, scale) for scale in (3, 12, 40)} | {"ties": np.ceil(arrivals(9, n, 6))}
+    results = log_rank(variants, reference)
+    for name, times in variants.items():
+        expected = stats.permutation_test(
+            (times, reference), lambda a, b: round(abs(arrivals_above_expected(a, b)), 9), alternative="greater"
+        ).pvalue
+        assert results[name][0] == pytest.approx(expected, rel=1e-12), name
+    assert [adjusted for _, adjusted in results.values()] == pytest.approx(holm([p for p, _ in results.values()]))
+
+
+def test_log_rank_test_cannot_be_surer_than_the_number_of_divisions_of_the_seeds():
+    # by the normal distribution three seeds that are all sooner than three others would have p = 0.025
+    assert log_rank({"v": [1.0, 2.0, 3.0]}, [4.0, 5.0, INF])["v"][0] == pytest.approx(2 / math.comb(6, 3))
+    assert log_rank({"v": [1.0] * 10}, [INF] * 10)["v"][0] == pytest.approx(2 / math.comb(20, 10))
 
 
 def test_log_rank_test_of_groups_that_say_nothing():
@@ -77,14 +106,13 @@ def test_log_rank_test_of_groups_that_say_nothing():
         log_rank({"v": [NAN]}, [1.0])
 
 
-def test_log_rank_test_errs_in_about_5_percent_with_ten_seeds():
-    studies = 1000
-    rejected = 0
+@pytest.mark.parametrize("n", [3, 5, 7])
+def test_log_rank_test_errs_in_at_most_5_percent(n):
+    studies, rejected = 1000, 0
     for seed in range(studies):
-        times = arrivals(seed, 20, 15)
-        rejected += log_rank({"v": times[:10]}, times[10:])["v"][0] < 0.05
-    # the normal distribution is approximate: exchangeable arms of ten reject in 5 to 6%
-    assert 0.03 < rejected / studies < 0.06 + 4 * math.sqrt(0.06 / studies)
+        times = arrivals(seed, 2 * n, 15)
+        rejected += log_rank({"v": times[:n]}, times[n:])["v"][0] < 0.05
+    assert rejected / studies < 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
 
 
 @pytest.mark.parametrize("scale", [5, 15, 60])

@@ -14,6 +14,7 @@ from fashionreg.runs.schema import SchemaError
 from fashionreg.studies.plan import read_study
 from fashionreg.studies.results import read_plan, read_results
 from fashionreg.studies.tuning import FIRST_SEED, read_tuning, scores
+from fashionreg.yaml_files import parse_yaml
 from sample_studies import write_study
 
 NAMES = ["plain", "dropout"]
@@ -62,6 +63,11 @@ def test_draws_are_the_same_each_time_and_of_what_was_given():
     # uniform on the logarithmic scale: a third in each decade; four standard errors of a share of 400
     shares = np.histogram(np.log10(rates), bins=[-4, -3, -2, -1])[0] / 400
     assert shares == pytest.approx(1 / 3, abs=4 * math.sqrt(2 / 9 / 400))
+
+
+def test_a_range_is_read_as_the_documentation_writes_it():
+    content = parse_yaml("grid: {lr: {from: 1e-4, to: 0.1, log: true}}\ndraws: 5", "tune")
+    assert all(1e-4 <= trial["lr"] <= 0.1 for trial in read_tuning(content, NAMES).trials("plain"))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +147,21 @@ def test_the_best_mean_on_validation_images_wins_and_one_that_diverged_never_doe
     assert [score.chosen for score in found] == ([False, True, False] if metric == "acc" else [True, False, False])
 
 
+def test_a_trial_with_a_loss_that_is_no_number_never_wins_by_its_accuracy(tmp_path):
+    levels = {f"plain, lr={lr}": {"variant": "plain", "lr": lr} for lr in (1, 2)}
+    folder = write_study(tmp_path / "trials", levels, seeds=range(3), validation=True, metric="acc", split="val")
+    for name, accuracy, loss in (("plain, lr=1", 0.095, 2.4), ("plain, lr=2", 0.1, math.nan)):
+        path = folder / name / "version_0" / "record.csv"
+        table = pd.read_csv(path)
+        last = (table.split == "val") & (table.epoch == table.epoch.max())
+        table.loc[last & (table.metric == "acc"), "value"] = accuracy
+        table.loc[last & (table.metric == "loss"), "value"] = loss
+        table.to_csv(path, index=False, na_rep="nan")
+    slow, diverged = scores(read_results(folder))
+    assert (slow.chosen, slow.mean) == (True, pytest.approx(0.095))
+    assert (diverged.chosen, math.isnan(diverged.mean)) == (False, True)
+
+
 def test_winners_are_trained_anew_with_the_seeds_of_the_study_and_only_they_are_compared(written, run, drawn):
     path = written()
     code, out, err = run("study", path)
@@ -151,13 +172,14 @@ def test_winners_are_trained_anew_with_the_seeds_of_the_study_and_only_they_are_
     assert plan.seeds == [0, 1, 2]
     assert set(trials.table.seed) == {FIRST_SEED, FIRST_SEED + 1}
     # an independent choice, from the record files of the trials
+    chosen = {}
     for variant, option in (("plain", "lr"), ("dropout", "dropout")):
         means = {}
         for trial in sorted(folder.glob(f"tuning/{variant}, *")):
             table = pd.read_csv(trial / "version_0" / "record.csv")
             last = table[(table.split == "val") & (table.metric == "acc") & (table.epoch == 2)]
             means[float(trial.name.rpartition("=")[2])] = last.value.mean()
-        best = max(means, key=means.get)
+        best = chosen[variant] = max(means, key=means.get)
         arguments = next(each for each in plan.variants if each.name == variant).config["model"]["init_args"]
         assert (arguments["optimizer"]["init_args"] if option == "lr" else arguments)[option] == best
         # what the study has of it is the fit of that configuration
@@ -173,6 +195,10 @@ def test_winners_are_trained_anew_with_the_seeds_of_the_study_and_only_they_are_
     report = (folder / "report.md").read_text()
     assert "each variant tuned on validation images, after 2 epochs" in report
     assert report.count("| chosen |") == 2
+    assert (
+        f"By val accuracy, tuning chose lr {chosen['plain']} for plain and dropout {chosen['dropout']} for dropout."
+        in out
+    )
     assert "Tuned for each variant: lr, dropout; 2 trials each, with 2 seeds that the comparison does not use" in report
     assert "nothing was tuned" not in report
 

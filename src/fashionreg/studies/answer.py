@@ -132,7 +132,8 @@ def _without(found: Findings, changed: dict[str, list[str]]) -> list[str]:
         missed = [name for name in missed if not _settled(found, name, outcome)]
         of = "" if missed == active else f"of {listed(missed, 'or')} "
         parts += [f"{of}on {_plain(found, outcome)}"] if missed else []
-    parts += [f"of {listed(idle, 'or')} on any outcome"] if idle else []
+    only = "any outcome" if len(found.compared) > 1 else _plain(found, found.plan.primary)
+    parts += [f"of {listed(idle, 'or')} on {only}"] if idle else []
     return [f"no effect was shown {', nor '.join(parts)}"] if parts else []
 
 

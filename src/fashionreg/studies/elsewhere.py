@@ -24,6 +24,9 @@ from fashionreg.studies.run_files import without_huge
 NEEDED = ("variant", "seed", "value")
 FURTHER = ("fold", SPLIT_NUMBER, "epoch", "split", "metric")
 
+#: How other programs write what is infinite or not a number: JavaScript, R and Weights & Biases.
+AS_WRITTEN = {"NaN": "nan", "Inf": "inf", "-Inf": "-inf", "Infinity": "inf", "-Infinity": "-inf"}
+
 #: What is compared where a table has several splits or metrics and nobody chose; and what a table without them has.
 USUAL = {"split": "test", "metric": "acc"}
 UNNAMED = {"split": "", "metric": "value"}
@@ -50,7 +53,8 @@ def read_results_table(path: Path) -> pd.DataFrame:
     if not text.strip():
         raise UserError(f"{file}: is empty, expected the columns {', '.join(NEEDED)} and a row for each result")
     try:
-        header = next(csv.reader(io.StringIO(text)))
+        # of any line ending, and with names as a person reads them: spaces after commas do not count
+        header = [name.strip() for name in next(csv.reader(io.StringIO(text, newline=None)))]
         columns = [name for name in (*NEEDED, *FURTHER) if name in header]
         for name in NEEDED:
             if name not in header:
@@ -73,21 +77,32 @@ def read_results_table(path: Path) -> pd.DataFrame:
     except UserError:
         raise
     except (ValueError, csv.Error, pd.errors.ParserWarning) as error:
-        for number, row in enumerate(csv.reader(io.StringIO(text)), start=1):
-            if len(row) > len(header):
-                what = f"has {len(row)} cells, where the header has {len(header)} columns"
-                raise UserError(f"{file}: row {number}: {what}") from None
-        raise UserError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
-    cells = cells[~(cells.isna() | (cells == "")).all(axis=1)][columns]
+        raise UserError(f"{file}: {_unreadable(text, error)}") from None
+    cells.columns = pd.Index(header)
+    cells = cells[~(cells.isna() | (cells == "")).all(axis=1)][columns].apply(lambda column: column.str.strip())
     if cells.empty:
         raise UserError(f"{file}: has no row below its header")
     return pd.DataFrame({name: _column(cells[name], file) for name in columns})
 
 
+def _unreadable(text: str, error: Exception) -> str:
+    """Return what is wrong with a text that pandas does not read as CSV, with the row where it is found."""
+    number, width = 0, 0
+    try:
+        for number, row in enumerate(csv.reader(io.StringIO(text, newline=None), strict=True), start=1):
+            width = width or len(row)
+            if len(row) > width:
+                return f"row {number}: has {len(row)} cells, where the header has {width} columns"
+    except csv.Error as fault:
+        unclosed = "a quotation mark is not closed" if str(fault) == "unexpected end of data" else str(fault)
+        return f"row {number + 1}: {unclosed}"
+    return f"cannot be read: {' '.join(str(error).split())}"
+
+
 def _column(cells: "pd.Series[str]", file: str) -> "pd.Series[Any]":
     """Return a column of texts as what its name says."""
     if cells.name == "value":
-        return checked_column(cells, float, file)
+        return checked_column(cells.replace(AS_WRITTEN), float, file)
     if cells.name in ("seed", "fold", SPLIT_NUMBER, "epoch"):
         numbers = checked_column(cells, int, file)
         if cells.name == "epoch":

@@ -53,10 +53,12 @@ class Looked:
         seeds: Number of seeds at each look, ascending, the present one last; empty where nothing can be tested.
         maximum: The largest number of seeds, where the same was declared before every look; otherwise None, and the
             looks cannot be corrected for.
+        more: Number of seeds at each look that had more than the present one, ascending.
     """
 
     seeds: list[int]
     maximum: int | None = None
+    more: tuple[int, ...] = ()
 
     def level(self, comparisons: int) -> float:
         """Return the level of tests at the present look; 0.05 where the looks cannot be corrected for."""
@@ -78,7 +80,7 @@ def looked(past: Sequence[Look], seeds: int, maximum: int | None) -> Looked:
     """Return the looks at a study, the present one with this number of seeds included.
 
     Args:
-        past: Earlier looks at the same comparison; one with more seeds says nothing about fewer.
+        past: Earlier looks at the same comparison; one with more seeds corrects nothing of fewer.
         seeds: Number of seeds now.
         maximum: The largest number, as it is declared now.
     """
@@ -86,7 +88,8 @@ def looked(past: Sequence[Look], seeds: int, maximum: int | None) -> Looked:
         return Looked([])
     before = [look for look in past if look.seeds <= seeds]
     kept = all(look.maximum == maximum for look in before) and maximum is not None and seeds <= maximum
-    return Looked(sorted({seeds, *(look.seeds for look in before)}), maximum if kept else None)
+    more = tuple(sorted({look.seeds for look in past if look.seeds > seeds}))
+    return Looked(sorted({seeds, *(look.seeds for look in before)}), maximum if kept else None, more)
 
 
 def read_looks(folder: Path) -> list[Look]:

@@ -17,7 +17,17 @@ from fashionreg.studies.statistics import outliers
 from fashionreg.text import counted, named_seeds, unit_of
 
 #: What makes results doubtful.
-Alarm = Literal["incomplete", "mixed", "diverged", "collapsed", "synthetic", "lengths", "images", "uncorrected_looks"]
+Alarm = Literal[
+    "incomplete",
+    "mixed",
+    "diverged",
+    "collapsed",
+    "synthetic",
+    "lengths",
+    "images",
+    "uncorrected_looks",
+    "looks_at_more",
+]
 
 #: What explains how results were made.
 Remark = Literal["selection", "running_means", "stalls", "looks"]
@@ -144,6 +154,13 @@ def _different(found: Findings) -> Iterator[Note]:
 def _looks(found: Findings) -> Iterator[Note]:
     """Yield how often results were compared while seeds were added, and what that does to the tests."""
     looked = found.looked
+    if looked.more:
+        more = listed([str(number) for number in looked.more])
+        yield Note(
+            "looks_at_more",
+            f"This is not the last look: results were compared with {more} seeds before, and that counts. Whoever "
+            "chooses the number of seeds after a look chooses the result.",
+        )
     if not looked.seeds or (len(looked.seeds) == 1 and looked.maximum is None):
         return
     numbers = listed([str(number) for number in looked.seeds])
@@ -158,8 +175,8 @@ def _looks(found: Findings) -> Iterator[Note]:
     else:
         yield Note(
             "looks",
-            f"{times}, of at most {looked.maximum}. So that all looks together err in 5%, an adjusted p value shows "
-            f"a difference below {found.level:.3g} at this one, and intervals are as wide (Lan and DeMets 1983).",
+            f"{times}, of at most {looked.maximum}. So that all looks together err in 5%, an adjusted p value shows a "
+            f"difference below {found.level:.3g} at this one, and intervals are wider to match (Lan and DeMets 1983).",
         )
 
 
@@ -168,7 +185,7 @@ def _remarks(found: Findings) -> Iterator[Note]:
     if not found.results.runs:
         return
     if found.plan.split == "test" and found.results.command == "study":
-        best = ", and the best epoch is chosen on validation images" if found.variants[0].best else ""
+        best = "; beside it stands the epoch that is best on validation images" if found.variants[0].best else ""
         text = "Test results are shown for every epoch, and nothing was selected by them. What counts for a seed"
         yield Note("selection", f"{text}: {title(found.phrase).lower()}{best}.")
     if found.stalls:

@@ -20,7 +20,7 @@ from fashionreg.runs.run import Run
 from fashionreg.runs.schema import read_json
 from fashionreg.studies.results import PLAN_FILE, StudyPlan, Variant, read_plan
 from fashionreg.studies.run_files import finished_runs, has_key
-from fashionreg.text import in_percent
+from fashionreg.text import counted, in_percent
 from fashionreg.training.fit import train
 
 #: Marks the folder of a run as a study's own: the file that holds its `Mark`.
@@ -225,4 +225,4 @@ def _train(
     split = "val" if plan.split == "val" else "test"
     last = numbers[(numbers.epoch == numbers.epoch.max()) & (numbers.split == split) & (numbers.metric == "acc")]
     seconds = time.monotonic() - started
-    return f"{split} accuracy {in_percent(last.value)} over {len(missing.seeds)} seeds in {seconds:.0f} s"
+    return f"{split} accuracy {in_percent(last.value)} over {counted(len(missing.seeds), 'seed')} in {seconds:.0f} s"

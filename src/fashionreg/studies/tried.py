@@ -2,12 +2,13 @@
 
 import math
 
+from fashionreg.studies.answer import listed
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.grid import level
 from fashionreg.studies.page import Block, Section, Table, Text
 from fashionreg.studies.results import StudyResults
-from fashionreg.studies.tuning import scores
+from fashionreg.studies.tuning import Settings, scores
 from fashionreg.text import counted, unit_of
 
 
@@ -27,6 +28,15 @@ def tuning_sentence(found: Findings) -> str:
     )
 
 
+def chosen(found: Findings) -> list[str]:
+    """Return which settings tuning chose for each variant, in a sentence; none where nothing was tuned."""
+    trials = found.results.trials
+    if trials is None:
+        return []
+    winners = [f"{_settings(score.settings)} for {score.variant}" for score in scores(trials) if score.chosen]
+    return [f"By {trials.plan.label(trials.plan.metric)}, tuning chose {listed(winners)}."]
+
+
 def section(found: Findings) -> list[Section]:
     """Return the section; none where nothing was tuned, or the trials are gone."""
     trials = found.results.trials
@@ -43,7 +53,7 @@ def section(found: Findings) -> list[Section]:
     rows = [
         [
             row.variant,
-            ", ".join(f"{name} {level(value)}" for name, value in row.settings.items()),
+            _settings(row.settings),
             "diverged" if not math.isfinite(row.mean) else unit.with_spread(row.mean, row.sd),
             "chosen" if row.chosen else "",
         ]
@@ -53,6 +63,10 @@ def section(found: Findings) -> list[Section]:
     head = ["variant", "setting", f"{label}, mean ± sd over seeds", "choice"]
     blocks: list[Block] = [Text(hint, True), Table(caption, head, rows)]
     return [Section("Tuning", blocks)]
+
+
+def _settings(settings: Settings) -> str:
+    return ", ".join(f"{name} {level(value)}" for name, value in settings.items())
 
 
 def _seconds(results: StudyResults) -> float:

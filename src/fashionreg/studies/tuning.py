@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from fashionreg.errors import UserError
 from fashionreg.runs.record import METRICS, Metric
 from fashionreg.runs.schema import SchemaError
@@ -168,7 +170,7 @@ class Score:
         trial: Its name.
         variant: The variant that it is a trial of.
         settings: The value of each tuned option.
-        mean: Of the tuning's metric on validation images, over seeds; not finite if it diverged for any.
+        mean: Of the tuning's metric on validation images, over seeds; not finite if the loss of any seed is not.
         sd: Standard deviation over seeds; NaN for a single one.
         chosen: Whether it is the best of its variant; of equal ones the first.
     """
@@ -190,7 +192,10 @@ def scores(results: StudyResults) -> list[Score]:
     plan, found, best = results.plan, list[Score](), dict[str, Score]()
     for trial in plan.variants:
         curves = curves_of(results.table[results.table.variant == trial.name])
-        values = plan.estimate.of(curves[plan.key(plan.metric)], best_epochs(curves))
+        best_ones = best_epochs(curves)
+        values, losses = (plan.estimate.of(curves[plan.key(metric)], best_ones) for metric in (plan.metric, "loss"))
+        # a network without a finite loss still guesses a class, which may be right more often than a slow one
+        values = values.where(np.isfinite(losses))
         settings = {name: value for name, value in trial.levels.items() if name != "variant"}
         mean, sd = float(values.mean(skipna=False)), float(values.std(skipna=False))
         one = Score(trial.name, trial.levels["variant"], settings, mean, sd)

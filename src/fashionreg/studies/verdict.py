@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fashionreg.studies import images
+from fashionreg.studies import images, tried
 from fashionreg.studies.answer import (
     answer,
     better,
@@ -44,6 +44,7 @@ def details(found: Findings) -> list[str]:
     open_ones = {
         n: c for n, c in found.comparisons.items() if tested(c) and not shown(c) and not is_equivalent(found, n)
     }
+    sentences += tried.chosen(found)
     sentences += _equivalent(found)
     sentences += _not_shown(found, open_ones)
     sentences += _would_decide(found)

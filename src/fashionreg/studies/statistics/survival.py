@@ -1,13 +1,19 @@
 """When noisy curves reach a target: smoothing, the log-rank test and the restricted mean time."""
 
+import itertools
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from fashionreg.studies.statistics.correction import holm
 from fashionreg.studies.statistics.estimates import Estimate, Floats, estimate, vector
+
+#: The p value is exact up to this many ways of dividing the seeds into two groups: two groups of ten.
+MOST_DIVISIONS = 184_756
 
 
 def smoothed(curves: ArrayLike, window: int) -> Floats:
@@ -45,8 +51,10 @@ def log_rank(times: Mapping[str, ArrayLike], reference: ArrayLike) -> dict[str, 
 
     At every time at which a seed arrives, the number of arrivals in the variant is compared with the one expected if
     both groups had the same chance (Mantel 1966; Peto and Peto 1972); seeds that never arrive count as not arrived
-    until the end. The p value is that of the normal distribution, which is approximate for few seeds; pairing by seed
-    is not used. The test sees differences that keep one sign; curves of arrivals that cross can hide from it.
+    until the end. Up to two groups of ten the p value is exact: the share of all divisions of the seeds into two groups
+    of these sizes that differ at least as much (the permutation distribution). The normal distribution, which is used
+    for more, rejects a true null hypothesis in 6 to 9% of cases where there are few seeds. Pairing by seed is not used.
+    The test sees differences that keep one sign; curves of arrivals that cross can hide from it.
 
     Args:
         times: For each variant `(n,)`, above 0, infinity for seeds that never reached the target.
@@ -101,9 +109,38 @@ def _log_rank(one: Floats, two: Floats) -> float:
         return np.nan
     if len(arrived) == len(together) and arrived.min() == arrived.max():
         return 1.0  # nothing is left that could vary
+    if math.comb(len(together), len(one)) <= MOST_DIVISIONS:
+        return _exact_p(together, len(one))
     end = arrived.max() + 1
     first, second = (
         stats.CensoredData(uncensored=group[np.isfinite(group)], right=np.full(np.count_nonzero(np.isinf(group)), end))
         for group in (one, two)
     )
     return float(stats.logrank(first, second).pvalue)
+
+
+def _exact_p(times: Floats, n: int) -> float:
+    """Return the share of all groups of `n` seeds whose arrivals differ at least as much from the expected number.
+
+    Arrivals minus their expected number are a sum over the group's seeds: 1 for one that arrives, minus the hazard that
+    it was under until then (Nelson-Aalen), 0 in all over both groups.
+
+    Args:
+        times: `(N,)` of both groups, those of the first group first.
+        n: Size of the first group.
+    """
+    # (N, N), by row: who has not arrived before a seed does
+    waiting = times[:, None] <= times
+    # each arrival's share of the hazard, one over the number at risk; several at once have one each
+    risk = np.where(np.isfinite(times), 1 / waiting.sum(axis=1), 0.0)
+    excess = np.isfinite(times) - risk @ waiting
+    sums = np.abs(excess[_groups(len(times), n)].sum(axis=1))
+    # sums that are equal may differ by rounding
+    return float(np.mean(sums >= abs(excess[:n].sum()) - 1e-9))
+
+
+@lru_cache(maxsize=4)
+def _groups(total: int, n: int) -> "NDArray[np.int32]":
+    """Return all groups of `n` of `total` elements, `(groups, n)`."""
+    chosen = itertools.chain.from_iterable(itertools.combinations(range(total), n))
+    return np.fromiter(chosen, np.int32, math.comb(total, n) * n).reshape(-1, n)
