@@ -16,6 +16,18 @@ SEEDS = (5, 10, 20, 50)
 #: Simulated studies for each number: a share of 95% then has a standard error of 0.56%.
 STUDIES = 1500
 
+#: Numbers of seeds and of splits that are crossed.
+CROSSED = ((10, 3), (10, 5), (20, 5), (10, 10))
+
+#: What differences of crossed seeds and splits consist of: standard deviations of seeds, of splits and of the rest.
+PARTS = {
+    "seeds, splits and the rest alike": (1.0, 1.0, 1.0),
+    "splits and the rest alike, seeds do not matter": (0.0, 1.0, 1.0),
+    "splits a third of the rest, seeds do not matter": (0.0, 1 / 3, 1.0),
+    "seeds and the rest alike, splits do not matter": (1.0, 0.0, 1.0),
+    "neither seeds nor splits matter": (0.0, 0.0, 1.0),
+}
+
 
 def sections(studies: int, seeds: Sequence[int]) -> list[str]:
     """Simulate everything with this many studies for each number; return the tables with their headings."""
@@ -47,6 +59,10 @@ def sections(studies: int, seeds: Sequence[int]) -> list[str]:
         [f"{n} seeds, 1,000 images", *coverage.over_images(n, 1000, max(1, studies // 2), seed=5)] for n in seeds
     ]
     found: list[Row] = [[f"{n} seeds", *errors.power(n, studies, seed=6)] for n in seeds]
+    of_parts: list[Row] = [
+        [what, *(coverage.over_splits(parts, n, k, studies, seed=7) for n, k in CROSSED)]
+        for what, parts in PARTS.items()
+    ]
     heads = ["", *(f"n = {n}" for n in seeds)]
     return [
         f"## Coverage of intervals in %\n\n{table(heads, covered)}",
@@ -55,6 +71,8 @@ def sections(studies: int, seeds: Sequence[int]) -> list[str]:
         "## The stopping rule in %\n\nOne variant, at most 50 seeds; 0.5 sd of the differences are relevant.\n\n"
         + table(["", "better", "worse", "equivalent", "undecided", "mean seeds"], rule),
         "## Coverage for new images in %\n\n" + table(["", "over seeds and images", "over seeds"], images),
+        "## Coverage for new seeds and splits in %\n\nEach seed is trained on each split.\n\n"
+        + table(["", *(f"{n} seeds x {k} splits" for n, k in CROSSED)], of_parts),
         "## Power of the minimum detectable effect in %\n\n" + table(["", "stated", "simulated"], found),
     ]
 

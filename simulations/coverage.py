@@ -8,6 +8,7 @@ from fashionreg.studies.statistics import (
     Estimate,
     compare,
     corrected,
+    crossed,
     equivalence,
     estimate,
     estimate_share,
@@ -76,3 +77,22 @@ def over_images(n: int, images: int, studies: int, seed: int) -> tuple[float, fl
         both += result.interval.low <= 0 <= result.interval.high
         alone += result.seeds.low <= 0 <= result.seeds.high
     return both / studies, alone / studies
+
+
+def over_splits(spread: tuple[float, float, float], n: int, splits: int, studies: int, seed: int) -> float:
+    """Return the coverage of the interval over n seeds, each trained on each of several splits.
+
+    Args:
+        spread: Standard deviations of seeds, of splits and of what only a seed on a split has.
+        n: Number of seeds.
+        splits: Number of splits.
+        studies: Number of simulated studies.
+        seed: Of the noise.
+    """
+    generator = np.random.default_rng([seed, n, splits])
+    of_seeds, of_splits, of_both = (
+        std * generator.normal(size=(studies, *shape))
+        for std, shape in zip(spread, ((n, 1), (1, splits), (n, splits)), strict=True)
+    )
+    intervals = (crossed(values) for values in of_seeds + of_splits + of_both)
+    return float(np.mean([one.low <= 0 <= one.high for one in intervals]))

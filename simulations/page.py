@@ -30,8 +30,8 @@ the kept studies' own seeds (deviations of final test accuracies from their vari
   simulated for t tests). The maximum number of seeds must be stated before the first look.
 - **Seeds and images**: where it is recorded which images each seed gets right, an interval over both says what to
   expect of other images too (crossed random effects).
-- **Splits and seeds**, crossed: two-way analysis of variance with both as random effects. With 10 seeds and 5 splits it
-  covers about 95% where splits or seeds matter, and up to 98% where neither does; with 3 of either from 92% to 99%.
+- **Splits and seeds**, crossed: two-way analysis of variance with both as random effects. With 10 seeds and 3 splits or
+  more it covers 94 to 97% where splits or seeds matter, and about 98% where neither does; with 3 seeds from 92% to 99%.
 - **Overlapping training sets**: the corrected resampled t test of Nadeau and Bengio.
 
 Where coverage differs from 95%, by construction: medians cover more, as their intervals end at one of the results, and

@@ -73,5 +73,5 @@ def test_power_is_as_stated():
 def test_the_page_has_every_table(tmp_path):
     assert main(["--studies", "4", "--out", str(tmp_path / "page.md")]) == 0
     page = (tmp_path / "page.md").read_text()
-    assert page.count("\n## ") == 6
+    assert page.count("\n## ") == 7
     assert "from 4 simulated studies" in page

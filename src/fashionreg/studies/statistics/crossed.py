@@ -45,8 +45,8 @@ def crossed(values: ArrayLike) -> DependentEstimate:
     variance of the mean, var(a) / n + var(b) / k + var(e) / (n k), is estimated without bias by (MS_seeds + MS_splits -
     MS_rest) / (n k) (Searle, Casella and McCulloch 1992, chapter 4), with Satterthwaite's (1946) degrees of freedom.
     Where MS_seeds or MS_splits alone is larger, because the other is below MS_rest, it takes its place with its own
-    degrees of freedom. With 10 seeds and 5 splits the interval covers about 95% where splits or seeds matter, and up to
-    98% where neither does; with 3 of either from 92% (3 seeds, 20 splits) to 99% (3 seeds, 3 splits).
+    degrees of freedom. With 10 seeds and 3 splits or more the interval covers 94 to 97% where splits or seeds matter,
+    and about 98% where neither does (docs/statistics.md); with 3 seeds from 92% (20 splits) to 99% (3 splits).
 
     The splits are a sample of the splits of the same images, and the mean is over all of these.
 
