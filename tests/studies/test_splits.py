@@ -66,6 +66,17 @@ def test_each_seed_is_trained_on_each_split_and_tested_over_both(run, drawn):
     page = (folder / "report.md").read_text()
     assert "seeds and splits as crossed random effects" in page
     assert "not trained and tested on the same images" not in page
+    for said in (
+        "every dot is a seed, the mean over its splits;",
+        "thin: every single seed, the mean over its splits.",
+        "over seeds, each the mean over its splits; the interval",
+        "Each variant minus plain, seed by seed and split by split:",
+        "Variant minus reference for each seed and split, then the mean over all.",
+    ):
+        assert said in page
+    # what is not computed has no column
+    for absent in ("Wilcoxon", "seeds to show", "seeds to decide", "not tested", "how many seeds"):
+        assert absent not in page
     # nothing is trained twice
     again = run("study", "crossed.yaml")
     assert again[0] == 0

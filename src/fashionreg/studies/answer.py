@@ -153,12 +153,22 @@ def _counts(found: Findings) -> str:
     return f"{of}, by {_plain(found, primary)}: {said}"
 
 
+def part(found: Findings) -> str:
+    """Return what a seed has several results of, `split` or `fold`; empty where it has one."""
+    return "" if found.results.cells is None else "split" if found.plan.splits > 1 else "fold"
+
+
+def of_parts(found: Findings, before: str = ",") -> str:
+    """Return how a seed is shown that has several results: `, the mean over its splits`; empty where it has one."""
+    return f"{before} the mean over its {word}s" if (word := part(found)) else ""
+
+
 def sample(found: Findings, one: Comparison) -> str:
     """Return how many results a difference rests on: `10 seeds`, `10 seeds x 5 splits` or `10 folds`."""
     if found.results.cells is None:
         return counted(one.n, "seed")
-    splits = int(found.results.cells.fold.nunique())
-    seeds, word = one.n // splits, "split" if found.plan.splits > 1 else "fold"
+    splits, word = int(found.results.cells.fold.nunique()), part(found)
+    seeds = one.n // splits
     return f"{counted(seeds, 'seed')} x {counted(splits, word)}" if seeds > 1 else counted(splits, word)
 
 

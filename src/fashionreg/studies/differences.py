@@ -1,6 +1,6 @@
 """The tables on differences by the primary outcome: how large, whether they matter, and whether few seeds make them."""
 
-from fashionreg.studies.answer import interval_name, matters, unadjusted
+from fashionreg.studies.answer import interval_name, matters, part, unadjusted
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.page import Table
 from fashionreg.studies.statistics import Comparison, Estimate, seeds_to_decide
@@ -21,6 +21,9 @@ def _outcome(found: Findings) -> str:
 
 def _differences(found: Findings) -> Table:
     unit, (_, words) = unit_of_difference(found.plan.primary), matters(found.plan)
+    # of several results of a seed neither ranks are tested nor a number of seeds is known
+    alone = not part(found)
+    words = words if alone else ""
     rows = [
         [
             name,
@@ -28,7 +31,7 @@ def _differences(found: Findings) -> Table:
             unit.number(one.difference.mean, signed=True),
             unit.ends(*one.simultaneous, signed=True),
             p_cell(one.t_p_holm),
-            p_cell(one.wilcoxon_p_holm),
+            *([p_cell(one.wilcoxon_p_holm)] if alone else []),
             f"{one.probability_better:.0%}",
             unit.number(one.detectable),
             *([_needed(found, one)] if words else []),
@@ -36,14 +39,15 @@ def _differences(found: Findings) -> Table:
         for name, one in found.comparisons.items()
     ]
     head = ["variant", "pairs", unit.after("difference"), interval_name(found), "adjusted p, t test"]
-    head += ["adjusted p, Wilcoxon", "better in (ties count half)", "minimum detectable effect"]
+    head += ["adjusted p, Wilcoxon"] if alone else []
+    head += ["better in (ties count half)", "minimum detectable effect"]
     head += [f"seeds to show {words} (95% interval)"] if words else []
     return Table(f"Difference in {_outcome(found)}", head, rows)
 
 
 def _needed(found: Findings, one: Comparison) -> str:
     """Return how many seeds would show the smallest difference that matters."""
-    if not one.difference.std > 0 or not one.difference.independent:
+    if not one.difference.std > 0:
         return NOTHING
     size, _ = matters(found.plan)
     return seeds_text(seeds_to_decide(one.difference.std, one.n, size, comparisons=len(found.comparisons)))
@@ -55,10 +59,11 @@ def _relevance(found: Findings) -> Table:
     for name, one in found.evidence.items():
         if (same := one.equivalence) is not None:
             interval, within = unit.ends(*same.interval, signed=True), PERCENT.text(same.probability_within)
-            seeds = NOTHING if one.seeds is None else seeds_text(one.seeds)
-            rows.append([name, one.decision, interval, p_cell(one.equivalence_p), within, seeds])
+            seeds = [] if part(found) else [NOTHING if one.seeds is None else seeds_text(one.seeds)]
+            rows.append([name, one.decision, interval, p_cell(one.equivalence_p), within, *seeds])
     head = ["variant", "decision", _headed("90% interval", unit, unadjusted(rows)), "adjusted p, equivalence"]
-    head += [f"probability of being within ±{words}", "seeds to decide (95% interval)"]
+    head += [f"probability of being within ±{words}"]
+    head += [] if part(found) else ["seeds to decide (95% interval)"]
     return Table(f"Does the difference in {_outcome(found)} matter? Relevant: {words}", head, rows)
 
 

@@ -1,5 +1,6 @@
 """Short definitions of the terms of a report, in plain language; docs/reports.md says more."""
 
+from fashionreg.studies.answer import part
 from fashionreg.studies.findings import Findings
 from fashionreg.text import POINTS, unit_of_difference
 
@@ -53,10 +54,12 @@ def terms(found: Findings) -> list[tuple[str, str]]:
     )
     trained, relevant = bool(found.results.runs), RELEVANT if found.plan.relevant is not None else []
     points = POINTS_EXAMPLE * (unit_of_difference(found.plan.primary) is POINTS)
+    several = f" and {word}" if (word := part(found)) else ""
+    mean = f"Variant minus reference for each seed{several}, then the mean over {'all' if several else 'seeds'}."
     return [
         ("seed", SEED if trained else PAIRED),
         ("variant", "One configuration under comparison. The others are compared with the reference."),
-        ("difference", f"Variant minus reference for each seed, then the mean over seeds.{points}"),
+        ("difference", mean + points),
         *ALWAYS,
         *([COST] if trained else []),
         ("adjusted p", adjusted),

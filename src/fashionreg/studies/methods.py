@@ -10,7 +10,7 @@ from typing import Any
 from fashionreg.config import identity
 from fashionreg.runs.record import Record
 from fashionreg.studies import images
-from fashionreg.studies.answer import listed, matters
+from fashionreg.studies.answer import listed, matters, of_parts
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.notes import notes
@@ -76,7 +76,7 @@ def methods(found: Findings) -> list[Block]:
 
 
 def _of_means(found: Findings) -> str:
-    return "" if found.results.cells is None else ", over seeds, each the mean over its splits"
+    return of_parts(found, ", over seeds, each")
 
 
 def _tests(found: Findings) -> str:

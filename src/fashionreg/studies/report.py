@@ -11,6 +11,7 @@ import pandas as pd
 from fashionreg.errors import UserError
 from fashionreg.files import check_output, whole_file
 from fashionreg.studies import plots
+from fashionreg.studies.answer import part
 from fashionreg.studies.findings import Findings, find, most_telling
 from fashionreg.studies.looks import Look, record_look
 from fashionreg.studies.page import Block, Link, Section, to_html, to_markdown
@@ -54,11 +55,12 @@ def write_combined_report(folders: Sequence[Path], out: Path) -> list[Findings]:
     pictures = Pictures()
     shown = [most_telling(found, MOST_SHOWN) for found in studies]
     pictures.note = left_out(list(zip(studies, shown, strict=True)))
+    several = ", the mean over its splits where there are several" * any(map(part, studies))
     overview = pictures.add(
         "overview",
         plots.overview(shown),
         "Final values of the variants of every study.",
-        "Every dot is a seed; marks with lines are means with 95% intervals.",
+        f"Every dot is a seed{several}; marks with lines are means with 95% intervals.",
     )
     verdicts = [Section(found.plan.name, verdict_blocks(found)) for found in studies]
     blocks: list[Block] = [Section("Verdicts", verdicts), Section("Overview", [overview])]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fashionreg.studies import images, plots, tried
-from fashionreg.studies.answer import answer, interval_name, matters
+from fashionreg.studies.answer import answer, interval_name, matters, of_parts, part
 from fashionreg.studies.answer import cells as differences_cells
 from fashionreg.studies.answer import table as differences_table
 from fashionreg.studies.arrivals import window
@@ -89,7 +89,7 @@ def _curves(found: Findings, shown: Findings, pictures: Pictures) -> Picture:
         plots.curves(shown),
         f"Curves of {_metric(found)} by epoch for {len(found.variants)} variants.",
         f"{_capital(_metric(found))} after every epoch. Thick: mean over seeds, with its 95% interval as a band; "
-        f"thin: every single seed. The legend gives the means ({title(found.phrase).lower()}).",
+        f"thin: every single seed{of_parts(found)}. The legend gives the means ({title(found.phrase).lower()}).",
     )
 
 
@@ -127,12 +127,13 @@ def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
         "final",
         plots.final_values(shown),
         f"{_capital(_primary(found))} of every seed for {len(found.variants)} variants.",
-        f"{_capital(_primary(found))}, {title(found.phrase).lower()}: every dot is a seed; marks with lines are "
-        "means with 95% intervals.",
+        f"{_capital(_primary(found))}, {title(found.phrase).lower()}: every dot is a seed{of_parts(found)}; marks with "
+        "lines are means with 95% intervals.",
     )
     return [
         Text(
-            f"Mean ± standard deviation over seeds; the interval is that of the mean.{' Times are medians.' * timed}",
+            f"Mean ± standard deviation over seeds{of_parts(found, ', each')}; the interval is that of the "
+            f"mean.{' Times are medians.' * timed}",
             True,
         ),
         Table(title(found.phrase), ["variant", "seeds", *(name for name, _ in columns)], rows),
@@ -147,17 +148,18 @@ def _cell_of(key: str, metric: str) -> Callable[[VariantFindings], str]:
 def _differences(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
     if not found.comparisons:
         return []
+    by_part = f" and {word} by {word}" if (word := part(found)) else ""
     figure = pictures.add(
         "differences",
         plots.differences(shown),
         f"Differences in {_primary(found)} against {found.plan.reference}.",
-        f"Each variant minus {found.plan.reference}, seed by seed: mean difference and {interval_name(found)}. An "
-        "interval crosses the line exactly where no difference is shown.",
+        f"Each variant minus {found.plan.reference}, seed by seed{by_part}: mean difference and "
+        f"{interval_name(found)}. An interval crosses the line exactly where no difference is shown.",
     )
     needed = "the last columns have the smallest difference that these seeds would show with 80% power, and how many "
     needed += "seeds a small one needs, if the true spread equals the observed one (in brackets: at the ends of the "
     needed += "spread's 95% interval)."
-    if not matters(found.plan)[1]:
+    if part(found) or not matters(found.plan)[1]:
         needed = "the last column has the smallest difference that these seeds would show with 80% power, if the true "
         needed += "spread equals the observed one."
     hint = (
@@ -250,8 +252,8 @@ def _overfitting(found: Findings, shown: Findings, pictures: Pictures) -> list[B
         "overfitting",
         plots.overfitting(shown),
         "Train and test accuracy by epoch, a panel for each variant.",
-        "Dashed: training images; solid: test images; thin: single seeds. The distance between them is the "
-        "generalization gap. "
+        "Dashed: training images; solid: test images; thin: single "
+        f"seeds{of_parts(found, ', each')}. The distance between them is the generalization gap. "
         + (
             "Training images are evaluated like test images."
             if found.plan.train_evaluated
