@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 from statsmodels.formula.api import ols
 
 from fashionreg.studies.statistics import corrected_t, estimate, seeds_and_images
@@ -35,6 +36,25 @@ def test_variance_is_that_of_statsmodels_two_way_analysis():
     assert result.seeds == estimate(difference.mean(axis=1))
     assert result.seed_std**2 == pytest.approx(max((ms["C(seed)"] - ms["Residual"]) / 60, 0))
     assert result.image_std**2 == pytest.approx((ms["C(image)"] - ms["Residual"]) / 5)
+
+
+def test_numbers_have_the_interval_of_statsmodels_two_way_analysis():
+    generator = np.random.default_rng(9)
+    difference = 0.3 + generator.normal(0, 0.2, (4, 1)) + generator.normal(0, 2, 25) + generator.normal(0, 1, (4, 25))
+    reference = generator.normal(size=(4, 25))
+    cells = [(s, i, difference[s, i]) for s in range(4) for i in range(25)]
+    table = sm.stats.anova_lm(
+        ols("value ~ C(seed) + C(image)", pd.DataFrame(cells, columns=["seed", "image", "value"])).fit()
+    )
+    seeds, images, rest = table["mean_sq"]
+    # Satterthwaite: the square of the sum over the sum of the squares, each divided by its degrees of freedom
+    freedom = (seeds + images - rest) ** 2 / (seeds**2 / 3 + images**2 / 24 + rest**2 / 72)
+    half = stats.t.ppf(0.975, freedom) * ((seeds + images - rest) / 100) ** 0.5
+    result = seeds_and_images(reference + difference, reference)
+    assert result.interval == pytest.approx((difference.mean() - half, difference.mean() + half), rel=1e-9)
+    assert (result.seeds.low, result.seeds.high) == pytest.approx(
+        stats.t.interval(0.95, 3, difference.mean(), stats.sem(difference.mean(axis=1))), rel=1e-9
+    )
 
 
 def pigeonhole(difference, resamples, generator):
@@ -100,7 +120,8 @@ def test_few_seeds_or_images_and_arrays_that_do_not_fit():
     yes = np.ones((1, 5), dtype=bool)
     assert seeds_and_images(yes, yes).interval == pytest.approx((NAN, NAN), nan_ok=True)
     assert seeds_and_images(np.ones((3, 5), dtype=bool), np.ones((3, 5), dtype=bool)).interval == (0, 0)
-    for variant, fault in ((yes.astype(int), "expected bool"), (yes[0], "expected bool"), (yes[:, :4], "has shape")):
+    holes = np.full((1, 5), NAN)
+    for variant, fault in ((holes, "expected finite"), (yes[0], "expected finite"), (yes[:, :4], "has shape")):
         with pytest.raises(ValueError, match=f"variant: {fault}"):
             seeds_and_images(variant, yes)
     with pytest.raises(ValueError, match="variant: has no images"):

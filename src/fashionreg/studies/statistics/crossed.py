@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fashionreg.studies.statistics.estimates import DependentEstimate, mean_of, std_of, t_around
+from fashionreg.studies.statistics.estimates import DependentEstimate, Floats, mean_of, std_of, t_around
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,21 @@ class MeanSquares:
         n, m = self.n, self.m
         parts = self.rows**2 / (n - 1) + self.columns**2 / (m - 1) + self.rest**2 / ((n - 1) * (m - 1))
         return (max(self.total, 0.0) / (n * m)) ** 0.5, self.total**2 / parts
+
+
+def mean_squares(values: Floats) -> MeanSquares:
+    """Return the mean squares of values `(n, m)`, two or more of each."""
+    n, m = values.shape
+    deviations = values - mean_of(values.ravel())
+    rows, columns = deviations.mean(axis=1), deviations.mean(axis=0)
+    rest = deviations - rows[:, None] - columns
+    return MeanSquares(
+        m * float(rows @ rows) / (n - 1),
+        n * float(columns @ columns) / (m - 1),
+        float((rest**2).sum()) / ((n - 1) * (m - 1)),
+        n,
+        m,
+    )
 
 
 def crossed(values: ArrayLike) -> DependentEstimate:
@@ -69,16 +84,7 @@ def crossed(values: ArrayLike) -> DependentEstimate:
         return DependentEstimate(mean, std, np.nan, np.nan, n * k, np.nan, np.nan)
     if std == 0:
         return DependentEstimate(mean, std, mean, mean, n * k, 0.0, min(n, k) - 1)
-    deviations = array - mean
-    rows, columns = deviations.mean(axis=1), deviations.mean(axis=0)
-    rest = deviations - rows[:, None] - columns
-    of = MeanSquares(
-        k * float(rows @ rows) / (n - 1),
-        n * float(columns @ columns) / (k - 1),
-        float((rest**2).sum()) / ((n - 1) * (k - 1)),
-        n,
-        k,
-    )
+    of = mean_squares(array)
     error, freedom = of.error()
     for one, degrees in ((of.rows, n - 1), (of.columns, k - 1)):
         if (alone := (one / (n * k)) ** 0.5) > error:

@@ -1,17 +1,17 @@
-"""Test images as a source of variance: intervals of a difference in accuracy over seeds, and over images too."""
+"""Images as a source of variance: intervals of a difference over seeds, and over images too."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from fashionreg.studies.statistics.crossed import MeanSquares
-from fashionreg.studies.statistics.estimates import Estimate, Interval, estimate, t_around
+from fashionreg.studies.statistics.crossed import mean_squares
+from fashionreg.studies.statistics.estimates import Estimate, Floats, Interval, estimate, t_around
 
 
 @dataclass(frozen=True)
 class SeedsAndImages:
-    """A difference in accuracy, and over what it varies; accuracies from 0 to 1.
+    """A difference, and over what it varies, in the unit of the values; that of accuracies is -1 to 1.
 
     Attributes:
         seeds: The difference with Student's t interval over seeds: other seeds, these images.
@@ -29,7 +29,7 @@ class SeedsAndImages:
 
 
 def seeds_and_images(variant: ArrayLike, reference: ArrayLike) -> SeedsAndImages:
-    """Compute intervals of a difference in accuracy over seeds, and over seeds and test images, paired by both.
+    """Compute intervals of a difference over seeds, and over seeds and images, paired by both.
 
     d[s, i] = mean + a[s] + b[i] + e[s, i], with seeds, images and their interaction as independent random effects
     (crossed, one value in each cell). The variance of the mean over n seeds and m images, var(a) / n + var(b) / m +
@@ -40,44 +40,34 @@ def seeds_and_images(variant: ArrayLike, reference: ArrayLike) -> SeedsAndImages
     (n m), for which the formula needs no resampling.
 
     Args:
-        variant: `(n, m)` bool, whether each seed's network is right about each image.
-        reference: `(n, m)` bool, the same seeds and the same images in the same order.
+        variant: `(n, m)` finite, the score of each seed's network on each image; bool, whether it is right about it.
+        reference: `(n, m)`, the same seeds and the same images in the same order.
 
     Raises:
-        ValueError: If the arrays are not two-dimensional, bool and of the same shape.
+        ValueError: If the arrays are not two-dimensional, finite and of the same shape.
     """
-    one, two = _right(variant, "variant"), _right(reference, "reference")
+    one, two = _scores(variant, "variant"), _scores(reference, "reference")
     if one.shape != two.shape:
         raise ValueError(f"variant: has shape {one.shape}, the reference {two.shape}")
     n, m = one.shape
     if m == 0:
         raise ValueError("variant: has no images")
-    # int8: -1, 0, 1
-    differences = one.view(np.int8) - two.view(np.int8)
-    of_seeds = differences.mean(axis=1)  # (n,)
-    over_seeds = estimate(of_seeds)
+    differences = one - two
+    over_seeds = estimate(differences.mean(axis=1))
     if n < 2 or m < 2:
         return SeedsAndImages(over_seeds, Interval(np.nan, np.nan), np.nan, np.nan)
-    of_images = differences.mean(axis=0)  # (m,)
-    mean = over_seeds.mean
-    squares_seeds = m * float(((of_seeds - mean) ** 2).sum())
-    squares_images = n * float(((of_images - mean) ** 2).sum())
-    # of -1, 0, 1 the sum of squares is the number of cells that differ
-    squares = float(np.count_nonzero(differences)) - n * m * mean**2
-    squares_rest = max(squares - squares_seeds - squares_images, 0.0)
-    of = MeanSquares(squares_seeds / (n - 1), squares_images / (m - 1), squares_rest / ((n - 1) * (m - 1)), n, m)
-    ms_seeds, ms_images, ms_rest = of.rows, of.columns, of.rest
-    seed_std, image_std = max((ms_seeds - ms_rest) / m, 0) ** 0.5, max((ms_images - ms_rest) / n, 0) ** 0.5
+    of = mean_squares(differences)
+    seed_std, image_std = max((of.rows - of.rest) / m, 0) ** 0.5, max((of.columns - of.rest) / n, 0) ** 0.5
     interval = Interval(over_seeds.low, over_seeds.high)
-    if of.total > ms_seeds:
-        wider = t_around(mean, *of.error())
+    if of.total > of.rows:
+        wider = t_around(over_seeds.mean, *of.error())
         # more degrees of freedom can make the quantile smaller by more than the variance has grown
         interval = Interval(min(interval.low, wider.low), max(interval.high, wider.high))
     return SeedsAndImages(over_seeds, interval, seed_std, image_std)
 
 
-def _right(values: ArrayLike, name: str) -> NDArray[np.bool_]:
-    array = np.asarray(values)
-    if array.ndim != 2 or array.dtype != np.bool_:
-        raise ValueError(f"{name}: expected bool (seeds, images), got {array.dtype} of shape {array.shape}")
-    return np.ascontiguousarray(array)
+def _scores(values: ArrayLike, name: str) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite numbers (seeds, images), got shape {array.shape}")
+    return array
