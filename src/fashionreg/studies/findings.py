@@ -291,16 +291,16 @@ def _describe(plan: StudyPlan, name: str, curves: dict[str, pd.DataFrame], wall_
     chosen, best_epoch, best = best_epochs(curves), None, None
     if chosen is not None:
         best_epoch = estimate(chosen.to_numpy(float))
-        best = _finite_estimate(Estimand("best").of(curves[plan.key(plan.metric)], chosen), plan.metric)
+        best = finite_estimate(Estimand("best").of(curves[plan.key(plan.metric)], chosen), plan.metric)
     final = {
-        key: _finite_estimate(plan.estimate.of(curve, chosen), key.rpartition("/")[2]) for key, curve in curves.items()
+        key: finite_estimate(plan.estimate.of(curve, chosen), key.rpartition("/")[2]) for key, curve in curves.items()
     }
     values = _values(plan, curves, plan.estimate)
     seeds = [int(seed) for seed in wall_time.index]
     return VariantFindings(name, seeds, final, values, best_epoch, best, float(np.median(wall_time.to_numpy())))
 
 
-def _finite_estimate(values: "pd.Series[float]", metric: str) -> Estimate:
+def finite_estimate(values: "pd.Series[float]", metric: str) -> Estimate:
     """Estimate a mean; all NaN for a metric that diverged for any seed. The interval of a share stays within 0 to 1."""
     if np.isfinite(values).all():
         return (estimate_share if metric in ("acc", "ece") else estimate)(values.to_numpy())
