@@ -76,7 +76,8 @@ def methods(found: Findings) -> list[Block]:
 
 
 def _of_means(found: Findings) -> str:
-    return "" if found.results.cells is None else ", over seeds, each the mean over its splits"
+    parts = "splits" if found.results.runs else "folds"
+    return "" if found.results.cells is None else f", over seeds, each the mean over its {parts}"
 
 
 def _tests(found: Findings) -> str:
