@@ -47,7 +47,9 @@ def test_folds_have_the_test_of_nadeau_and_bengio(run, drawn, seeds, column):
     assert "corrected resampled t test, Nadeau and Bengio 2003" in out
     again = pd.read_csv("out/results.csv")
     assert sorted(again.fold.unique()) == list(range(5))
-    assert "Nadeau and Bengio" in Path("out/report.md").read_text()
+    report = Path("out/report.md").read_text()
+    assert "Nadeau and Bengio" in report
+    assert "over seeds, each the mean over its folds" in report
 
 
 def test_a_fold_that_is_missing_is_named(refusal):

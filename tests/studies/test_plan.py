@@ -234,7 +234,7 @@ def test_everything_that_is_wrong_is_said_at_once(study, workplace):
         ({"variants": {"nul": []}}, "variants: nul: choose another name: no file can have this one on Windows"),
         ({"variants": {"CON.x": []}}, "no file can have this one on Windows"),
         ({"targets": [float("inf")], "metric": "loss"}, "targets: inf is not a number"),
-        ({"seeds": "many"}, "seeds: must be a count (10) or a list ([3, 7]) of whole numbers, got 'many'"),
+        ({"seeds": "many"}, "seeds: must be a count (10) or a list ([3, 7]) of whole numbers, got 'many'; or auto"),
         ({"seeds": [1.5]}, "seeds: must be a count (10) or a list ([3, 7]) of whole numbers, got [1.5]"),
         ({"seeds": 0}, "seeds: a count must be at least 1"),
         ({"outcomes": "acc"}, "outcomes: must be a list, got 'acc'"),

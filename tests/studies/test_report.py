@@ -475,3 +475,19 @@ def test_a_report_leaves_its_folder_through_no_link(folder, tmp_path, refusal):
     (tmp_path / "elsewhere").symlink_to(folder)
     write_report(tmp_path / "elsewhere")
     assert (folder / "figures").is_dir()
+
+
+@pytest.mark.parametrize("metric", ["acc", "loss"])
+def test_bands_of_learning_curves_are_the_intervals_of_the_table_and_accuracies_stay_within_0_to_100(findings, metric):
+    def change(_variant, table):
+        # three seeds far apart near 0: Student's t interval of an accuracy would end below 0%
+        return table.value.where(table.metric != "acc", 0.02 + 0.15 * (table.seed == 1))
+
+    found = findings(change, seeds=[0, 1, 2], metric=metric, targets=[])
+    (axes,) = plots.curves(found).axes
+    for variant, band in zip(found.variants, axes.collections, strict=True):
+        vertices = band.get_paths()[0].vertices
+        last = vertices[vertices[:, 0] == vertices[:, 0].max(), 1]
+        interval, unit = variant.final[f"test/{metric}"], 100 if metric == "acc" else 1
+        assert (last.min(), last.max()) == pytest.approx((unit * interval.low, unit * interval.high), rel=1e-9)
+        assert metric == "loss" or (vertices[:, 1].min() > 0 and vertices[:, 1].max() < 100)

@@ -73,13 +73,17 @@ class Estimand:
         """Return how numbers of curves of these lengths are made, as a part of a sentence.
 
         A length of 0 is that of a training of which one number is known.
+
+        >>> Estimand("tail").phrase([2, 3]), Estimand("tail").phrase([20, 3])
+        ('after the last epoch', 'in the mean of the last epochs')
         """
         if not any(totals):
             return "in the given results"
         if self.kind == "best":
             return "at the best epoch by validation accuracy"
         if len(set(totals)) > 1:
-            return "in the mean of the last epochs" if self.kind == "tail" else "after the last epoch"
+            several = any(self.length(total) > 1 for total in totals)
+            return "in the mean of the last epochs" if several else "after the last epoch"
         total = max(totals)
         if (length := self.length(total)) == 1:
             return f"after {total:,} epoch{'s' * (total != 1)}"

@@ -322,8 +322,8 @@ def _describe(
         there = [
             Estimand("best").of(curves[key], epochs) for curves, epochs in zip(folds.values(), chosen, strict=True)
         ]
-        best = _finite_estimate(_mean(there), plan.metric)
-    final = {key: _finite_estimate(values, key.rpartition("/")[2]) for key, values in over_folds.items()}
+        best = finite_estimate(_mean(there), plan.metric)
+    final = {key: finite_estimate(values, key.rpartition("/")[2]) for key, values in over_folds.items()}
     seeds, seconds = [int(seed) for seed in wall_time.index], float(np.median(wall_time.to_numpy()))
     values = _by_outcome(plan, over_folds)
     single = values if len(folds) == 1 else _in_folds(plan, folds, plan.estimate)
@@ -335,7 +335,7 @@ def _mean(folds: "Sequence[pd.Series[Any]]") -> "pd.Series[Any]":
     return folds[0] if len(folds) == 1 else pd.concat(folds, axis=1).mean(axis=1, skipna=False)
 
 
-def _finite_estimate(values: "pd.Series[float]", metric: str) -> Estimate:
+def finite_estimate(values: "pd.Series[float]", metric: str) -> Estimate:
     """Estimate a mean; all NaN for a metric that diverged for any seed. The interval of a share stays within 0 to 1."""
     if np.isfinite(values).all():
         return (estimate_share if metric in ("acc", "ece") else estimate)(values.to_numpy())

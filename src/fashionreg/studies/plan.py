@@ -119,7 +119,7 @@ def _expand(
         wanted = min(FIRST_LOOK, most) if auto else whole_seeds(study["seeds"])
         chosen = expand_seeds(wanted)
     except UserError as error:
-        problems.append(str(error))
+        problems.append(f"{error}; or auto" if isinstance(study["seeds"], str) else str(error))
         wanted = chosen = [0]
     recipes: dict[str, Recipe] = {}
     last: list[Layer] = [{"seeds": wanted}, overrides]

@@ -9,12 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
-from scipy import stats
 
 from fashionreg.studies.estimand import title
-from fashionreg.studies.findings import Findings, VariantFindings
+from fashionreg.studies.findings import Findings, VariantFindings, finite_estimate
 from fashionreg.studies.plots.style import WIDTH, Look, axis_label, drawn, hover, looks, scale, whole_numbers, wrapped
-from fashionreg.studies.statistics import LEVEL
 from fashionreg.text import POINTS, unit_of
 
 #: With more points than this, lines of single seeds are drawn as pixels, or an SVG file would be megabytes.
@@ -29,7 +27,7 @@ GREY = "#808080"
 
 @drawn
 def curves(found: Findings) -> Figure:
-    """Draw the plan's metric by epoch: every seed, the mean over seeds, and the 95% t interval of the mean."""
+    """Draw the plan's metric by epoch: every seed, the mean over seeds, and its 95% interval, that of the table."""
     metric, look = found.plan.metric, looks(found)
     figure = Figure(figsize=(WIDTH, 4.1 + 0.24 * math.ceil(len(found.variants) / _legend_columns(found))))
     axes = figure.subplots()
@@ -38,7 +36,8 @@ def curves(found: Findings) -> Figure:
         values = _by_epoch(found, variant.name, found.plan.split, metric)
         style = look[variant.name]
         _seed_lines(axes, values, style.colour, found)
-        _mean_line(axes, values, style.colour, style.line, band=True)
+        _mean_line(axes, values, style.colour, style.line)
+        _band(axes, values, style.colour, metric)
         _shown_values(axes, values.mean(axis=1, skipna=False), variant.name, style, metric)
         _spaced_markers(axes, values.mean(axis=1, skipna=False), style, position / len(found.variants))
         lines.append(_handle(style))
@@ -87,7 +86,7 @@ def _draw_gap(axes: Axes, found: Findings, variant: VariantFindings) -> None:
     for split, line in (("train", "--"), ("test", "-")):
         values = _by_epoch(found, variant.name, split, "acc")
         _seed_lines(axes, values, style.colour, found)
-        _mean_line(axes, values, style.colour, line, band=False)
+        _mean_line(axes, values, style.colour, line)
         _shown_values(axes, values.mean(axis=1, skipna=False), f"{variant.name}, {split} images", style, "acc")
         ends.append((values.index[-1], values.iloc[-1].mean()))
     (epoch, high), (_, low) = ends
@@ -117,14 +116,19 @@ def _seed_lines(axes: Axes, values: pd.DataFrame, colour: str, found: Findings) 
         axes.plot(values.index, values, color=colour, linewidth=0.6, alpha=0.3, rasterized=many)
 
 
-def _mean_line(axes: Axes, values: pd.DataFrame, colour: str, line: str, *, band: bool) -> None:
+def _mean_line(axes: Axes, values: pd.DataFrame, colour: str, line: str) -> None:
     # a gap where a seed diverged: the mean of the others would look like an improvement
-    mean, n = values.mean(axis=1, skipna=False), values.shape[1]
+    mean = values.mean(axis=1, skipna=False)
     alone: dict[str, Any] = {"marker": "o", "markersize": 4} if len(values) == 1 else {}
     axes.plot(values.index, mean, color=colour, linestyle=line, **alone)
-    if band and n > 1:
-        half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(axis=1, skipna=False) / n**0.5
-        axes.fill_between(values.index, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
+
+
+def _band(axes: Axes, values: pd.DataFrame, colour: str, metric: str) -> None:
+    """Draw the interval of the mean of each epoch, with a gap where a seed diverged; none for a single seed."""
+    if values.shape[1] > 1:
+        means = [finite_estimate(row / scale(metric), metric) for _, row in values.iterrows()]
+        low, high = (np.array([getattr(one, end) for one in means]) * scale(metric) for end in ("low", "high"))
+        axes.fill_between(values.index, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def _shown_values(axes: Axes, mean: "pd.Series[float]", name: str, style: Look, metric: str) -> None:
