@@ -53,14 +53,17 @@ EXAMPLES = {
     SklearnDataModule: {name: values for name, values in DATA.items() if name != "normalize"}
     | {"dataset": ["digits", "breast_cancer", "wine", "iris"], "test_size": [0.5, 100]},
     BaselineMLP: MODEL,
-    RegularizedMLP: MODEL | {"batch_norm": [True, False], "dropout": [0, 0.3], "regularizers": [None]},
+    RegularizedMLP: MODEL
+    | {"batch_norm": [True, False], "dropout": [0, 0.3], "regularizers": [None]}
+    # layers of one width, where there is anything to add
+    | {"hidden_sizes": [[], [8, 8], [8, 6]], "residual": [False, True]},
     StackedClassifier: {
         "network": [{"class_path": "torch.nn.Linear", "init_args": {"bias": False}}],
         "optimizer": [SGD],
         "lr_scheduler": [None, STEP],
         "regularizers": [None],
     },
-    BatchNorm: {"eps": [1e-4], "momentum": [0.2]},
+    BatchNorm: {"eps": [1e-4], "momentum": [0.2], "place": ["before_activation", "after_activation"]},
     Dropout: {"p": [0.0, 0.3]},
     WeightDecay: {"strength": [0.0, 0.01], "biases": [True, False]},
     EMA: {"decay": [0.0, 0.9]},
@@ -94,6 +97,8 @@ EXAMPLES = {
         "momentum": [0.2],
         "place": ["before_activation", "after_activation"],
     },
+    regularizers.StochasticDepth: {"p": [0.0, 0.4]},
+    regularizers.TestTimeFlip: {},
     regularizers.SWA: {"start": [0, 3]},
     regularizers.Lookahead: {"steps": [1, 6], "rate": [0.8]},
     regularizers.SAM: {"rho": [0.0, 0.1]},
