@@ -15,10 +15,11 @@ from scipy import stats
 import fashionreg as fr
 from conftest import made_by
 from fashionreg.errors import UserError
-from fashionreg.studies.elsewhere import read_results_table, results_of_table
+from fashionreg.studies.elsewhere import results_of_table
 from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.findings import find
 from fashionreg.studies.report import write_report
+from fashionreg.studies.results_table import read_results_table
 from sample_studies import write_study
 
 TAIL = Estimand("tail")
@@ -279,9 +280,9 @@ def test_options_that_do_not_fit_a_table_are_refused(refusal, options, fault):
 
 
 def test_a_table_that_is_too_large_is_not_read(refusal, monkeypatch):
-    from fashionreg.studies import elsewhere
+    from fashionreg.studies import results_table
 
-    monkeypatch.setattr(elsewhere, "MAX_TABLE", 100)
+    monkeypatch.setattr(results_table, "MAX_TABLE", 100)
     written(results())
     assert (
         "results.csv: is larger than 100 bytes; a CSV file cannot be that large" in refusal("compare", "results.csv")[1]

@@ -10,6 +10,7 @@ from scipy import stats
 
 import fashionreg as fr
 from fashionreg.errors import UserError
+from fashionreg.studies.statistics import crossed
 
 
 def results(seeds=1, folds=5, column="fold"):
@@ -52,10 +53,30 @@ def test_folds_have_the_test_of_nadeau_and_bengio(run, drawn, seeds, column):
     assert "over seeds, each the mean over its folds" in report
 
 
-def test_a_fold_that_is_missing_is_named(refusal):
-    results().drop(index=7).to_csv("cv.csv", index=False)
+def test_numbers_of_splits_have_the_test_of_crossed_seeds_and_splits():
+    frame = results(4, 5, "split_number")
+    wide = frame.pivot(index=["seed", "split_number"], columns="variant", values="value")
+    expected = crossed((wide.bn - wide.plain).to_numpy().reshape(4, 5))
+    table = fr.compare(frame.sample(frac=1, random_state=1), "plain")
+    found = table.loc["bn", ["n", "difference", "low", "high"]].tolist()
+    assert found == pytest.approx([20, expected.mean, expected.low, expected.high], rel=1e-9)
+    # with epochs, each the same
+    epochs = pd.concat([frame.assign(epoch=epoch) for epoch in (1, 2)])
+    assert fr.compare(epochs, "plain").low["bn"] == pytest.approx(expected.low, rel=1e-9)
+
+
+@pytest.mark.parametrize(("column", "parts"), [("fold", "folds"), ("split_number", "splits")])
+def test_a_fold_or_split_that_is_missing_is_named(refusal, column, parts):
+    results(column=column).drop(index=7).to_csv("cv.csv", index=False)
     _, line = refusal("compare", "cv.csv")
-    assert "variant bn, seed 0: has results of 4 of 5 folds" in line
+    assert f"variant bn, seed 0: has results of 4 of 5 {parts}" in line
+
+
+@pytest.mark.parametrize("column", ["fold", "split_number"])
+def test_a_single_fold_or_split_is_refused(refusal, column):
+    results(3, 1, column).to_csv("cv.csv", index=False)
+    _, line = refusal("compare", "cv.csv")
+    assert f"cv.csv: {column}: there is only 0; two or more are compared" in line
 
 
 def test_a_result_that_collapsed_in_one_fold_is_named(run, drawn):

@@ -62,7 +62,7 @@ def test_a_difference_that_other_images_may_not_show_is_said_to_be_of_these_imag
     recorded(study, {"plain": 0.8, "bn": 0.9, "dropout": 0.785}, spread=0.15)
     found = find(read_results(study))
     assert {name: one.holds for name, one in found.over_images.items()} == {"bn": NEW, "dropout": THESE}
-    (sentence,) = sentences(found.over_images, found.compared["acc"])
+    (sentence,) = sentences(found.results, found.over_images, found.compared)
     assert sentence == (
         "Differences in accuracy on 500 test images after the last epoch are shown on new images too: bn; on these "
         "images: dropout."
@@ -81,7 +81,7 @@ def test_equal_networks_show_nothing(study):
     (study / "bn" / "version_0" / "record.csv").write_text(lines)
     found = find(read_results(study))
     assert found.over_images["bn"].holds == NEITHER
-    assert sentences({"bn": found.over_images["bn"]}, found.compared["acc"]) == []
+    assert sentences(found.results, {"bn": found.over_images["bn"]}, found.compared) == []
 
 
 def test_with_own_test_images_the_second_interval_is_that_of_nadeau_and_bengio(study):

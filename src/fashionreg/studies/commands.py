@@ -45,8 +45,8 @@ _COMPARE = """\
 Compares results that were not made by a study, with the statistics and the report of one: report.html, report.md,
 results.csv and figures. The results are a CSV file with the columns variant, seed and value (and epoch, split and
 metric, if there are any; with fold the tests are those of a cross-validation, with split_number of a study on several
-splits), or finished runs of `fashionreg fit`, each by its folder or name (then its newest version), on the seeds that
-all of them have.
+splits, and with image a row is the score of one image), or finished runs of `fashionreg fit`, each by its folder or
+name (then its newest version), on the seeds that all of them have.
 
 With --metric acc or ece values are shares from 0 to 1, with loss nats; any other metric is shown without a unit.
 

@@ -1,9 +1,6 @@
 """Results that were made elsewhere: a table of numbers by variant and seed, as the results of a study."""
 
-import csv
-import io
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,118 +8,40 @@ from typing import Any
 import pandas as pd
 
 from fashionreg.errors import UserError, shortened
-from fashionreg.files import read_text
 from fashionreg.runs.record import COLUMNS, DRIFT_COLUMNS
 from fashionreg.runs.schema import SchemaError
-from fashionreg.runs.tables import MAX_TABLE, checked_column, refuse
+from fashionreg.runs.tables import refuse
 from fashionreg.studies.estimand import Estimand
-from fashionreg.studies.folds import SPLIT_NUMBER, by_seed_and_fold, each_fold, mean_over_folds
+from fashionreg.studies.folds import FOLD, IMAGE, PARTS, SPLIT_NUMBER, mean_over
 from fashionreg.studies.results import StudyPlan, StudyResults, Variant, in_order
+from fashionreg.studies.results_table import NAME, is_name, read_results_table
 from fashionreg.studies.run_files import without_huge
-
-#: The columns that a table has, and what it may have besides; others are not read.
-NEEDED = ("variant", "seed", "value")
-FURTHER = ("fold", SPLIT_NUMBER, "epoch", "split", "metric")
-
-#: How other programs write what is infinite or not a number: JavaScript, R and Weights & Biases.
-AS_WRITTEN = {"NaN": "nan", "Inf": "inf", "-Inf": "-inf", "Infinity": "inf", "-Infinity": "-inf"}
 
 #: What is compared where a table has several splits or metrics and nobody chose; and what a table without them has.
 USUAL = {"split": "test", "metric": "acc"}
 UNNAMED = {"split": "", "metric": "value"}
 
-#: How many characters the name of a variant, split or metric has at most; and how errors say what it must be.
-MAX_NAME = 200
-NAME = f"must be 1 to {MAX_NAME} printable characters"
-
 #: Whether more is better, of the metrics that are known here.
 MORE_IS_BETTER = {"acc": True, "loss": False, "ece": False}
 
 
-def read_results_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file of results: the columns `NEEDED`, and those of `FURTHER` that it has.
-
-    Blank lines are left out. The row with index i is row i + 2 of the file.
+def part_of(frame: pd.DataFrame) -> str | None:
+    """Return the column of `PARTS` that a table has; None where a seed has one result.
 
     Raises:
-        UserError: With file, row and column, if something is missing or cannot be.
+        UserError: If it has several.
     """
-    text, file = read_text(path, "CSV file", MAX_TABLE), shortened(path, 300)
-    if text.startswith("version https://git-lfs.github.com/"):
-        raise UserError(f"{file}: is a pointer of Git LFS in place of the file; git lfs pull gets the file")
-    if not text.strip():
-        raise UserError(f"{file}: is empty, expected the columns {', '.join(NEEDED)} and a row for each result")
-    try:
-        # of any line ending, and with names as a person reads them: spaces after commas do not count
-        header = [name.strip() for name in next(csv.reader(io.StringIO(text, newline=None)))]
-        columns = [name for name in (*NEEDED, *FURTHER) if name in header]
-        for name in NEEDED:
-            if name not in header:
-                hint = "; commas must separate columns" if len(header) == 1 else ""
-                there = shortened(", ".join(header))
-                raise UserError(f"{file}: {name}: there is no such column; there are {there}{hint}")
-        for name in columns:
-            if header.count(name) > 1:
-                raise UserError(f"{file}: {name}: there are {header.count(name)} columns of this name")
-        with warnings.catch_warnings():
-            # more cells in each row than columns; with `usecols` such rows would be cut
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            cells = pd.read_csv(
-                io.BytesIO(text.encode()),
-                dtype=str,
-                keep_default_na=False,
-                skip_blank_lines=False,
-                index_col=False,
-            )
-    except UserError:
-        raise
-    except (ValueError, csv.Error, pd.errors.ParserWarning) as error:
-        raise UserError(f"{file}: {_unreadable(text, error)}") from None
-    cells.columns = pd.Index(header)
-    cells = cells[~(cells.isna() | (cells == "")).all(axis=1)][columns].apply(lambda column: column.str.strip())
-    if cells.empty:
-        raise UserError(f"{file}: has no row below its header")
-    return pd.DataFrame({name: _column(cells[name], file) for name in columns})
-
-
-def _unreadable(text: str, error: Exception) -> str:
-    """Return what is wrong with a text that pandas does not read as CSV, with the row where it is found."""
-    number, width = 0, 0
-    try:
-        for number, row in enumerate(csv.reader(io.StringIO(text, newline=None), strict=True), start=1):
-            width = width or len(row)
-            if len(row) > width:
-                return f"row {number}: has {len(row)} cells, where the header has {width} columns"
-    except csv.Error as fault:
-        unclosed = "a quotation mark is not closed" if str(fault) == "unexpected end of data" else str(fault)
-        return f"row {number + 1}: {unclosed}"
-    return f"cannot be read: {' '.join(str(error).split())}"
-
-
-def _column(cells: "pd.Series[str]", file: str) -> "pd.Series[Any]":
-    """Return a column of texts as what its name says."""
-    if cells.name == "value":
-        return checked_column(cells.replace(AS_WRITTEN), float, file)
-    if cells.name in ("seed", "fold", SPLIT_NUMBER, "epoch"):
-        numbers = checked_column(cells, int, file)
-        if cells.name == "epoch":
-            refuse(numbers < 1, numbers, file, "must be counted from 1")
-        return numbers
-    refuse(cells.isna() | (cells == ""), cells, file, "is empty")
-    refuse(cells.isin([word for word in cells.unique() if not is_name(word)]), cells, file, NAME)
-    return cells
-
-
-def is_name(text: str) -> bool:
-    """Say whether a text can be the name of a variant, split or metric: pages, figures and terminals show it."""
-    return 0 < len(text) <= MAX_NAME and text.isprintable()
+    there = [name for name in PARTS if name in frame.columns]
+    if len(there) > 1:
+        raise UserError(f"{there[0]}, {there[1]}: there are both; keep one of these columns")
+    return there[0] if there else None
 
 
 def chosen(frame: pd.DataFrame, split: str | None, metric: str | None) -> tuple[pd.DataFrame, str, str]:
     """Return the rows of one split and metric, and their names; `UNNAMED` where there is no such column.
 
     Where each variant and seed has one row, its epoch says nothing, and that column is left out. A column `split` of
-    whole numbers is the column `fold`, and so is `SPLIT_NUMBER`.
+    whole numbers is the column `fold`, where there is none of `PARTS`.
 
     Args:
         frame: With the columns `split` and `metric`, or without.
@@ -130,17 +49,13 @@ def chosen(frame: pd.DataFrame, split: str | None, metric: str | None) -> tuple[
         metric: As `split`.
 
     Raises:
-        UserError: If there is no such split or metric, or there are several and no choice; or if there are folds and
-            `SPLIT_NUMBER`.
+        UserError: If there is no such split or metric, or there are several and no choice; or if there are several of
+            `PARTS`.
     """
-    names = []
-    if SPLIT_NUMBER in frame:
-        if "fold" in frame:
-            raise UserError(f"fold, {SPLIT_NUMBER}: there are both; keep one of these columns")
-        frame = frame.rename(columns={SPLIT_NUMBER: "fold"})
-    elif split is None and "fold" not in frame and "split" in frame and frame.split.astype(str).str.isdecimal().all():
+    names, part = [], part_of(frame)
+    if split is None and part is None and "split" in frame and frame.split.astype(str).str.isdecimal().all():
         # numbers of splits, not names of parts
-        frame = frame.assign(fold=frame.split.astype(int)).drop(columns="split")
+        frame, part = frame.assign(fold=frame.split.astype(int)).drop(columns="split"), FOLD
     for column, wanted in (("split", split), ("metric", metric)):
         if column not in frame.columns:
             names.append(UNNAMED[column] if wanted is None else wanted)
@@ -156,7 +71,7 @@ def chosen(frame: pd.DataFrame, split: str | None, metric: str | None) -> tuple[
             raise UserError(f"{column}: there is no {wanted}; there are {found}")
         frame = frame[frame[column] == wanted]
         names.append(wanted)
-    keys = [name for name in ("variant", "seed", "fold") if name in frame.columns]
+    keys = ["variant", "seed", *([part] if part else [])]
     if "epoch" in frame.columns and not frame.duplicated(keys).any():
         frame = frame.drop(columns="epoch")
     return frame, names[0], names[1]
@@ -171,10 +86,11 @@ def check_rows(frame: pd.DataFrame, reference: Any, where: Callable[[Any], str])
         where: Says for the index of a row what the error of that row begins with.
 
     Raises:
-        UserError: If a row is there twice, an epoch is missing, there is no such reference, or a variant has no seed in
-            common with it.
+        UserError: If a row is there twice, an epoch, fold, split or image is missing, there is no such reference, or a
+            variant has no seed in common with it.
     """
-    keys = [name for name in ("variant", "seed", "fold", "epoch") if name in frame.columns]
+    part = part_of(frame)
+    keys = ["variant", "seed", *([part] if part else []), *(["epoch"] if "epoch" in frame.columns else [])]
     double = frame.duplicated(keys)
     if double.any():
         row = frame[double].iloc[0]
@@ -187,14 +103,19 @@ def check_rows(frame: pd.DataFrame, reference: Any, where: Callable[[Any], str])
             row = frame[short].iloc[0]
             counts = f"has results of {present[short].iloc[0]} of {lengths[short].iloc[0]} epochs"
             raise UserError(f"{where(row.name)}variant {row.variant}, seed {row.seed}: {counts}")
-    if "fold" in keys:
-        folds = frame.groupby(["variant", "seed"], sort=False).fold.transform("nunique")
-        if (short := folds != frame.fold.nunique()).any():
+    if part is not None:
+        number = frame[part].nunique()
+        present = frame.groupby(["variant", "seed"], sort=False)[part].transform("nunique")
+        if (short := present != number).any():
             row = frame[short].iloc[0]
-            counts = f"has results of {folds[short].iloc[0]} of {frame.fold.nunique()} folds"
+            counts = f"has results of {present[short].iloc[0]} of {number} {PARTS[part]}"
+            if part == IMAGE:
+                its = frame[(frame.variant == row.variant) & (frame.seed == row.seed)].image
+                lacks = frame.image[~frame.image.isin(its)].iloc[0]
+                counts += f", not of {shortened(str(lacks))}; every seed needs the same images"
             raise UserError(f"{where(row.name)}variant {row.variant}, seed {row.seed}: {counts}")
-        if frame.fold.nunique() < 2:
-            raise UserError(f"fold: there is only {frame.fold.iloc[0]}; two or more are compared")
+        if number < 2:
+            raise UserError(f"{part}: there is only {shortened(str(frame[part].iloc[0]))}; two or more are compared")
     seeds: dict[Any, set[Any]] = {name: set(rows) for name, rows in frame.groupby("variant", sort=False).seed}
     if reference not in seeds:
         # texts in quotes: the variant 1 is another one than "1"
@@ -206,16 +127,12 @@ def check_rows(frame: pd.DataFrame, reference: Any, where: Callable[[Any], str])
 
 
 def by_variant(frame: pd.DataFrame, estimand: Estimand) -> "dict[Any, pd.Series[float]]":
-    """Return for each variant the number of each seed (and fold): the value, or what counts of its epochs."""
-    if "fold" in frame.columns:
-        parts = {fold: by_variant(part, estimand) for fold, part in each_fold(frame).items()}
-        return {
-            name: by_seed_and_fold({fold: each[name] for fold, each in parts.items()}) for name in parts[min(parts)]
-        }
-    groups = frame.groupby("variant")
+    """Return for each variant the value of each seed (and fold, split or image), or what counts of its epochs."""
+    part, groups = part_of(frame), frame.groupby("variant")
+    keys = ["seed", *([part] if part else [])]
     if "epoch" not in frame.columns:
-        return {name: rows.set_index("seed").value for name, rows in groups}
-    curves = {name: rows.pivot(index="seed", columns="epoch", values="value") for name, rows in groups}
+        return {name: rows.set_index(keys).value for name, rows in groups}
+    curves = {name: rows.pivot(index=keys, columns="epoch", values="value") for name, rows in groups}
     return {name: estimand.of(curve, None) for name, curve in curves.items()}
 
 
@@ -236,13 +153,13 @@ def rising(metric: str, higher_is_better: bool | None) -> list[str]:
     return [metric] if better is not False else []
 
 
-def check_relevant(relevant: float | None, metric: str, values: "pd.Series[float]") -> None:
+def check_relevant(relevant: float | None, metric: str, frame: pd.DataFrame) -> None:
     """Refuse a smallest difference that matters which cannot be in the unit of the values.
 
     Args:
         relevant: In points for a share, in nats for a loss, else in the unit of the values; None for none.
         metric: The metric, `UNNAMED` where nobody has named one.
-        values: What is compared.
+        frame: What is compared; of scores of images the mean of each seed over them.
 
     Raises:
         UserError: If it is not above 0; or if it is more than all differences of shares that were not called so, which
@@ -252,6 +169,9 @@ def check_relevant(relevant: float | None, metric: str, values: "pd.Series[float
         return
     if not 0 < relevant < math.inf:
         raise UserError(f"relevant: must be a number above 0, got {relevant:g}")
+    values = frame.value
+    if IMAGE in frame:
+        values = frame.groupby([name for name in ("variant", "seed", "epoch") if name in frame.columns]).value.mean()
     low, high = float(values.min()), float(values.max())
     if metric == UNNAMED["metric"] and 0 <= low < high <= 1 and relevant >= high - low:
         raise UserError(
@@ -287,7 +207,6 @@ def results_of_table(
         UserError: With file, row, column and value, if something is missing or cannot be.
     """
     file, frame = shortened(path, 300), read_results_table(path)
-    crossed_with_seeds = SPLIT_NUMBER in frame
     try:
         frame, split, metric = chosen(frame, split, metric)
     except UserError as error:
@@ -299,7 +218,7 @@ def results_of_table(
         raise UserError(f"{file}: metric: gap is what reports call train minus test accuracy; choose another name")
     if metric in ("acc", "ece"):
         refuse(~frame.value.between(0, 1) & frame.value.notna(), frame.value, file, "must be from 0 to 1 (0.8 is 80%)")
-    check_relevant(relevant, metric, frame.value)
+    check_relevant(relevant, metric, frame)
     names = list(frame.variant.unique())
     if len(names) == 1:
         raise UserError(f"{file}: variant: there is only {names[0]}; two or more are compared")
@@ -322,16 +241,17 @@ def results_of_table(
             [metric],  # type: ignore[list-item]
             relevant,
             rising=rising(metric, higher_is_better),
-            splits=int(frame.fold.nunique()) if crossed_with_seeds else 1,
+            splits=int(frame[SPLIT_NUMBER].nunique()) if SPLIT_NUMBER in frame else 1,
         )
     except (UserError, SchemaError) as error:
         raise UserError(f"{file}: {error}") from None
     table = frame if "epoch" in frame.columns else frame.assign(epoch=0)
-    columns = ["study", "variant", "seed", *(["fold"] if "fold" in table else [])]
-    columns += [name for name in COLUMNS if name != "seed"]
-    table, cells = without_huge(table.assign(study=plan.name, split=split, metric=metric))[columns], None
-    if "fold" in table:
-        cells, table = in_order(table, plan), mean_over_folds(table, "value")
+    table = table.rename(columns={SPLIT_NUMBER: FOLD})
+    part = part_of(table)
+    columns = ["study", "variant", "seed", *([part] if part else []), *(name for name in COLUMNS if name != "seed")]
+    singles = in_order(without_huge(table.assign(study=plan.name, split=split, metric=metric))[columns], plan)
+    table = in_order(mean_over(part, singles, "value"), plan) if part else singles
+    cells, scores = (singles if part == name else None for name in (FOLD, IMAGE))
     times = table[["variant", "seed", "epoch"]].assign(seconds=math.nan)
     drift = pd.DataFrame(columns=["variant", *DRIFT_COLUMNS])
-    return StudyResults(plan, in_order(table, plan), times, [], drift, command="compare", cells=cells)
+    return StudyResults(plan, table, times, [], drift, command="compare", cells=cells, scores=scores)

@@ -221,8 +221,8 @@ def only(found: Findings, chosen: set[str]) -> Findings:
         return table[table.variant.isin(chosen)]
 
     full = found.results
-    cells = None if full.cells is None else rows_of(full.cells)
-    results = replace(full, table=rows_of(full.table), drift=rows_of(full.drift), cells=cells)
+    cells, scores = (None if each is None else rows_of(each) for each in (full.cells, full.scores))
+    results = replace(full, table=rows_of(full.table), drift=rows_of(full.drift), cells=cells, scores=scores)
     return replace(
         found,
         results=results,

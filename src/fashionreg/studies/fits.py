@@ -7,9 +7,9 @@ from typing import cast
 from fashionreg.errors import UserError, shortened
 from fashionreg.runs.record import METRICS, SPLITS, Metric, Record, Split, read_about
 from fashionreg.runs.schema import SchemaError
-from fashionreg.studies.elsewhere import NAME, is_name
 from fashionreg.studies.estimand import Estimand
 from fashionreg.studies.results import PLAN_FILE, ChosenRun, StudyPlan, StudyResults, Variant, read_runs
+from fashionreg.studies.results_table import NAME, is_name
 from fashionreg.text import named_seeds
 
 #: Where `fashionreg fit` leaves runs, each in NAME/version_N.

@@ -1,7 +1,8 @@
-"""Results of several splits of the same images: seeds crossed with splits, and folds of results made elsewhere.
+"""Several results of each seed: of several splits of the same images, or of single images.
 
-A fold is the number of a split, from 0. In tables of means a seed stands for the mean over its folds; differences are
-tested on the single results, with an error that knows how they depend on one another.
+Splits are crossed with seeds, or are folds of results that were made elsewhere. A fold is the number of a split, from
+0. In tables of means a seed stands for the mean over its folds; differences are tested on the single results, with an
+error that knows how they depend on one another.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,9 +12,12 @@ import pandas as pd
 from fashionreg.studies.statistics import Estimate, corrected_t, crossed
 from fashionreg.studies.statistics.estimates import Floats
 
-#: The column of `results.csv` with the number of the split, where each seed was trained on each of several splits; that
-#: of a cross-validation is `fold`.
-SPLIT_NUMBER = "split_number"
+#: The columns that tell several results of a seed apart: the fold of a cross-validation; the number of the split, where
+#: each seed was trained on each of several splits; and the image.
+FOLD, SPLIT_NUMBER, IMAGE = "fold", "split_number", "image"
+
+#: What the values of these columns are, in words. A table has one of the columns at most.
+PARTS = {FOLD: "folds", SPLIT_NUMBER: "splits", IMAGE: "images"}
 
 #: What a difference rests on: from differences of single results, sorted by seed and fold, to their mean.
 Summary = Callable[[Floats], Estimate]
@@ -42,11 +46,11 @@ def by_seed_and_fold(parts: "Mapping[int, pd.Series[float]]") -> "pd.Series[floa
     return pd.concat(parts, names=["fold", "seed"]).swaplevel().sort_index()
 
 
-def mean_over_folds(rows: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Return a table without its column `fold`, with the mean of a column over the folds of what else is the same.
+def mean_over(part: str, rows: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Return a table without the column `part`, with the mean of a column over the parts of what else is the same.
 
-    Every fold must be there. A mean is not finite where a value is not.
+    Every part must be there. A mean is not finite where a value is not.
     """
-    keys = [name for name in rows.columns if name not in ("fold", value)]
-    wide = rows.set_index([*keys, "fold"])[value].unstack("fold")
-    return wide.mean(axis=1, skipna=False).rename(value).reset_index()[[*(n for n in rows.columns if n != "fold")]]
+    keys = [name for name in rows.columns if name not in (part, value)]
+    wide = rows.set_index([*keys, part])[value].unstack(part)
+    return wide.mean(axis=1, skipna=False).rename(value).reset_index()[[n for n in rows.columns if n != part]]

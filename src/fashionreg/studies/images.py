@@ -1,6 +1,7 @@
 """Over what a difference in test accuracy holds: other seeds on these images only, or new images too.
 
-It rests on which test images each seed is right about after the last epoch (`fashionreg.runs.correct`).
+It rests on which test images each seed is right about after the last epoch (`fashionreg.runs.correct`) or, of results
+made elsewhere, on the score of each image.
 """
 
 import math
@@ -8,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
+from fashionreg.studies.folds import IMAGE
 from fashionreg.studies.page import Block, Section, Table, Text
 from fashionreg.studies.results import Correct, StudyResults
 from fashionreg.studies.statistics import Comparison, Estimate, Interval, corrected_t, estimate, seeds_and_images
-from fashionreg.text import POINTS
+from fashionreg.text import POINTS, unit_of_difference
 
 #: What the verdict says a difference holds for.
 NEW, THESE, NEITHER = "on new images too", "on these images", "not shown"
@@ -20,7 +23,7 @@ NEW, THESE, NEITHER = "on new images too", "on these images", "not shown"
 
 @dataclass(frozen=True)
 class OverImages:
-    """A difference in test accuracy after the last epoch, from the seeds that both variants have; -1 to 1.
+    """A difference in test accuracy after the last epoch (-1 to 1) or in scores, from the seeds of both variants.
 
     Attributes:
         seeds: The difference with Student's t interval over seeds; where each seed has its own test images, over splits
@@ -51,11 +54,34 @@ def _excludes_zero(low: float, high: float) -> bool:
 
 def over_images(results: StudyResults) -> dict[str, OverImages]:
     """Compare each other variant with the reference, where both were tested on the same images and this is recorded."""
+    if results.scores is not None:
+        scores = _by_seed_and_image(results, results.scores)
+        of_reference = scores.pop(results.plan.reference)
+        compared = {name: of_scores(each, of_reference) for name, each in scores.items()}
+        return {name: one for name, one in compared.items() if np.isfinite(one.seeds.mean)}
     reference = results.correct.get(results.plan.reference, [])
     found = {
         name: _compared(runs, reference) for name, runs in results.correct.items() if name != results.plan.reference
     }
     return {name: one for name, one in found.items() if one is not None}
+
+
+def _by_seed_and_image(results: StudyResults, scores: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return for each variant what counts for each seed (rows) and image (columns)."""
+    keys, parts = ["seed", IMAGE], scores.groupby("variant", sort=False)
+    curves = {str(name): rows.pivot(index=keys, columns="epoch", values="value") for name, rows in parts}
+    return {name: results.plan.estimate.of(curve, None).unstack(IMAGE) for name, curve in curves.items()}
+
+
+def of_scores(variant: pd.DataFrame, reference: pd.DataFrame) -> OverImages:
+    """Compare scores of the same images, a row for each seed and a column for each image; NaN if one is not finite."""
+    seeds, images = sorted(set(variant.index) & set(reference.index)), reference.columns
+    ours, theirs = (each.loc[seeds, images].to_numpy(np.float64) for each in (variant, reference))  # (n, m)
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        unknown = Estimate(math.nan, math.nan, math.nan, math.nan, len(seeds))
+        return OverImages(unknown, Interval(math.nan, math.nan), len(images), math.nan)
+    both = seeds_and_images(ours, theirs)
+    return OverImages(both.seeds, both.interval, len(images), both.image_std)
 
 
 def _compared(variant: Sequence[Correct], reference: Sequence[Correct]) -> OverImages | None:
@@ -82,33 +108,42 @@ def _compared(variant: Sequence[Correct], reference: Sequence[Correct]) -> OverI
     return OverImages(estimate(differences), Interval(split.low, split.high), images, math.nan)
 
 
-def sentences(over: Mapping[str, OverImages], comparisons: Mapping[str, Comparison]) -> list[str]:
+def sentences(
+    results: StudyResults, over: Mapping[str, OverImages], compared: Mapping[str, Mapping[str, Comparison]]
+) -> list[str]:
     """Return for which of the differences that were shown it is known over what they hold, as one sentence.
 
     Args:
+        results: The results.
         over: As `over_images` returns it.
-        comparisons: By test accuracy; their simultaneous intervals decide what was shown.
+        compared: The comparisons by each outcome; their simultaneous intervals decide what was shown.
     """
+    plan, scored = results.plan, results.scores is not None
+    outcome, what = (plan.primary, plan.label(plan.primary)) if scored else ("acc", "accuracy")
+    comparisons = compared.get(outcome, {}) if scored or plan.split == "test" else {}
+    where = "images" if scored else "test images after the last epoch"
     known = {name: over[name] for name, one in comparisons.items() if one.simultaneous.excludes_zero and name in over}
     new, these = ([name for name, one in known.items() if one.holds == kind] for kind in (NEW, THESE))
     if not new and not these:
         return []
     parts = [f"{kind}: {', '.join(names)}" for kind, names in ((NEW, new), (THESE, these)) if names]
     images = next(iter(known.values())).images
-    return [f"Differences in accuracy on {images:,} test images after the last epoch are shown {'; '.join(parts)}."]
+    return [f"Differences in {what} on {images:,} {where} are shown {'; '.join(parts)}."]
 
 
-def section(over: Mapping[str, OverImages], reference: str) -> list[Block]:
+def section(results: StudyResults, over: Mapping[str, OverImages]) -> list[Block]:
     """Return the table of differences with intervals over seeds and over images; nothing without any."""
     if not over:
         return []
-    by_seed = all(math.isnan(one.image_std) for one in over.values())
+    plan, scored = results.plan, results.scores is not None
+    unit, images = (unit_of_difference(plan.primary), "images") if scored else (POINTS, "test images")
+    by_seed = not scored and all(math.isnan(one.image_std) for one in over.values())
     wider = "95% interval, overlap of splits" if by_seed else "95% interval, seeds and images"
     hint = (
         "Each seed has its own split of the same images. The first interval is over seeds and such splits; the second "
         "allows for the overlap of their training images, as a claim about new images must (Nadeau and Bengio 2003)."
         if by_seed
-        else "The first interval is over seeds, on these test images; the second is over seeds and images, as a claim "
+        else f"The first interval is over seeds, on these {images}; the second is over seeds and images, as a claim "
         "about new images must be (two-way analysis of variance, seeds and images as crossed random effects)."
     )
     rows = [
@@ -116,21 +151,18 @@ def section(over: Mapping[str, OverImages], reference: str) -> list[Block]:
             name,
             str(one.seeds.n),
             f"{one.images:,}",
-            POINTS.number(one.seeds.mean, signed=True),
-            _ends(one.seeds.low, one.seeds.high),
-            _ends(*one.interval),
+            unit.number(one.seeds.mean, signed=True),
+            unit.ends(one.seeds.low, one.seeds.high, signed=True),
+            unit.ends(*one.interval, signed=True),
             one.holds,
         ]
         for name, one in over.items()
     ]
     several = " (intervals not adjusted for the number of comparisons)" if len(rows) > 1 else ""
-    head = ["variant", "seeds", "test images", "difference (points)", "95% interval, seeds", wider, "shown"]
-    caption = f"Difference in test accuracy from {reference} after the last epoch{several}"
+    head = ["variant", "seeds", images, unit.after("difference"), "95% interval, seeds", wider, "shown"]
+    what = plan.label(plan.primary) if scored else "test accuracy"
+    caption = f"Difference in {what} from {plan.reference}{'' if scored else ' after the last epoch'}{several}"
     return [Section("On these images, or on new ones", [Text(hint, True), Table(caption, head, rows)])]
-
-
-def _ends(low: float, high: float) -> str:
-    return POINTS.interval(low, high, signed=True).removesuffix(POINTS.name)
 
 
 def scope(results: StudyResults) -> str:
@@ -143,6 +175,11 @@ def scope(results: StudyResults) -> str:
         )
     if not runs and results.cells is not None:
         return "Intervals of differences describe other folds, with everything else unchanged."
+    if results.scores is not None:
+        return (
+            "Intervals describe other seeds on the same images, not other images, for which a table has intervals over "
+            "seeds and images."
+        )
     if not runs:
         return "Intervals describe other seeds, with everything else unchanged."
     if any("test" in run.data.by_seed for run in runs):

@@ -31,7 +31,7 @@ from fashionreg.runs.record import (
 )
 from fashionreg.runs.schema import Between, SchemaError, read_json
 from fashionreg.studies.estimand import Estimand
-from fashionreg.studies.folds import SPLIT_NUMBER, Summary, mean_over_folds, summary_of
+from fashionreg.studies.folds import FOLD, PARTS, SPLIT_NUMBER, Summary, mean_over, summary_of
 from fashionreg.studies.looks import LEAST, MOST, Look, digest, read_looks
 from fashionreg.studies.run_files import MAX_NUMBER, finished_runs, has_key, read_drift, read_right, read_values
 from fashionreg.text import METRIC_NAMES, POINTS, unit_of_difference
@@ -266,6 +266,8 @@ class StudyResults:
         command: What makes the report: `study`, or `compare` for what was not trained as a study.
         cells: Where there are several splits, every number: the columns of `table` and `fold`, the number of the split
             from 0. `table` and `seconds` then have means over the splits of a seed, and `drift` is of the first.
+        scores: Where a table of results has the scores of single images, every number: the columns of `table` and
+            `image`. `table` then has means over images.
     """
 
     plan: StudyPlan
@@ -278,13 +280,14 @@ class StudyResults:
     trials: "StudyResults | None" = None
     command: Literal["study", "compare"] = "study"
     cells: pd.DataFrame | None = None
+    scores: pd.DataFrame | None = None
 
     @property
     def numbers(self) -> pd.DataFrame:
         """Every single number, as `results.csv` has it."""
         if self.cells is None:
-            return self.table
-        return self.cells.rename(columns={"fold": SPLIT_NUMBER}) if self.plan.splits > 1 else self.cells
+            return self.table if self.scores is None else self.scores
+        return self.cells.rename(columns={FOLD: SPLIT_NUMBER}) if self.plan.splits > 1 else self.cells
 
     @property
     def summary(self) -> Summary | None:
@@ -419,8 +422,8 @@ def read_runs(
         table, wall_time = table.drop(columns="fold"), wall_time.drop(columns="fold")
         return StudyResults(plan, in_order(table, plan), wall_time, runs, drift, correct, command=command)
     table, wall_time = (each[_on_all(each, plan.splits)] for each in (table, wall_time))
-    means = in_order(mean_over_folds(table, "value"), plan)
-    times_of_seeds = mean_over_folds(wall_time, "seconds")
+    means = in_order(mean_over(FOLD, table, "value"), plan)
+    times_of_seeds = mean_over(FOLD, wall_time, "seconds")
     return StudyResults(plan, means, times_of_seeds, runs, drift, command=command, cells=in_order(table, plan))
 
 
@@ -432,5 +435,5 @@ def _on_all(table: pd.DataFrame, splits: int) -> "pd.Series[bool]":
 def in_order(table: pd.DataFrame, plan: StudyPlan) -> pd.DataFrame:
     """Return the rows of `StudyResults.table` in their order."""
     order = {variant.name: position for position, variant in enumerate(plan.variants)}
-    keys = ["variant", "seed", *(["fold"] if "fold" in table else []), "epoch", "split", "metric"]
+    keys = ["variant", "seed", *(name for name in PARTS if name in table), "epoch", "split", "metric"]
     return table.sort_values(keys, key=lambda c: c.map(order) if c.name == "variant" else c, ignore_index=True)

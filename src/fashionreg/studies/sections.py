@@ -37,7 +37,7 @@ def sections(found: Findings, pictures: Pictures) -> list[Block]:
         *_differences(found, shown, pictures),
         *_dependence(found),
         *tried.section(found),
-        *images.section(found.over_images, found.plan.reference),
+        *images.section(found.results, found.over_images),
         *_convergence(found, shown, pictures),
         *_overfitting(found, shown, pictures),
         *_effects(found, pictures),

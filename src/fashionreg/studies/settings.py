@@ -10,6 +10,7 @@ from fashionreg.errors import shortened
 from fashionreg.runs.record import DataDescription
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
+from fashionreg.studies.folds import IMAGE
 from fashionreg.studies.results import StudyPlan
 from fashionreg.text import NOTHING, counted, named_seeds
 
@@ -53,12 +54,14 @@ def setup(found: Findings) -> list[tuple[str, str]]:
     ]
     seeds = f"{counted(len(found.plan.seeds), 'seed')} ({named_seeds(found.plan.seeds)})"
     made = ("data", data[0] if len(data) == 1 else "different data") if data else ("results of", found.plan.source)
-    splits = f", on {found.plan.splits} splits" * (found.plan.splits > 1)
+    where = f", on {found.plan.splits} splits" * (found.plan.splits > 1)
+    if (scores := found.results.scores) is not None:
+        where = f", on {scores[IMAGE].nunique():,} images"
     return [
         *lines,
         *([("in every variant", ", ".join(everywhere))] if everywhere else []),
         made,
-        ("compared", f"{counted(len(configs), 'variant')}, {seeds} each{splits}"),
+        ("compared", f"{counted(len(configs), 'variant')}, {seeds} each{where}"),
         *([("what counts", title(found.phrase))] if found.epochs else []),
     ]
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from fashionreg.studies.evidence import Evidence
     from fashionreg.studies.findings import Findings
+    from fashionreg.studies.images import OverImages
     from fashionreg.studies.results import StudyPlan
     from fashionreg.studies.statistics import Comparison
 
@@ -140,8 +141,9 @@ def compare(
             its epochs, and with a column `fold` (or `split` with whole numbers) for each fold of a cross-validation:
             then tests and intervals are those of the corrected resampled t test (Nadeau and Bengio 2003). With a
             column `split_number`, of a study that trains each seed on each of several splits, they are over splits and
-            seeds, as its own. Seeds that the reference does not have are left out. Columns `split` and `metric` are
-            those of a study's `results.csv`. Others are not read.
+            seeds, as its own. With a column `image` a row is the score of one image, 0 or 1 or any number, and every
+            seed has the same images; a seed counts by its mean over them. Seeds that the reference does not have are
+            left out. Columns `split` and `metric` are those of a study's `results.csv`. Others are not read.
         reference: The variant that the others are compared with, as the column has it: a text or a number.
         higher_is_better: True for an accuracy, False for a loss. None: False for the metrics `loss` and `ece`, True for
             others.
@@ -157,8 +159,10 @@ def compare(
         paired t test and of Wilcoxon's signed-rank test, both with and without Holm's correction, the share of pairs in
         which the variant is better (ties count half), and the minimum detectable effect with 80% power. With `relevant`
         also the decision (better, worse, equivalent or undecided), the p value of the equivalence tests with Holm's
-        correction, and the probability that the true difference is smaller than `relevant`. No rows if the reference is
-        alone.
+        correction, and the probability that the true difference is smaller than `relevant`. With a column `image` also
+        the number of images, the ends of the 95% interval over seeds and images (crossed random effects, not adjusted
+        for the number of comparisons), and what the difference holds for: `on new images too`, `on these images` or
+        `not shown`. No rows if the reference is alone.
 
     Raises:
         UserError: If a column or a name is missing, a value is not a finite number, a row is there twice, there is no
@@ -166,11 +170,12 @@ def compare(
     """
     import pandas as pd
 
-    from fashionreg.studies.elsewhere import by_variant, check_relevant, check_rows, chosen, rising
+    from fashionreg.studies.elsewhere import by_variant, check_relevant, check_rows, chosen, part_of, rising
     from fashionreg.studies.estimand import Estimand
     from fashionreg.studies.evidence import gather
     from fashionreg.studies.findings import against_reference
-    from fashionreg.studies.folds import SPLIT_NUMBER, summary_of
+    from fashionreg.studies.folds import FOLD, IMAGE, SPLIT_NUMBER, summary_of
+    from fashionreg.studies.images import of_scores
     from fashionreg.text import unit_of_difference
 
     if estimate not in ("tail", "last"):
@@ -180,11 +185,11 @@ def compare(
     for name in ("variant", "seed", "value"):
         if name not in frame.columns:
             raise UserError(f"{name}: there is no such column; there are {', '.join(map(str, frame.columns))}")
-    for name in ("variant", "seed"):
-        if frame[name].isna().any():
+    for name in ("variant", "seed", IMAGE):
+        if name in frame.columns and frame[name].isna().any():
             raise UserError(f"{name}: is missing in row {int(frame[name].isna().to_numpy().argmax())}")
-    crossed_with_seeds = SPLIT_NUMBER in frame.columns
     frame, _, metric = chosen(frame, split, metric)
+    part = part_of(frame)
     numbers = pd.to_numeric(frame.value, errors="coerce")
     if len(wrong := frame[numbers.isna() & frame.value.notna()]):
         row = wrong.iloc[0]
@@ -197,36 +202,45 @@ def compare(
             what = f"epoch must be a whole number from 1, got {shortened(str(row.epoch))}"
             raise UserError(f"variant {row.variant}, seed {row.seed}: {what}")
         frame = frame.assign(epoch=epochs.astype(int))
-    if "fold" in frame.columns:
-        folds = pd.to_numeric(frame.fold, errors="coerce")
+    if part in (FOLD, SPLIT_NUMBER):
+        folds = pd.to_numeric(frame[part], errors="coerce")
         if len(wrong := frame[~(folds % 1 == 0)]):
             row = wrong.iloc[0]
-            name = SPLIT_NUMBER if crossed_with_seeds else "fold"
-            what = f"{name} must be a whole number, got {shortened(str(row.fold))}"
+            what = f"{part} must be a whole number, got {shortened(str(row[part]))}"
             raise UserError(f"variant {row.variant}, seed {row.seed}: {what}")
-        frame = frame.assign(fold=folds.astype(int))
+        frame = frame.assign(**{part: folds.astype(int)})
     check_rows(frame, reference, lambda index: "")
     if len(wrong := frame[~frame.value.abs().lt(float("inf"))]):
         raise UserError(f"variant {wrong.iloc[0].variant}: has a value that is not finite")
-    check_relevant(relevant, metric, frame.value)
+    check_relevant(relevant, metric, frame)
     better = bool(rising(metric, higher_is_better))
     values = by_variant(frame, Estimand("last" if estimate == "last" else "tail"))
-    summary = None
-    if "fold" in frame.columns:
-        summary = summary_of(int(frame.fold.nunique()), crossed_with_seeds=crossed_with_seeds)
+    summary, scores = None, {}
+    if part == IMAGE:
+        scores = {name: each.unstack(IMAGE) for name, each in values.items()}
+        values = {name: each.mean(axis=1) for name, each in scores.items()}
+    elif part is not None:
+        summary = summary_of(int(frame[part].nunique()), crossed_with_seeds=part == SPLIT_NUMBER)
     compared = against_reference(values, reference, better, summary=summary)
-    if relevant is None:
-        return _as_table(compared)
-    margin = relevant / unit_of_difference(metric).factor
-    return _as_table(compared, gather(values, reference, compared, higher_is_better=better, relevant=margin))
+    found = None
+    if relevant is not None:
+        margin = relevant / unit_of_difference(metric).factor
+        found = gather(values, reference, compared, higher_is_better=better, relevant=margin)
+    over = {name: of_scores(scores[name], scores[reference]) for name in compared} if scores else None
+    return _as_table(compared, found, over)
 
 
-def _as_table(comparisons: "dict[str, Comparison]", evidence: "Mapping[str, Evidence] | None" = None) -> "pd.DataFrame":
+def _as_table(
+    comparisons: "dict[str, Comparison]",
+    evidence: "Mapping[str, Evidence] | None" = None,
+    over: "Mapping[str, OverImages] | None" = None,
+) -> "pd.DataFrame":
     """Return comparisons as a table, a row for each variant; without any, its columns alone.
 
     Args:
         comparisons: The comparisons.
         evidence: What belongs beside each, where it is declared what matters.
+        over: Over what each holds, where there are scores of single images.
     """
     import pandas as pd
 
@@ -241,6 +255,11 @@ def _as_table(comparisons: "dict[str, Comparison]", evidence: "Mapping[str, Evid
         if evidence is not None and (same := evidence[name].equivalence) is not None:
             rows[-1] |= {"decision": evidence[name].decision, "equivalence_p_holm": evidence[name].equivalence_p}
             rows[-1] |= {"probability_within": same.probability_within}
+        if over is not None:
+            one = over[name]
+            rows[-1] |= {"images": one.images, "images_low": one.interval.low, "images_high": one.interval.high}
+            rows[-1] |= {"holds": one.holds}
     tests = [field.name for field in fields(Comparison) if field.name not in ("n", "difference")]
     tests += [] if evidence is None else ["decision", "equivalence_p_holm", "probability_within"]
+    tests += [] if over is None else ["images", "images_low", "images_high", "holds"]
     return pd.DataFrame(rows, columns=["variant", "n", "difference", "low", "high", *tests]).set_index("variant")

@@ -52,7 +52,7 @@ def details(found: Findings) -> list[str]:
     sentences += _over_splits(found)
     sentences += _not_finite(found)
     sentences += _few_seeds(found)
-    sentences += images.sentences(found.over_images, found.compared.get("acc", {}) if plan.split == "test" else {})
+    sentences += images.sentences(found.results, found.over_images, found.compared)
     sentences += [_risen(plan.reference, found.rise)] if found.rise is not None and found.rise.strong else []
     sentences += _convergence(found)
     sentences += _additivity(found)
