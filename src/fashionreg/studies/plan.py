@@ -52,6 +52,8 @@ without it, and a mapping is with it, whether what is shared has it or not:
     grid:
       drop: [null, {class_path: Dropout, init_args: {p: 0.3}}]
       norm: [null, {class_path: BatchNorm}]
+
+A file may build on another study file, `base: other.yaml`: see `fashionreg.studies.bases`.
 """
 
 import json
@@ -68,6 +70,7 @@ from fashionreg.files import is_folder_name
 from fashionreg.randomness import expand_seeds, whole_seeds
 from fashionreg.runs.record import METRICS, SPLITS
 from fashionreg.runs.schema import SchemaError
+from fashionreg.studies.bases import read_study_file
 from fashionreg.studies.estimand import read_estimand
 from fashionreg.studies.grid import Recipe, level, name_classes, recipes_of
 from fashionreg.studies.growth import FIRST_LOOK, MAX_SEEDS
@@ -85,7 +88,6 @@ from fashionreg.studies.results import (
 )
 from fashionreg.studies.tuning import FIRST_SEED, Tuning, UntunedPlan, read_tuning
 from fashionreg.training.fit import import_beside, resolve
-from fashionreg.yaml_files import read_yaml
 
 DEFAULTS: dict[str, Any] = {"question": "", "seeds": 10, "reference": None, "metric": "acc", "split": "test"}
 DEFAULTS |= {"relevant": None, "max_seeds": None, "outcomes": [], "estimate": "tail", "splits": 1}
@@ -116,7 +118,7 @@ def read_study(
     last = overriding(overrides)
     if "seeds" in last:
         raise UserError("overrides: seeds: is an argument of its own, as every variant has the same seeds")
-    content = read_yaml(path, "study file")
+    content = read_study_file(path)
     problems = _check_shape(content)
     study = DEFAULTS | {key: value for key, value in content.items() if value is not None}
     study |= {} if seeds is None else {"seeds": seeds}
