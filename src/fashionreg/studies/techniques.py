@@ -23,8 +23,8 @@ class Technique:
 
     Attributes:
         regularizers: The classes of the regularizers that it adds or changes.
-        option: What differs, as one line of YAML: options of the model without `model.init_args`. Options that were
-            tuned for the reference too are left out.
+        option: What differs, as one line of YAML; without `model: {init_args: }` around it, if that is all. Options
+            that were tuned for the reference too are left out. Empty where nothing else differs.
         settings: What tuning chose, `lr 0.0137, dropout.p 0.2`; empty where nothing was tuned.
     """
 
@@ -55,14 +55,15 @@ def _technique(variant: Variant, reference: Variant, everywhere: Settings, chose
         for name, value in options.items()
         if not any(f".{name.replace('.init_args', '')}".endswith(f".{tuned}") for tuned in everywhere)
     }
-    if all(name.startswith(MODEL) for name in options):
-        layer = nested({name.removeprefix(MODEL): value for name, value in options.items()})
-        layer |= {"regularizers": {**removed, **_in_short(added)}} if added or removed else {}
-    else:
-        layer = nested(options | {REGULARIZERS: {**removed, **_in_short(added)}})
+    if added or removed:
+        options[REGULARIZERS] = {**removed, **_in_short(added)}
+    inside = all(name.startswith(MODEL) for name in options)
+    layer = nested({name.removeprefix(MODEL) if inside else name: value for name, value in options.items()})
     line = yaml.safe_dump(layer, default_flow_style=True, width=float("inf"), sort_keys=False).strip()
     settings = ", ".join(f"{name} {level(value)}" for name, value in chosen.items())
-    return Technique([describe(each["class_path"]) for each in added.values()], line[1:-1], settings)
+    # several options need the braces, to be a value of `init_args:`
+    line = line[1:-1] if len(layer) == 1 else line
+    return Technique([describe(each["class_path"]) for each in added.values()], line, settings)
 
 
 def _regularizers(variant: Variant) -> dict[str, Any]:
