@@ -68,7 +68,7 @@ simulate: $(VENV)/.installed-dev
 
 ATLAS = $(wildcard docs/studies/atlas_*)
 atlas: install
-	$(if $(ATLAS),,$(error docs/studies holds no atlas_* yet: a finished study is kept there by docs/make_pictures.py))
+	$(if $(ATLAS),,$(error docs/studies holds no atlas_* yet: keep plan and records of a finished study there))
 	rm -rf docs/regularizers
 	$(BIN)/fashionreg atlas $(ATLAS) --out docs --force
 

@@ -96,6 +96,7 @@ def test_the_pages_show_commands():
         "data",
         "study",
         "report",
+        "atlas",
         "compare",
         "export",
     }
@@ -118,7 +119,7 @@ def test_a_command_of_the_pages_does_what_it_says(words, run, place):
         rest += [] if "--dry_run" in rest else ["--dry_run"]
         if "batch_norm" in rest[0] or "examples" in rest[0] or "--trainer.accelerator" in rest:
             rest += [*SMALL, "--trainer.accelerator", "cpu"]
-    elif command == "report":
+    elif command in ("report", "atlas"):
         for folder in (word for word in rest if word.startswith("logs/studies")):
             write_study(Path(folder), seeds=range(5), epochs=3)
     elif command == "compare":
