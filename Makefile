@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 # compiled bytecode decides whether `import lightning` takes 4 seconds or 25
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test lint audit bench stress simulate clean
+.PHONY: help install demo test lint audit bench stress simulate atlas atlas-smoke clean
 help:
 	@echo "make demo     train the batch norm network on Fashion-MNIST, testing after every epoch"
 	@echo "make test     run the whole test suite"
 	@echo "make bench    measure what training costs (half an hour, on a machine with nothing else to do)"
 	@echo "make stress   damaged files, kills, full disks, a thousand fits (25 minutes): writes docs/reliability.md"
 	@echo "make simulate how often the statistics err, and intervals cover (minutes): writes docs/statistics.md"
+	@echo "make atlas    write docs/atlas.md, its figure and cards from the records in docs/studies/atlas_*"
+	@echo "make atlas-smoke  train a small atlas on scikit-learn's digits and write its page (a minute): logs/atlas_smoke"
 	@echo "make install  make $(VENV) with fashionreg in it; $(BIN)/fashionreg --help says more"
 	@echo "make lint     ruff and mypy"
 	@echo "make audit    look the pinned versions up among the known vulnerabilities (needs the internet)"
@@ -63,6 +65,16 @@ stress: $(VENV)/.installed-dev
 
 simulate: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m simulations
+
+ATLAS = $(wildcard docs/studies/atlas_*)
+atlas: install
+	$(if $(ATLAS),,$(error docs/studies holds no atlas_* yet: keep plan and records of a finished study there))
+	rm -rf docs/regularizers
+	$(BIN)/fashionreg atlas $(ATLAS) --out docs --force
+
+atlas-smoke: install
+	$(BIN)/fashionreg study configs/studies/atlas_smoke.yaml
+	$(BIN)/fashionreg atlas logs/studies/atlas_smoke --out logs/atlas_smoke --force
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache src/*.egg-info

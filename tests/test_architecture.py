@@ -61,6 +61,7 @@ NUMBERS_ONLY += [
         "pictures",
         "sections",
         "report",
+        "atlas",
         "study",
     )
 ]
@@ -216,7 +217,8 @@ def test_private_names_of_lightning_are_found():
     [
         ["--help"],
         ["--version"],
-        *([*command, "--help"] for command in (["data"], ["data", "subset"], ["export"], ["study"], ["report"])),
+        *([name, "--help"] for name in ("data", "export", "study", "report", "atlas")),
+        ["data", "subset", "--help"],
     ],
 )
 def test_help_imports_none_of_the_slow_libraries(arguments):

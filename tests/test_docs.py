@@ -19,6 +19,7 @@ import torch
 import yaml
 from PIL import Image
 
+from fashionreg import regularizers
 from fashionreg.cli import build_parser
 from fashionreg.data.csv_files import write_csv
 from fashionreg.runs.export import load_classifier
@@ -95,6 +96,7 @@ def test_the_pages_show_commands():
         "data",
         "study",
         "report",
+        "atlas",
         "compare",
         "export",
     }
@@ -117,7 +119,7 @@ def test_a_command_of_the_pages_does_what_it_says(words, run, place):
         rest += [] if "--dry_run" in rest else ["--dry_run"]
         if "batch_norm" in rest[0] or "examples" in rest[0] or "--trainer.accelerator" in rest:
             rest += [*SMALL, "--trainer.accelerator", "cpu"]
-    elif command == "report":
+    elif command in ("report", "atlas"):
         for folder in (word for word in rest if word.startswith("logs/studies")):
             write_study(Path(folder), seeds=range(5), epochs=3)
     elif command == "compare":
@@ -345,6 +347,38 @@ def test_kept_reports_follow_from_kept_records_byte_for_byte(name, tmp_path, run
     assert made == {path.relative_to(kept) for path in kept.rglob("*") if path.is_file()}
     for path in made:
         assert (tmp_path / name / path).read_bytes() == (kept / path).read_bytes(), path
+
+
+#: Where finished studies of the atlas are kept; there may be none yet.
+ATLAS = sorted((CHECKOUT / "docs" / "studies").glob("atlas_*"))
+
+
+def test_the_atlas_follows_from_kept_records_byte_for_byte(tmp_path, run):
+    docs = CHECKOUT / "docs"
+    kept = {
+        path.relative_to(docs) for part in ("atlas.md", "images/atlas.*", "regularizers/*") for path in docs.glob(part)
+    }
+    if not ATLAS:
+        assert kept == set()
+        return
+    for study in ATLAS:
+        shutil.copytree(
+            study, tmp_path / study.name, ignore=shutil.ignore_patterns("report.*", "results.csv", "figures")
+        )
+    code, _, err = run("atlas", *(tmp_path / study.name for study in ATLAS), "--out", tmp_path / "out")
+    assert code == 0, err
+    made = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert made == kept
+    for path in made:
+        assert (tmp_path / "out" / path).read_bytes() == (docs / path).read_bytes(), path
+
+
+def test_the_shipped_atlas_measures_every_regularizer():
+    text = (CHECKOUT / "configs" / "studies" / "atlas_digits.yaml").read_text()
+    for name in regularizers.__all__:
+        kind = getattr(regularizers, name)
+        if issubclass(kind, regularizers.Regularizer) and kind is not regularizers.Regularizer:
+            assert re.search(rf"regularizers: {{\w+: ({{class_path: )?{name}[,}}]", text), name
 
 
 def test_the_table_of_the_benchmark_is_that_of_its_measurements():

@@ -21,7 +21,8 @@ def answer(found: Findings) -> str:
     if not names:
         return ""
     if len(names) > MOST_NAMED:
-        return f"{circumstances(found)}, {_counts(found)}."
+        of = f"of {counted(len(found.comparisons), 'variant')}, by {_plain(found, found.plan.primary)}"
+        return f"{circumstances(found)}, {of}: {counts(found)}."
     small = [name for name in names if is_equivalent(found, name)]
     changed = {
         name: [
@@ -137,7 +138,7 @@ def _without(found: Findings, changed: dict[str, list[str]]) -> list[str]:
     return [f"no effect was shown {', nor '.join(parts)}"] if parts else []
 
 
-def _counts(found: Findings) -> str:
+def counts(found: Findings) -> str:
     """Return how many of many variants are better and worse by the primary outcome, and which most."""
     primary = found.plan.primary
     parts = []
@@ -148,9 +149,7 @@ def _counts(found: Findings) -> str:
             size = unit_of_difference(primary).short(ones[most].difference.mean, signed=True)
             extent = f" within ±{matters(found.plan)[1]}" if word == "equivalent" else f", most of all {most} ({size})"
             parts.append(f"{len(ones)} {'is' if len(ones) == 1 else 'are'} {word}{extent}")
-    of = f"of {counted(len(found.comparisons), 'variant')}"
-    said = "; ".join(parts) if parts else "none is shown to be better or worse"
-    return f"{of}, by {_plain(found, primary)}: {said}"
+    return "; ".join(parts) if parts else "none is shown to be better or worse"
 
 
 def part(found: Findings) -> str:

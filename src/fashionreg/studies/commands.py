@@ -1,4 +1,4 @@
-"""`fashionreg study`, `fashionreg report` and `fashionreg compare`.
+"""`fashionreg study`, `fashionreg report`, `fashionreg atlas` and `fashionreg compare`.
 
 Only a study that runs imports torch: `--help` and reports do not wait for it.
 """
@@ -40,6 +40,13 @@ examples:
   fashionreg report logs/studies/dropout_rate logs/studies/weight_decay --out logs/both
 """
 
+_ATLAS = """\
+Writes an atlas of the techniques that studies have compared, one study for each task: atlas.md with a table a task,
+images/atlas.svg and .png with all effects, and regularizers/NAME.md, a card for each regularizer.
+
+examples:
+  fashionreg atlas logs/studies/atlas_digits --out logs/atlas
+"""
 
 _COMPARE = """\
 Compares results that were not made by a study, with the statistics and the report of one: report.html, report.md,
@@ -58,7 +65,7 @@ examples:
 
 
 def add_parsers(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Add `study`, `report` and `compare`; the chosen one is `run`, from the parsed arguments to the exit code."""
+    """Add `study`, `report`, `atlas` and `compare`; the chosen one is `run`, from parsed arguments to the exit code."""
     layout: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     study: argparse.ArgumentParser = subparsers.add_parser(
         "study", help="train variants with many seeds, compare them, and write a report", description=_STUDY, **layout
@@ -74,6 +81,13 @@ def add_parsers(subparsers: "argparse._SubParsersAction[Any]") -> None:
     report.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a study")
     report.add_argument("--out", type=Path, help="folder for the report on several studies")
     report.set_defaults(run=run_report_command)
+    atlas: argparse.ArgumentParser = subparsers.add_parser(
+        "atlas", help="write a page, a figure and cards on all techniques of studies", description=_ATLAS, **layout
+    )
+    atlas.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a study")
+    atlas.add_argument("--out", type=Path, required=True, help="folder for the atlas")
+    atlas.add_argument("--force", action="store_true", help="replace an atlas that is there")
+    atlas.set_defaults(run=run_atlas_command)
     compare: argparse.ArgumentParser = subparsers.add_parser(
         "compare",
         help="compare results made elsewhere, or finished runs, and write a report",
@@ -155,6 +169,17 @@ def run_report_command(arguments: argparse.Namespace) -> int:
         print(f"{found.plan.name}:")
         _print_verdict(found)
     print(f"\nreport: {arguments.out / 'report.html'}")
+    return 0
+
+
+def run_atlas_command(arguments: argparse.Namespace) -> int:
+    """Run `fashionreg atlas`: write the page, the figure and the cards."""
+    from fashionreg.studies.answer import answer
+    from fashionreg.studies.atlas import PAGE, write_atlas
+
+    for task, found in write_atlas(arguments.folders, arguments.out, force=arguments.force).items():
+        print(f"{task}: {answer(found)}")
+    print(f"atlas: {arguments.out / PAGE} (also images/ and regularizers/)")
     return 0
 
 

@@ -127,6 +127,17 @@ class Findings:
         """Level of the tests of the primary outcome: 0.05, or less where the study is looked at several times."""
         return self.looked.level(len(self.comparisons))
 
+    def by_effect(self) -> list[str]:
+        """Return the other variants by their difference from the reference in the primary outcome, the best first."""
+        sign = 1 if self.plan.more_is_better(self.plan.primary) else -1
+        return sorted(self.comparisons, key=lambda name: -sign * self.comparisons[name].difference.mean)
+
+    def cost(self, name: str) -> float:
+        """Return the wall time of a variant as a multiple of the reference's; NaN where one of them is not known."""
+        seconds = {variant.name: variant.seconds for variant in self.variants}
+        base = seconds.get(self.plan.reference, math.nan)
+        return seconds.get(name, math.nan) / base if base > 0 else math.nan
+
     @property
     def phrase(self) -> str:
         """How every number is made of a learning curve: `after 5 epochs`."""

@@ -195,39 +195,39 @@ def _breakable(name: str) -> Markup:
 
 def to_markdown(title: str, lead: str, blocks: Sequence[Block]) -> str:
     """Return the same page in GitHub-flavoured Markdown; figures are links to their files."""
-    parts = [f"# {_md(title)}", *([_md(lead)] if lead else []), *(_markdown(block, 2) for block in blocks)]
+    parts = [f"# {escaped(title)}", *([escaped(lead)] if lead else []), *(_markdown(block, 2) for block in blocks)]
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown(block: Block, level: int) -> str:
     match block:
         case Section(title, blocks):
-            return "\n\n".join([f"{'#' * level} {_md(title)}", *(_markdown(part, level + 1) for part in blocks)])
+            return "\n\n".join([f"{'#' * level} {escaped(title)}", *(_markdown(part, level + 1) for part in blocks)])
         case Text(text):
-            return _md(text)
+            return escaped(text)
         case Answer(text):
-            return f"**{_md(text)}**"
+            return f"**{escaped(text)}**"
         case Facts(pairs):
-            return "\n".join(f"- **{_md(name)}**: {_md(text)}" for name, text in pairs)
+            return "\n".join(f"- **{escaped(name)}**: {escaped(text)}" for name, text in pairs)
         case Link(text, address):
-            return f"[{_md(text)}]({address})"
+            return f"[{escaped(text)}]({address})"
         case Warnings(sentences):
-            return "> **Warnings**\n" + "\n".join(f">\n> {_md(sentence)}" for sentence in sentences)
+            return "> **Warnings**\n" + "\n".join(f">\n> {escaped(sentence)}" for sentence in sentences)
         case Items(texts):
-            return "\n".join(f"- {_md(text)}" for text in texts)
+            return "\n".join(f"- {escaped(text)}" for text in texts)
         case Code(text):
             # a fence longer than any in the text, which could end the block otherwise
             fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", text))])
             return f"{fence}\n{_shown(text)}\n{fence}"
         case Table(caption, head, rows):
             ruler = "| --- |" + " ---: |" * (len(head) - 1)
-            lines = ["| " + " | ".join(map(_md, cells)) + " |" for cells in (head, *rows)]
-            return f"**{_md(caption)}**\n\n" + "\n".join([lines[0], ruler, *lines[1:]])
+            lines = ["| " + " | ".join(map(escaped, cells)) + " |" for cells in (head, *rows)]
+            return f"**{escaped(caption)}**\n\n" + "\n".join([lines[0], ruler, *lines[1:]])
         case Picture(path, _, text, caption):
-            return f"![{_md(text)}]({path})\n\n*{_md(caption)}*"
+            return f"![{escaped(text)}]({path})\n\n*{escaped(caption)}*"
 
 
-def _md(text: str) -> str:
+def escaped(text: str) -> str:
     """Escape a text for Markdown, on one line."""
     text = re.sub(r"([\\`*|$\[\]~&]|<(?=\S)|(?<!\w)_|_(?!\w))", r"\\\1", _shown(" ".join(text.split())))
     # at the start of a line these make headings, quotes and lists

@@ -52,6 +52,8 @@ without it, and a mapping is with it, whether what is shared has it or not:
     grid:
       drop: [null, {class_path: Dropout, init_args: {p: 0.3}}]
       norm: [null, {class_path: BatchNorm}]
+
+A file may build on another study file, `base: other.yaml`: see `fashionreg.studies.bases`.
 """
 
 import json
@@ -65,6 +67,7 @@ from fashionreg.errors import UserError
 from fashionreg.files import is_folder_name
 from fashionreg.randomness import expand_seeds, whole_seeds
 from fashionreg.runs.schema import SchemaError
+from fashionreg.studies.bases import read_study_file
 from fashionreg.studies.estimand import read_estimand
 from fashionreg.studies.grid import Recipe, level, name_classes, recipes_of
 from fashionreg.studies.growth import FIRST_LOOK, MAX_SEEDS
@@ -72,7 +75,6 @@ from fashionreg.studies.results import StudyPlan, Variant, with_split
 from fashionreg.studies.study_file import DEFAULTS, check_names, check_shape
 from fashionreg.studies.tuning import FIRST_SEED, Tuning, UntunedPlan, read_tuning
 from fashionreg.training.fit import import_beside, resolve
-from fashionreg.yaml_files import read_yaml
 
 
 def read_study(
@@ -95,7 +97,7 @@ def read_study(
     last = overriding(overrides)
     if "seeds" in last:
         raise UserError("overrides: seeds: is an argument of its own, as every variant has the same seeds")
-    content = read_yaml(path, "study file")
+    content = read_study_file(path)
     problems = check_shape(content)
     study = DEFAULTS | {key: value for key, value in content.items() if value is not None}
     study |= {} if seeds is None else {"seeds": seeds}

@@ -32,11 +32,7 @@ def write_report(folder: Path) -> Findings:
     Raises:
         UserError: If there is no study, nothing in it is finished, or a record is damaged.
     """
-    found = _read(folder)
-    plan, seeds = found.plan, found.looked.seeds
-    if seeds and any(found.compared.values()):
-        # before anyone can read the report
-        record_look(folder, Look(plan.digest, seeds[-1], plan.max_seeds))
+    found = look_at(folder)
     return _write_one(found, folder, found.results.numbers)
 
 
@@ -98,11 +94,20 @@ def write_comparison(results: StudyResults, out: Path, *, force: bool) -> Findin
     return _write_one(find(results), out, results.numbers.drop(columns=unknown))
 
 
-def _read(folder: Path) -> Findings:
+def look_at(folder: Path) -> Findings:
+    """Read what a study has found, and record the look: it counts once anyone can read the results.
+
+    Raises:
+        UserError: As `write_report`.
+    """
     results = read_results(folder)
     if results.table.empty:
         raise UserError(f"{folder}: no run of this study is finished; fashionreg study {results.plan.source} runs it")
-    return find(results)
+    found = find(results)
+    plan, seeds = found.plan, found.looked.seeds
+    if seeds and any(found.compared.values()):
+        record_look(folder, Look(plan.digest, seeds[-1], plan.max_seeds))
+    return found
 
 
 def _write_one(found: Findings, folder: Path, table: pd.DataFrame) -> Findings:

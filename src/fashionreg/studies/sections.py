@@ -119,9 +119,8 @@ def _final(found: Findings, shown: Findings, pictures: Pictures) -> list[Block]:
     timed = not any(math.isnan(variant.seconds) for variant in found.variants)
     if timed:
         columns.append(("seconds an epoch and seed", lambda v: f"{v.seconds:.3f}"))
-    reference = next((variant for variant in found.variants if variant.name == plan.reference), None)
-    if reference is not None and reference.seconds > 0 and len(found.variants) > 1:
-        columns.append((f"cost ({plan.reference} is 1)", lambda v: f"{v.seconds / reference.seconds:.2f}"))
+    if found.cost(plan.reference) == 1 and len(found.variants) > 1:
+        columns.append((f"cost ({plan.reference} is 1)", lambda v: f"{found.cost(v.name):.2f}"))
     rows = [[v.name, str(len(v.seeds)), *(cell(v) for _, cell in columns)] for v in found.variants]
     figure = pictures.add(
         "final",

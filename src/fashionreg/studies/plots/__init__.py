@@ -4,10 +4,11 @@ A variant has the same colour, line and marker in every figure of a study, by it
 """
 
 from fashionreg.studies.plots.lines import curves, drift, overfitting
-from fashionreg.studies.plots.rows import differences, effects, final_values, overview, targets
+from fashionreg.studies.plots.rows import atlas, differences, effects, final_values, overview, targets
 from fashionreg.studies.plots.style import looks, render
 
 __all__ = [
+    "atlas",
     "curves",
     "differences",
     "drift",

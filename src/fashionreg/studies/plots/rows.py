@@ -1,19 +1,22 @@
 """Figures with a row for each variant: final values, differences, factorial effects, and epochs to a target."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
+from fashionreg.palette import COLOURS
 from fashionreg.studies.estimand import title
 from fashionreg.studies.findings import Findings
 from fashionreg.studies.plots.style import WIDTH, Look, axis_label, drawn, hover, looks, scale, whole_numbers, wrapped
-from fashionreg.studies.statistics import Estimate, Interval, Reaching
+from fashionreg.studies.statistics import Decision, Estimate, Interval, Reaching
 from fashionreg.text import POINTS, epochs_or_never, p_value, unit_of, unit_of_difference
 
 
@@ -77,6 +80,60 @@ def differences(found: Findings) -> Figure:
     return _forest(measured, found.plan.primary, label)
 
 
+#: How the rows of an atlas look, by what was decided of a variant.
+DECIDED: dict[Decision, Look] = {
+    "better": Look(COLOURS[0], "-", "o"),
+    "worse": Look(COLOURS[1], "-", "s"),
+    "equivalent": Look(COLOURS[2], "-", "D"),
+    "undecided": Look("#808080", "-", "^"),
+}
+
+
+@drawn
+def atlas(studies: Mapping[str, Findings]) -> Figure:
+    """Draw the primary outcome of every variant minus the reference's, with simultaneous intervals: a panel for a task.
+
+    Args:
+        studies: The studies by the names of their tasks. The effects of the first one sort the rows.
+    """
+    names = list(dict.fromkeys(name for found in studies.values() for name in found.by_effect()))
+    rows = _Rows(names, 0.25, width=30)
+    figure = Figure(figsize=(max(WIDTH, 2 + 3 * len(studies)), 1.5 + rows.height))
+    panels = figure.subplots(1, len(studies), sharey=True, squeeze=False).flat
+    for axes, (task, found) in zip(panels, studies.items(), strict=True):
+        rows.prepare(axes)
+        _draw_decided(axes, found, dict(zip(names, rows.middles, strict=True)))
+        axes.set_title(wrapped(task, 30), loc="left", fontweight="bold")
+    used = {one.decision for found in studies.values() for one in found.evidence.values()}
+    marks = [
+        Line2D([], [], color=look.colour, marker=look.marker, markeredgecolor="black", linewidth=2.6, label=decision)
+        for decision, look in DECIDED.items()
+        if decision in used
+    ]
+    if marks:
+        figure.legend(handles=marks, loc="outside upper center", ncols=len(marks))
+    return figure
+
+
+def _draw_decided(axes: Axes, found: Findings, middles: Mapping[str, float]) -> None:
+    """Draw the intervals of a study, each in its row, and a band of the differences that do not matter."""
+    primary = found.plan.primary
+    axes.axvline(0, color="black", linewidth=1)
+    if found.plan.margin is not None:
+        size = found.plan.margin * scale(primary)
+        axes.axvspan(-size, size, color="black", alpha=0.06, linewidth=0)
+    for name, one in found.comparisons.items():
+        decision = found.evidence[name].decision
+        estimate = _bounded(one.difference, one.simultaneous)
+        said = f"{name}: {_difference(estimate, primary)}, adjusted {p_value(one.t_p_holm)}, {decision}"
+        # an end at 0 must not reach beyond it, as the usual ends of lines do
+        with mpl.rc_context({"lines.solid_capstyle": "butt"}):
+            mark = _draw_interval(axes, estimate, middles[name], DECIDED[decision], primary, size=6.5)
+        hover(mark, said)
+    unit, label = unit_of_difference(primary), f"{found.plan.label(primary)}\nminus that of {found.plan.reference}"
+    axes.set_xlabel(f"{label} (points)" if unit is POINTS else unit.after(label))
+
+
 @drawn
 def effects(found: Findings) -> Figure:
     """Draw main effects and interactions of a factorial study, with simultaneous intervals."""
@@ -130,12 +187,12 @@ def _difference(estimate: Estimate, metric: str) -> str:
     return unit_of_difference(metric).with_interval(estimate.mean, estimate.low, estimate.high)
 
 
-def _draw_interval(axes: Axes, estimate: Estimate, y: float, style: Look, metric: str) -> Artist:
+def _draw_interval(axes: Axes, estimate: Estimate, y: float, style: Look, metric: str, size: float = 9) -> Artist:
     """Draw an interval and its mean; return the mark of the mean."""
     factor = scale(metric)
     if not math.isnan(estimate.low):
         axes.plot([estimate.low * factor, estimate.high * factor], [y, y], color=style.colour, linewidth=2.6)
-    options: dict[str, Any] = {"color": style.colour, "markeredgecolor": "black", "markersize": 9}
+    options: dict[str, Any] = {"color": style.colour, "markeredgecolor": "black", "markersize": size}
     (mark,) = axes.plot(estimate.mean * factor, y, style.marker, **options)
     return mark
 
