@@ -99,3 +99,13 @@ def test_a_count_of_seeds_counts_from_zero_and_a_list_stays():
 def test_seeds_that_mean_nothing_are_named(seeds, fault):
     with pytest.raises(UserError, match=f"seeds: .*{fault}"):
         expand_seeds(seeds)
+
+
+def test_normal_draws_of_all_bits_are_finite_and_symmetric(monkeypatch):
+    # the two ends of the bits, which a fit of millions of draws meets: 0...0 and 1...1
+    ends = torch.tensor([[0, -1]], dtype=torch.int32)
+    monkeypatch.setattr(Key, "bits", lambda self, *shape: ends)
+    low, high = Key(torch.zeros(1, 2, dtype=torch.int32)).normal(2)[0].tolist()
+    # scipy's in float64; float32 rounds the probability of the high end exactly, and the result to 7 digits
+    assert low == pytest.approx(stats.norm.ppf(2**-24), rel=1e-5)
+    assert high == pytest.approx(-low, rel=1e-5)

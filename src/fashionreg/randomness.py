@@ -170,8 +170,10 @@ class Key:
 
     def normal(self, *shape: int) -> Tensor:
         """Draw float32 `(S, *shape)` of the standard normal distribution, by its inverse distribution function."""
-        # the middle of each of 2**24 equal parts of (0, 1): the smallest and largest draws are near -5.4 and 5.4
-        draws: Tensor = torch.special.ndtri(self.uniform(*shape) + 2**-25)
+        # the middle of each of 2**23 equal parts of (0, 1): the smallest and largest draws are -5.3 and 5.3. Of 2**24
+        # parts float32 would round the middle of the last one to 1, whose normal draw is infinite
+        middles = ((self.bits(*shape) >> 9) & 0x7FFFFF) * 2**-23 + 2**-24
+        draws: Tensor = torch.special.ndtri(middles)
         return draws
 
     def bernoulli(self, probability: float | Tensor, *shape: int) -> Tensor:
