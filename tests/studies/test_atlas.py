@@ -1,4 +1,4 @@
-"""An atlas has the numbers of the records and the words of the docstrings."""
+"""The numbers of an atlas are those of the records, and its descriptions are those of the docstrings."""
 
 import inspect
 import json

@@ -61,7 +61,7 @@ def test_values_without_spread_or_with_interaction_only():
         (10, 5, (0, 1, 1), 0.94, 0.965),
         (10, 5, (1, 0, 1), 0.94, 0.965),
         (10, 5, (0, 0, 1), 0.95, 0.985),
-        # what is said of few seeds and splits
+        # the coverage that the documentation states for few seeds and splits
         (3, 20, (1, 1, 1), 0.915, 0.965),
         (3, 3, (0, 0, 1), 0.95, 0.995),
     ],

@@ -1,4 +1,4 @@
-"""A study that trains each seed on each of several splits: what is trained, what is compared, and what is said."""
+"""A study that trains each seed on several splits: the runs that it makes, its comparisons and its sentences."""
 
 import json
 from pathlib import Path
