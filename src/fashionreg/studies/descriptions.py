@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import fashionreg
-
 #: Where the classes of this package are named, and where their files are.
 PACKAGE = "fashionreg.regularizers."
-FOLDER = Path(fashionreg.__file__).parent / "regularizers"
+FOLDER = Path(__file__).parents[1] / "regularizers"
 
 #: A section of a docstring, and an argument in it; what follows is indented.
 _SECTION = re.compile(r"^(Args|Attributes|Raises|Returns|Example|Examples|Note):$")
