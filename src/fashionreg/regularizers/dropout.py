@@ -52,10 +52,14 @@ class ReplicaDropout(ReplicaLayer):
             return x
         if key is None:
             raise ValueError("dropout in training needs a key, the source of its masks; got None")
-        keep = key.bits(*x.shape[1:]) < self.threshold
+        keep = key.bits(*self.mask_shape(x)) < self.threshold
         return x * (keep * self.scale.to(x.dtype))
 
-    def replica(self, index: int) -> nn.Dropout:
+    def mask_shape(self, x: Tensor) -> tuple[int, ...]:
+        """Return the shape of a replica's mask for `(S, B, C)`: one element for each unit of each image."""
+        return tuple(x.shape[1:])
+
+    def replica(self, index: int) -> nn.Module:
         """Return the plain layer, whose masks come from torch's global generator."""
         return nn.Dropout(self.p)
 

@@ -2,47 +2,21 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from fashionreg.errors import UserError
-from fashionreg.randomness import Key, bernoulli_threshold
-from fashionreg.regularizers.base import Regularizer, ReplicaLayer
-from fashionreg.regularizers.dropout import dropout
+from fashionreg.regularizers.base import Regularizer
+from fashionreg.regularizers.dropout import ReplicaDropout
 
 
-class ReplicaStochasticDepth(ReplicaLayer):
-    """The end of a residual branch in S networks, which each image passes or not.
+class ReplicaStochasticDepth(ReplicaDropout):
+    """The end of a residual branch, `(S, B, C)`, in S networks: an image passes it as a whole or not at all."""
 
-    Args:
-        p: Probability with which an image does without the branch, 0 <= p < 1.
-    """
+    def mask_shape(self, x: Tensor) -> tuple[int, ...]:
+        """Return the shape of a replica's mask: one element for each image."""
+        return (x.shape[1], 1)
 
-    draws = True
-    share: Tensor
-    threshold: Tensor
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-        # tensors, not constants, so that a compiled step serves every p
-        self.register_buffer("share", torch.tensor(p), persistent=False)
-        self.register_buffer("threshold", bernoulli_threshold(1 - p), persistent=False)
-
-    def forward(self, x: Tensor, key: Key | None = None) -> Tensor:
-        """Set the branch, `(S, B, C)`, of some images to zero; in training `key` is required.
-
-        Raises:
-            ValueError: In training without a key.
-        """
-        if not self.training or not self.p:
-            return x
-        if key is None:
-            raise ValueError("stochastic depth in training needs a key, the source of its masks; got None")
-        keep = key.bits(x.shape[1], 1) < self.threshold  # (S, B, 1)
-        return dropout(x, keep, self.share.to(x.dtype))
-
-    def replica(self, index: int) -> nn.Identity:
+    def replica(self, index: int) -> nn.Module:
         """Return a layer that does nothing: an exported network is one for evaluation."""
         return nn.Identity()
 
